@@ -1,0 +1,89 @@
+import type { TypedArray } from '../dtype.js';
+import { SimdgradError } from '../errors.js';
+
+export type { TypedArray };
+
+/**
+ * One kernel in plain JavaScript. `p` holds the numbers and `b` the buffers (outputs first) in the layout that
+ * native/kernels.def gives for the kernel's family.
+ */
+export type JsKernel = (p: ArrayLike<number>, b: readonly TypedArray[]) => void;
+
+/** A row of the kernel table. */
+export interface Kernel {
+  readonly name: string;
+  /** The reference, and the fallback. */
+  readonly js: JsKernel;
+  /** Row in the native table, or -1 where the loaded addon has none (or none is loaded). */
+  nativeId: number;
+  /** Bit per dispatch dtype (float32 1, float64 2, int32 4, bool 8) that the native kernel takes. */
+  nativeTypes: number;
+}
+
+const kernels = new Map<string, Kernel>();
+
+/** Adds a kernel to the table. Called once per name, when the file that owns the kernel is loaded. */
+export function defineKernel(name: string, js: JsKernel): Kernel {
+  if (kernels.has(name)) throw new SimdgradError(`kernel ${name} is defined twice`);
+  const kernel: Kernel = { name, js, nativeId: -1, nativeTypes: 0 };
+  kernels.set(name, kernel);
+  return kernel;
+}
+
+/** Every kernel by name. */
+export function allKernels(): ReadonlyMap<string, Kernel> {
+  return kernels;
+}
+
+/** A buffer of a program: memory that stays, or a place that each run fills. */
+export type ProgramBuffer =
+  | { readonly kind: 'pinned'; readonly array: TypedArray }
+  | { readonly kind: 'input'; readonly like: TypedArray['constructor']; readonly type: number; readonly length: number };
+
+/** One kernel call of a program. */
+export interface Instruction {
+  readonly kernel: Kernel;
+  readonly params: readonly number[];
+  /** Indices into the program's buffers, outputs first. */
+  readonly buffers: readonly number[];
+}
+
+/** params[param] of instruction is read from slots[slot] before each run. Only scalar attributes may be patched. */
+export interface Patch {
+  readonly instruction: number;
+  readonly param: number;
+  readonly slot: number;
+}
+
+/** What a backend needs to build an executable. */
+export interface ProgramSpec {
+  readonly instructions: readonly Instruction[];
+  readonly buffers: readonly ProgramBuffer[];
+  readonly patches: readonly Patch[];
+  /** Over shared memory; its owner writes it before each run. */
+  readonly slots: Float64Array;
+}
+
+/** A planned program, ready to run any number of times without allocating. */
+export interface Executable {
+  /** Runs all instructions. `inputs` fill the input buffers in order of appearance. */
+  run(inputs: readonly TypedArray[]): void;
+  /** Runs off the main thread where the backend can; inputs are copied first. */
+  runAsync(inputs: readonly TypedArray[]): Promise<void>;
+  /** Replaces pinned buffer `index` by another array of the same class and length. */
+  bind(index: number, array: TypedArray): void;
+  /** Runs once and returns nanoseconds per instruction. */
+  profile(inputs: readonly TypedArray[]): Float64Array;
+}
+
+/** A table of kernels over buffers. */
+export interface Backend {
+  readonly name: 'native' | 'js';
+  /** Runs one kernel at once. */
+  run(kernel: Kernel, params: ArrayLike<number>, buffers: readonly TypedArray[]): void;
+  /** True if this backend has its own kernel for this dispatch type (else the JS kernel serves). */
+  has(kernel: Kernel, type: number): boolean;
+  program(spec: ProgramSpec): Executable;
+  /** Tells the engine about memory that it does not count (SharedArrayBuffers). */
+  adjustExternalMemory(delta: number): void;
+}
