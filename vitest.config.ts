@@ -1,0 +1,22 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+// The suite runs on the sources; SIMDGRAD_TEST_DIST=1 runs it on the bundle that is published.
+const entry = process.env.SIMDGRAD_TEST_DIST === '1' ? './dist/index.js' : './src/index.ts';
+
+export default defineConfig({
+  resolve: {
+    alias: [{ find: /^simdgrad$/, replacement: at(entry) }],
+  },
+  test: {
+    include: ['test/**/*.test.ts'],
+    environment: 'node',
+    pool: 'forks',
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 10_000,
+    restoreMocks: true,
+  },
+});
