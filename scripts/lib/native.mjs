@@ -1,0 +1,161 @@
+// Building the addon: through cmake-js where CMake is, through node-gyp where it is not.
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { availableParallelism, homedir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import process from 'node:process';
+import {
+  addonPaths,
+  at,
+  filesUnder,
+  isStale,
+  packageFile,
+  printFailure,
+  root,
+  runNode,
+  which,
+  windows,
+} from './common.mjs';
+
+/** Everything that a build of the addon reads. */
+export function nativeSources() {
+  const code = (path) => /\.(cc|h|inc|def|txt)$/.test(path);
+  return [
+    ...filesUnder(at('native', 'src'), code),
+    at('native', 'kernels.def'),
+    at('native', 'sources.txt'),
+    at('CMakeLists.txt'),
+    at('binding.gyp'),
+  ].filter((path) => existsSync(path));
+}
+
+export const nativeIsStale = (path) => isStale(path, nativeSources());
+
+function hasCompiler() {
+  if (windows) return true; // Visual Studio is not in PATH; the build tools look for it themselves
+  const compilers = process.env.CXX ? [process.env.CXX.split(' ')[0]] : ['c++', 'g++', 'clang++'];
+  return compilers.some((name) => which(name) !== null || existsSync(name));
+}
+
+/** Why the addon cannot be built through CMake here, or null when it can. */
+export function cmakeObstacle() {
+  if (packageFile('cmake-js', 'bin/cmake-js') === null) return 'cmake-js is not installed';
+  if (which('cmake') === null) return 'there is no cmake';
+  if (!hasCompiler()) return 'there is no C++ compiler';
+  if (!windows && which('make') === null && which('ninja') === null) return 'there is no make or ninja';
+  return null;
+}
+
+/** The folder whose include/node holds Node's headers (beside node, or where node-gyp keeps them), or null. */
+export function nodeHeaders() {
+  const version = process.versions.node;
+  const candidates = [
+    process.env.npm_config_nodedir,
+    join(dirname(realpathSync(process.execPath)), '..'),
+    process.config.variables.node_prefix,
+    join(homedir(), '.cache', 'node-gyp', version),
+    join(homedir(), 'Library', 'Caches', 'node-gyp', version),
+  ];
+  const needed = ['node_api.h', 'common.gypi'];
+  const complete = (prefix) => needed.every((name) => existsSync(join(prefix, 'include', 'node', name)));
+  return candidates.find((prefix) => prefix && complete(prefix)) ?? null;
+}
+
+/** Why the addon cannot be built through node-gyp here, or null when it can. */
+export function gypObstacle() {
+  if (packageFile('node-gyp', 'bin/node-gyp.js') === null) return 'node-gyp is not installed';
+  if (!windows && which('python3') === null && which('python') === null) return 'there is no python3';
+  if (!hasCompiler()) return 'there is no C++ compiler';
+  if (!windows && which('make') === null) return 'there is no make';
+  if (nodeHeaders() === null) return "Node's headers are not on this machine";
+  return null;
+}
+
+/** Builds through cmake-js into `out`; `definitions` are CMake's -D. Gives run()'s result. */
+export function runCmake({ out = 'build/cmake', config = 'Release', definitions = {}, log = 'cmake' } = {}) {
+  const args = ['compile', '--out', at(...out.split('/')), '--config', config];
+  args.push('--parallel', String(availableParallelism()));
+  for (const [name, value] of Object.entries(definitions)) args.push(`--CD${name}=${value}`);
+  return runNode(packageFile('cmake-js', 'bin/cmake-js'), args, { log });
+}
+
+/** Builds through node-gyp into build/Release. Never `rebuild` or `clean`: they delete all of build/. */
+export function runGyp() {
+  const args = ['configure', 'build', `--jobs=${availableParallelism()}`, `--nodedir=${nodeHeaders()}`];
+  return runNode(packageFile('node-gyp', 'bin/node-gyp.js'), args, { log: 'node-gyp' });
+}
+
+const builders = {
+  cmake: { name: 'cmake-js', obstacle: cmakeObstacle, run: () => runCmake() },
+  gyp: { name: 'node-gyp', obstacle: gypObstacle, run: runGyp },
+};
+
+/** Builds one way unless it is fresh; gives null when that worked, else the reason it did not. */
+export async function buildNativeWith(kind, { force = false } = {}) {
+  const { name, obstacle, run } = builders[kind];
+  const path = addonPaths[kind];
+  if (!force && !nativeIsStale(path)) return null;
+  const reason = obstacle();
+  if (reason !== null) return reason;
+  const started = Date.now();
+  const result = await run();
+  if (result.code !== 0 || !existsSync(path)) {
+    printFailure(`building the addon with ${name}`, result);
+    rmSync(path, { force: true }); // what lies there is older than the sources
+    return `the build with ${name} failed`;
+  }
+  const now = new Date();
+  utimesSync(path, now, now); // a build that found nothing to do is fresh all the same
+  const seconds = ((Date.now() - started) / 1000).toFixed(0);
+  console.log(`simdgrad: built ${relative(root, path)} with ${name} in ${seconds} s`);
+  return null;
+}
+
+// A build that failed is not tried again by `npm start` until the sources or the tools change.
+const failureFile = at('build', 'native-failed');
+
+function failureKey() {
+  const hash = createHash('sha256')
+    .update(process.version)
+    .update(process.env.PATH ?? '');
+  for (const path of nativeSources()) hash.update(path).update(readFileSync(path));
+  return hash.digest('hex');
+}
+
+/**
+ * Makes the addon available if this machine can: a fresh build of either kind is left alone, else cmake-js, else
+ * node-gyp. Gives null when there is an addon, else the reasons in one line. Never throws for want of a tool.
+ */
+export async function ensureNative({ retry = true } = {}) {
+  if (['cmake', 'gyp'].some((kind) => !nativeIsStale(addonPaths[kind]))) return null;
+  if (cmakeObstacle() !== null && gypObstacle() !== null) {
+    return [...new Set([cmakeObstacle(), gypObstacle()])].join(', ');
+  }
+  if (!retry && existsSync(failureFile) && readFileSync(failureFile, 'utf8') === failureKey()) {
+    return 'the last build failed (npm run build tries again)';
+  }
+  const reasons = [];
+  for (const kind of ['cmake', 'gyp']) {
+    const reason = await buildNativeWith(kind);
+    if (reason === null) {
+      rmSync(failureFile, { force: true });
+      // What the other way built from older sources must not be what is loaded.
+      for (const path of [addonPaths.cmake, addonPaths.gyp]) {
+        if (existsSync(path) && nativeIsStale(path)) rmSync(path);
+      }
+      return null;
+    }
+    reasons.push(reason);
+  }
+  mkdirSync(dirname(failureFile), { recursive: true });
+  writeFileSync(failureFile, failureKey());
+  return [...new Set(reasons)].join(', ');
+}

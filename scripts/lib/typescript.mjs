@@ -1,0 +1,65 @@
+// Building the TypeScript: one bundled ESM file for the package, one per example and benchmark, and declarations.
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { at, filesUnder, isStale, packageFile, printFailure, runNode } from './common.mjs';
+
+const isSource = (path) => path.endsWith('.ts');
+const settings = () => [at('package.json'), at('tsconfig.json'), at('tsconfig.build.json')];
+
+/** What is built: the package itself, then the programs that import it by name. */
+function targets() {
+  const targets = [{ out: at('dist', 'index.js'), entry: at('src', 'index.ts'), inputs: at('src') }];
+  for (const folder of ['examples', 'benchmarks']) {
+    if (!existsSync(at(folder))) continue;
+    for (const name of readdirSync(at(folder)).filter(isSource)) {
+      const out = at('dist', folder, name.replace(/\.ts$/, '.js'));
+      targets.push({ out, entry: at(folder, name), inputs: at(folder) });
+    }
+  }
+  return targets.filter(({ entry }) => existsSync(entry));
+}
+
+/** Whether the tools for building TypeScript are installed (they are dev dependencies). */
+export const canBuildTypeScript = () =>
+  packageFile('esbuild', 'package.json') !== null && packageFile('typescript', 'package.json') !== null;
+
+async function bundle({ out, entry }) {
+  const { build } = await import('esbuild');
+  await build({
+    entryPoints: [entry],
+    outfile: out,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20.19',
+    // The package's own name stays an import: a program must share the one copy of the classes in dist/index.js.
+    packages: 'external',
+    external: ['simdgrad'],
+    tsconfigRaw: { compilerOptions: { target: 'ES2023', verbatimModuleSyntax: true } },
+    legalComments: 'none',
+    logLevel: 'warning',
+  });
+}
+
+/** Bundles what is stale. Throws where a source does not build. */
+export async function bundleStale({ force = false } = {}) {
+  for (const target of targets()) {
+    const inputs = [...filesUnder(target.inputs, isSource), ...settings()];
+    if (force || isStale(target.out, inputs)) await bundle(target);
+  }
+}
+
+/** Writes dist/types with tsc when it is stale; false when tsc found an error (which has been printed). */
+export async function declareStale({ force = false } = {}) {
+  const folder = at('dist', 'types');
+  const inputs = [...filesUnder(at('src'), isSource), ...settings()];
+  const entry = join(folder, 'index.d.ts');
+  if (!force && !isStale(entry, inputs)) return true;
+  rmSync(folder, { recursive: true, force: true }); // declarations of sources that are gone
+  const tsc = packageFile('typescript', 'bin/tsc');
+  const result = await runNode(tsc, ['-p', at('tsconfig.build.json')], { log: 'tsc' });
+  if (result.code === 0) return true;
+  rmSync(entry, { force: true }); // so that the next build tries again
+  printFailure('tsc', result);
+  return false;
+}
