@@ -1,0 +1,94 @@
+import { type DType, F, nn, type Tensor, tensor } from 'simdgrad';
+import { describe, expect, it } from 'vitest';
+import {
+  type Attrs,
+  cotangent,
+  decode,
+  expectClose,
+  expectTensor,
+  type GoldenNumber,
+  type GoldenTensor,
+  load,
+  title,
+  tolerances,
+} from './golden.js';
+
+interface LossCase {
+  readonly op: string;
+  readonly inputs: readonly GoldenTensor[];
+  readonly attrs?: Attrs;
+  readonly output: GoldenTensor;
+  readonly grads?: readonly (readonly GoldenNumber[] | null)[];
+  readonly grads2?: readonly (readonly GoldenNumber[] | null)[];
+  readonly note?: string;
+}
+
+/** Losses that have numbers but are not in the library yet. One that appears must be taken off this list. */
+const notYet: readonly string[] = [];
+
+const modules: Record<string, string> = {
+  crossEntropy: 'CrossEntropyLoss',
+  nllLoss: 'NLLLoss',
+  mseLoss: 'MSELoss',
+  l1Loss: 'L1Loss',
+  smoothL1Loss: 'SmoothL1Loss',
+  huberLoss: 'HuberLoss',
+  bce: 'BCELoss',
+  bceWithLogits: 'BCEWithLogitsLoss',
+};
+
+type Loss = (input: Tensor, target: Tensor, options?: Attrs) => Tensor;
+type LossModule = new (options?: Attrs) => { forward(input: Tensor, target: Tensor): Tensor };
+
+const functions = F as unknown as Record<string, Loss | undefined>;
+const classes = nn as unknown as Record<string, LossModule | undefined>;
+
+/** Class weights are given as tensors. */
+function optionsOf(attrs: Attrs | undefined, dtype: DType): Attrs | undefined {
+  if (!attrs) return undefined;
+  return Object.fromEntries(
+    Object.entries(attrs).map(([k, v]) => [k, Array.isArray(v) ? tensor(v, { dtype }) : v]),
+  );
+}
+
+const byLoss = new Map<string, LossCase[]>();
+for (const c of load<LossCase>('losses').cases) byLoss.set(c.op, [...(byLoss.get(c.op) ?? []), c]);
+
+describe('losses against PyTorch', () => {
+  it('lists every missing loss, and no other', () => {
+    expect([...byLoss.keys()].filter((name) => !functions[name]).sort()).toEqual([...notYet].sort());
+    expect([...byLoss.keys()].filter((name) => !classes[modules[name] as string]).sort()).toEqual(
+      [...notYet].sort(),
+    );
+  });
+
+  for (const [name, list] of byLoss) {
+    if (notYet.includes(name)) continue;
+    describe(name, () => {
+      for (const c of list) {
+        const dtype = c.output.dtype;
+        it(title(c.inputs, c.attrs) + (c.note ? ` (${c.note})` : ''), () => {
+          const xs = c.inputs.map((x, i) => decode(x, c.grads?.[i] != null));
+          const [input, target] = xs as [Tensor, Tensor];
+          const options = optionsOf(c.attrs, dtype);
+          const loss = (functions[name] as Loss)(input, target, options);
+          expectTensor(`${name} value`, loss, c.output);
+
+          const Module = classes[modules[name] as string] as LossModule;
+          const again = new Module(options).forward(input, target);
+          expectClose(`${modules[name]} value`, again.data, Array.from(loss.data), {
+            relative: 0,
+            absolute: 0,
+          });
+
+          if (!c.grads) return;
+          loss.backward(cotangent(loss.shape, dtype));
+          for (const [i, g] of c.grads.entries()) {
+            if (g === null) continue;
+            expectClose(`${name} gradient ${i}`, (xs[i] as Tensor).grad?.data ?? [], g, tolerances[dtype]);
+          }
+        });
+      }
+    });
+  }
+});

@@ -1,0 +1,86 @@
+import { type DType, optim, type Tensor, tensor } from 'simdgrad';
+import { describe, expect, it } from 'vitest';
+import { expectClose, type GoldenNumber, load, type Tolerance } from './golden.js';
+
+interface OptimizerCase {
+  readonly optimizer: string;
+  readonly dtype: 'float32' | 'float64';
+  readonly options: Readonly<Record<string, unknown>>;
+  /** Options of each parameter's own group. */
+  readonly groups?: readonly Readonly<Record<string, unknown>>[];
+  /** Learning rates set before a step. */
+  readonly lrChanges?: Readonly<Record<string, number>>;
+  /** Values of every parameter after so many steps. */
+  readonly after: Readonly<Record<string, readonly (readonly GoldenNumber[])[]>>;
+}
+
+/** Optimizers that have numbers but are not in the library yet. One that appears must be taken off this list. */
+const notYet: readonly string[] = [];
+
+interface Optimizer {
+  lr: number;
+  step(): unknown;
+}
+type OptimizerClass = new (params: unknown, options: unknown) => Optimizer;
+
+const classes = optim as unknown as Record<string, OptimizerClass | undefined>;
+const { cases, shapes } = load<OptimizerCase, { readonly shapes: readonly (readonly number[])[] }>(
+  'optimizers',
+);
+
+const tolerances: Record<OptimizerCase['dtype'], Tolerance> = {
+  float64: { relative: 1e-12, absolute: 1e-13 },
+  float32: { relative: 2e-6, absolute: 1e-6 },
+};
+
+/** One value per element of parameter k, by the formulas in the header of the file. */
+function filled(k: number, dtype: DType, value: (i: number) => number): Tensor {
+  const shape = shapes[k] as readonly number[];
+  const n = shape.reduce((a, b) => a * b, 1);
+  return tensor(
+    Float64Array.from({ length: n }, (_, i) => value(i)),
+    { dtype: 'float64', shape: [...shape] },
+  ).to(dtype);
+}
+
+const initial = (k: number, dtype: DType): Tensor =>
+  filled(k, dtype, (i) => (((5 * i + 3 * k) % 17) - 8) / 16 + 1 / 32)
+    .detach()
+    .requiresGrad_();
+
+const gradient = (k: number, step: number, dtype: DType): Tensor =>
+  filled(k, dtype, (i) => ((((7 * i + 5 * step + 3 * k) % 13) - 6) / 8) * 2 ** -(step % 4));
+
+const names = [...new Set(cases.map((c) => c.optimizer))];
+
+describe('optimizers against PyTorch', () => {
+  it('lists every missing optimizer, and no other', () => {
+    expect(names.filter((name) => !classes[name]).sort()).toEqual([...notYet].sort());
+  });
+
+  for (const c of cases) {
+    if (notYet.includes(c.optimizer)) continue;
+    const what = JSON.stringify(c.options) + (c.groups ? ` groups ${JSON.stringify(c.groups)}` : '');
+    const changes = c.lrChanges ? ` lr set to ${JSON.stringify(c.lrChanges)}` : '';
+    it(`${c.optimizer} ${c.dtype} ${what}${changes}`, () => {
+      const params = shapes.map((_, k) => initial(k, c.dtype));
+      const Optimizer = classes[c.optimizer] as OptimizerClass;
+      const groups = c.groups?.map((g, k) => ({ params: [params[k]], ...g }));
+      const optimizer = new Optimizer(groups ?? params, c.options);
+      for (let step = 1; step <= 30; step++) {
+        const lr = c.lrChanges?.[step];
+        if (lr !== undefined) optimizer.lr = lr;
+        for (const [k, p] of params.entries()) p.grad = gradient(k, step, c.dtype);
+        optimizer.step();
+        for (const [k, values] of (c.after[step] ?? []).entries()) {
+          expectClose(
+            `parameter ${k} after ${step} steps`,
+            (params[k] as Tensor).data,
+            values,
+            tolerances[c.dtype],
+          );
+        }
+      }
+    });
+  }
+});
