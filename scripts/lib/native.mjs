@@ -54,8 +54,8 @@ export function cmakeObstacle() {
   return null;
 }
 
-/** The folder whose include/node holds Node's headers (beside node, or where node-gyp keeps them), or null. */
-export function nodeHeaders() {
+/** A folder whose include/node holds Node's headers (beside node, or where node-gyp keeps them), or null. */
+function nodeHeaders() {
   const version = process.versions.node;
   const candidates = [
     process.env.npm_config_nodedir,
@@ -69,13 +69,33 @@ export function nodeHeaders() {
   return candidates.find((prefix) => prefix && complete(prefix)) ?? null;
 }
 
+/** Such a folder made from the package node-api-headers: all that an addon of Node-API includes. */
+function nodeApiHeaders() {
+  const header = packageFile('node-api-headers', 'include/node_api.h');
+  if (header === null || windows) return null; // Windows also links against node.lib
+  const prefix = at('build', 'headers');
+  const include = join(prefix, 'include', 'node');
+  cpSync(dirname(header), include, { recursive: true });
+  // What node-gyp expects of Node's own common.gypi; the compiler's flags are in binding.gyp.
+  const defaults = {
+    default_configuration: 'Release',
+    configurations: { Release: {}, Debug: {} },
+    cflags: ['-fPIC', '-pthread'],
+    ldflags: ['-pthread'],
+  };
+  writeFileSync(join(include, 'common.gypi'), JSON.stringify({ target_defaults: defaults }));
+  return prefix;
+}
+
 /** Why the addon cannot be built through node-gyp here, or null when it can. */
 export function gypObstacle() {
   if (packageFile('node-gyp', 'bin/node-gyp.js') === null) return 'node-gyp is not installed';
   if (!windows && which('python3') === null && which('python') === null) return 'there is no python3';
   if (!hasCompiler()) return 'there is no C++ compiler';
   if (!windows && which('make') === null) return 'there is no make';
-  if (nodeHeaders() === null) return "Node's headers are not on this machine";
+  if (nodeHeaders() === null && packageFile('node-api-headers', 'package.json') === null) {
+    return "Node's headers are not on this machine";
+  }
   return null;
 }
 
@@ -89,8 +109,11 @@ export function runCmake({ out = 'build/cmake', config = 'Release', definitions 
 
 /** Builds through node-gyp into build/Release. Never `rebuild` or `clean`: they delete all of build/. */
 export function runGyp() {
-  const args = ['configure', 'build', `--jobs=${availableParallelism()}`, `--nodedir=${nodeHeaders()}`];
-  return runNode(packageFile('node-gyp', 'bin/node-gyp.js'), args, { log: 'node-gyp' });
+  const nodedir = nodeHeaders() ?? nodeApiHeaders();
+  const args = ['configure', 'build', `--jobs=${availableParallelism()}`, `--nodedir=${nodedir}`];
+  // node-gyp takes the environment before its arguments.
+  const env = { npm_config_nodedir: nodedir };
+  return runNode(packageFile('node-gyp', 'bin/node-gyp.js'), args, { log: 'node-gyp', env });
 }
 
 const builders = {
