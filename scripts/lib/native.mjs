@@ -1,6 +1,7 @@
 // Building the addon: through cmake-js where CMake is, through node-gyp where it is not.
 import { createHash } from 'node:crypto';
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   readFileSync,
