@@ -27,6 +27,7 @@ NAN, INF = math.nan, math.inf
 
 # ---- writing ----
 
+
 def number(x, single=False):
     """A JSON value that reads back as exactly x: shortest decimal; NaN and infinities as strings."""
     x = float(x)
@@ -79,6 +80,7 @@ def write(name, cases, **header):
 
 # ---- numbers that the tests can make again ----
 
+
 def cotangent(t, phase=0):
     """Weights of a scalar made from t: sum(t * cotangent). Exact in float32, never zero."""
     n = t.numel()
@@ -94,7 +96,7 @@ class Minstd:
 
     def next(self):
         self.state = self.state * 16807 % 2147483647
-        return (self.state >> 7) / 2.0 ** 24
+        return (self.state >> 7) / 2.0**24
 
     def tensor(self, shape, dtype, scale=1.0):
         n = int(np.prod(shape, dtype=int))
@@ -120,6 +122,7 @@ def bools(values):
 
 
 # ---- generic cases: {op, inputs, attrs, output, grads, grads2} ----
+
 
 def run(fn, inputs, attrs, grad, second):
     """Output, gradients and gradients of gradients, in the dtype of the inputs."""
@@ -164,8 +167,20 @@ class Cases:
     def __init__(self):
         self.cases = []
 
-    def add(self, op, fn, inputs, attrs=None, kwargs=None, grad=True, second=False,
-            dtypes=('float64', 'float32'), check32=True, note=None, **flags):
+    def add(
+        self,
+        op,
+        fn,
+        inputs,
+        attrs=None,
+        kwargs=None,
+        grad=True,
+        second=False,
+        dtypes=('float64', 'float32'),
+        check32=True,
+        note=None,
+        **flags,
+    ):
         """`attrs` is what the test hands to our API, `kwargs` what fn needs of it in PyTorch's words."""
         kwargs = kwargs or {}
         for name in dtypes:
@@ -198,14 +213,28 @@ def ops():
     x34 = rnd(3, 4)
     pos = rnd(3, 4, low=0.1, high=3)
     unary = {
-        'neg': (torch.neg, x34), 'exp': (torch.exp, x34), 'expm1': (torch.expm1, x34), 'log': (torch.log, pos),
-        'log1p': (torch.log1p, rnd(3, 4, low=-0.9, high=3)), 'sqrt': (torch.sqrt, pos), 'sin': (torch.sin, rnd(3, 4, low=-7, high=7)),
-        'cos': (torch.cos, rnd(3, 4, low=-7, high=7)), 'abs': (torch.abs, x34), 'sign': (torch.sign, x34),
-        'floor': (torch.floor, x34), 'relu': (F.relu, x34), 'leakyRelu': (F.leaky_relu, x34),
-        'sigmoid': (torch.sigmoid, rnd(3, 4, low=-6, high=6)), 'tanh': (torch.tanh, rnd(3, 4, low=-3, high=3)),
-        'erf': (torch.erf, x34), 'gelu': (F.gelu, rnd(3, 4, low=-4, high=4)),
-        'softplus': (F.softplus, rnd(3, 4, low=-10, high=10)), 'square': (torch.square, x34),
-        'reciprocal': (torch.reciprocal, pos), 'silu': (F.silu, rnd(3, 4, low=-5, high=5)), 'elu': (F.elu, x34),
+        'neg': (torch.neg, x34),
+        'exp': (torch.exp, x34),
+        'expm1': (torch.expm1, x34),
+        'log': (torch.log, pos),
+        'log1p': (torch.log1p, rnd(3, 4, low=-0.9, high=3)),
+        'sqrt': (torch.sqrt, pos),
+        'sin': (torch.sin, rnd(3, 4, low=-7, high=7)),
+        'cos': (torch.cos, rnd(3, 4, low=-7, high=7)),
+        'abs': (torch.abs, x34),
+        'sign': (torch.sign, x34),
+        'floor': (torch.floor, x34),
+        'relu': (F.relu, x34),
+        'leakyRelu': (F.leaky_relu, x34),
+        'sigmoid': (torch.sigmoid, rnd(3, 4, low=-6, high=6)),
+        'tanh': (torch.tanh, rnd(3, 4, low=-3, high=3)),
+        'erf': (torch.erf, x34),
+        'gelu': (F.gelu, rnd(3, 4, low=-4, high=4)),
+        'softplus': (F.softplus, rnd(3, 4, low=-10, high=10)),
+        'square': (torch.square, x34),
+        'reciprocal': (torch.reciprocal, pos),
+        'silu': (F.silu, rnd(3, 4, low=-5, high=5)),
+        'elu': (F.elu, x34),
         'logSigmoid': (F.logsigmoid, rnd(3, 4, low=-5, high=5)),
     }
     for op, (fn, x) in unary.items():
@@ -226,7 +255,7 @@ def ops():
     c.add('sin', torch.sin, [[100, -1000, 12345.678, 1e5]])
     c.add('cos', torch.cos, [[100, -1000, 12345.678, 1e5]])
     c.add('exp', torch.exp, [[-80, -20, 20, 80]])
-    c.add('log', torch.log, [[1e-30, 1e-10, 1 - 2.0 ** -20, 1 + 2.0 ** -20, 1e10, 1e30]])
+    c.add('log', torch.log, [[1e-30, 1e-10, 1 - 2.0**-20, 1 + 2.0**-20, 1e10, 1e30]])
 
     # Special values: the forward value of each, and the gradients that PyTorch defines on purpose.
     special = [NAN, INF, -INF, 0.0, -0.0, 1.0, -1.0]
@@ -241,16 +270,39 @@ def ops():
     c.add('leakyRelu', F.leaky_relu, [[0.0, 1e-30, -1e-30, -5.0]])
     c.add('log', torch.log, [[0.0, 1.0, INF]])
 
-    binary = {'add': torch.add, 'sub': torch.sub, 'mul': torch.mul, 'div': torch.div,
-              'maximum': torch.maximum, 'minimum': torch.minimum}
-    shapes = [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((2, 1, 3), (4, 1)), ((), (2, 3)), ((2, 3), ()),
-              ((1,), (2, 2)), ((1, 1, 1), (3,)), ((0, 3), (1, 3)), ((2, 0), (1,))]
+    binary = {
+        'add': torch.add,
+        'sub': torch.sub,
+        'mul': torch.mul,
+        'div': torch.div,
+        'maximum': torch.maximum,
+        'minimum': torch.minimum,
+    }
+    shapes = [
+        ((3, 4), (3, 4)),
+        ((3, 4), (4,)),
+        ((3, 1), (1, 4)),
+        ((2, 1, 3), (4, 1)),
+        ((), (2, 3)),
+        ((2, 3), ()),
+        ((1,), (2, 2)),
+        ((1, 1, 1), (3,)),
+        ((0, 3), (1, 3)),
+        ((2, 0), (1,)),
+    ]
     for op, fn in binary.items():
         for a, b in shapes:
             c.add(op, fn, [rnd(*a), rnd(*b, low=0.4, high=2)], second=len(a) + len(b) <= 5)
-        c.add(op, fn, [[NAN, 1, NAN, INF, -INF, INF, 0.0, 0.0, 1, -1, 0.0],
-                       [1, NAN, NAN, INF, INF, 2, 1, -1, 0.0, 0.0, 0.0]], grad=False,
-              signedZero=op in ('mul', 'div'))
+        c.add(
+            op,
+            fn,
+            [
+                [NAN, 1, NAN, INF, -INF, INF, 0.0, 0.0, 1, -1, 0.0],
+                [1, NAN, NAN, INF, INF, 2, 1, -1, 0.0, 0.0, 0.0],
+            ],
+            grad=False,
+            signedZero=op in ('mul', 'div'),
+        )
         if op not in ('maximum', 'minimum'):
             for s in (2.5, -3, 0.1):
                 c.add(op, lambda x, s=s, fn=fn: fn(x, s), [x34], {'scalar': s})
@@ -267,7 +319,12 @@ def ops():
     for e in (0, 1, 2, 3):  # at zero the gradient is finite
         c.add('pow', lambda x, e=e: torch.pow(x, e), [[0.0, -1, 2]], {'scalar': e})
     c.add('pow', torch.pow, [[0, 0, 0, 2, 3], [0, 1, 2, 0, 1]], note='gradients at base and exponent zero')
-    c.add('pow', torch.pow, [[0, -8, -8, -8, 1, NAN, 2, 0.5, INF, -INF, 0], [-1, 1 / 3, 3, -3, NAN, 0, INF, INF, -1, 3, 2]], grad=False)
+    c.add(
+        'pow',
+        torch.pow,
+        [[0, -8, -8, -8, 1, NAN, 2, 0.5, INF, -INF, 0], [-1, 1 / 3, 3, -3, NAN, 0, INF, INF, -1, 3, 2]],
+        grad=False,
+    )
 
     for low, high in ((-0.5, 0.5), (None, 0.5), (-0.5, None)):
         attrs = {k: v for k, v in (('min', low), ('max', high)) if v is not None}
@@ -288,17 +345,33 @@ def ops():
     c.add('logicalNot', torch.logical_not, [bools([t, f])], dtypes=('float64',))
     c.add('where', torch.where, [bools([[t, f, t], [f, f, t]]), rnd(2, 3), rnd(2, 3)], second=True)
     c.add('where', torch.where, [bools([[t], [f]]), rnd(3), rnd(2, 1)])
-    c.add('where', torch.where, [bools([t, f, t]), [1, 2, 3], [NAN, NAN, INF]], note='the unchosen side leaks nothing')
+    c.add(
+        'where',
+        torch.where,
+        [bools([t, f, t]), [1, 2, 3], [NAN, NAN, INF]],
+        note='the unchosen side leaks nothing',
+    )
 
     # Reductions.
     x = rnd(2, 3, 4)
     axes = [None, 0, 1, -1, [0, 2], [0, 1, 2]]
 
     def reduction(op, fn, x, axis, keepdims, second=False, extra=None, kwargs=None, **flags):
-        attrs = {**({} if axis is None else {'axis': axis}), **({'keepdims': True} if keepdims else {}), **(extra or {})}
+        attrs = {
+            **({} if axis is None else {'axis': axis}),
+            **({'keepdims': True} if keepdims else {}),
+            **(extra or {}),
+        }
         n = np.asarray(x).ndim
         dim = list(range(n)) if axis is None else axis
-        c.add(op, lambda t: fn(t, dim=dim, keepdim=keepdims, **(kwargs or {})), [x], attrs, second=second, **flags)
+        c.add(
+            op,
+            lambda t: fn(t, dim=dim, keepdim=keepdims, **(kwargs or {})),
+            [x],
+            attrs,
+            second=second,
+            **flags,
+        )
 
     def prod(t, dim, keepdim):
         for d in sorted((d % t.dim() for d in (dim if isinstance(dim, list) else [dim])), reverse=True):
@@ -328,8 +401,25 @@ def ops():
             reduction(op, fn, x, 1, False, True, {'correction': k}, {'correction': k})
             reduction(op, fn, x, None, False, False, {'correction': k}, {'correction': k})
         reduction(op, fn, [[1e4 + 1, 1e4 + 2, 1e4 + 3, 1e4 + 4]], -1, False, False, None, {'correction': 1})
-    reduction('std', std, [[2, 2, 2], [1, 2, 3]], 1, False, False, None, {'correction': 1}, note='gradient at zero deviation is zero')
-    reduction('norm', torch.linalg.vector_norm, [[0, 0, 0], [3, 4, 0]], 1, False, note='gradient at the zero vector is zero')
+    reduction(
+        'std',
+        std,
+        [[2, 2, 2], [1, 2, 3]],
+        1,
+        False,
+        False,
+        None,
+        {'correction': 1},
+        note='gradient at zero deviation is zero',
+    )
+    reduction(
+        'norm',
+        torch.linalg.vector_norm,
+        [[0, 0, 0], [3, 4, 0]],
+        1,
+        False,
+        note='gradient at the zero vector is zero',
+    )
     for p in (1, 3, INF):
         reduction('norm', torch.linalg.vector_norm, x, 1, False, False, {'p': p}, {'ord': p})
         reduction('norm', torch.linalg.vector_norm, x, None, False, False, {'p': p}, {'ord': p})
@@ -345,8 +435,17 @@ def ops():
     reduction('sum', torch.sum, np.zeros((0,)), None, False)
     reduction('mean', torch.mean, np.zeros((0, 2)), 0, False, grad=False)  # NaN
     reduction('prod', prod, np.zeros((2, 0)), 1, False)
-    reduction('prod', prod, [[0, 2, 3], [0, 0, 3], [1, 2, 4]], 1, False, note='gradients with zeros among the factors')
-    reduction('logSumExp', torch.logsumexp, [[-INF, -INF], [INF, 1], [NAN, 1], [-INF, 2]], 1, False, grad=False)
+    reduction(
+        'prod',
+        prod,
+        [[0, 2, 3], [0, 0, 3], [1, 2, 4]],
+        1,
+        False,
+        note='gradients with zeros among the factors',
+    )
+    reduction(
+        'logSumExp', torch.logsumexp, [[-INF, -INF], [INF, 1], [NAN, 1], [-INF, 2]], 1, False, grad=False
+    )
     reduction('logSumExp', torch.logsumexp, [[1e5, 1e5], [-1e5, -1e5 + 1], [1e5, -1e5]], 1, False, grad=False)
     reduction('logSumExp', torch.logsumexp, [[750, 750], [-751, -750], [1e5, -1e5]], 1, False, check32=False)
     reduction('sum', torch.sum, np.asarray(1.5), None, False)
@@ -357,19 +456,49 @@ def ops():
             for axis in (None, 0, -1):
                 # NumPy promises the first of equals; PyTorch leaves it open.
                 answer = torch.tensor(np_fn(v, axis=axis), dtype=I32)
-                c.add(op, lambda t, answer=answer: answer, [v], {} if axis is None else {'axis': axis}, grad=False)
+                c.add(
+                    op,
+                    lambda t, answer=answer: answer,
+                    [v],
+                    {} if axis is None else {'axis': axis},
+                    grad=False,
+                )
     for op, fn in (('softmax', F.softmax), ('logSoftmax', F.log_softmax)):
         for axis in (0, 1, -1):
             c.add(op, lambda t, fn=fn, axis=axis: fn(t, dim=axis), [x], {'axis': axis}, second=True)
-        c.add(op, lambda t, fn=fn: fn(t, dim=-1), [rnd(3, 4)], None, second=True)  # the last axis is the default
+        c.add(
+            op, lambda t, fn=fn: fn(t, dim=-1), [rnd(3, 4)], None, second=True
+        )  # the last axis is the default
         c.add(op, lambda t, fn=fn: fn(t, dim=-1), [rnd(5)], None)
-        c.add(op, lambda t, fn=fn: fn(t, dim=-1), [[[1e5, -1e5, 0], [1e5, 1e5, 1e5 - 1], [-1e5, -1e5 - 2, 0]]])
-        c.add(op, lambda t, fn=fn: fn(t, dim=-1), [[[-INF, 0, 1], [NAN, 0, 1], [INF, 0, 1], [-INF, -INF, -INF]]], grad=False)
+        c.add(
+            op, lambda t, fn=fn: fn(t, dim=-1), [[[1e5, -1e5, 0], [1e5, 1e5, 1e5 - 1], [-1e5, -1e5 - 2, 0]]]
+        )
+        c.add(
+            op,
+            lambda t, fn=fn: fn(t, dim=-1),
+            [[[-INF, 0, 1], [NAN, 0, 1], [INF, 0, 1], [-INF, -INF, -INF]]],
+            grad=False,
+        )
 
     # Products.
-    forms = [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 4)), ((2, 3), (3, 4)), ((2, 3, 4), (2, 4, 2)), ((2, 3, 4), (4, 2)),
-             ((3, 4), (2, 4, 5)), ((2, 1, 3, 4), (3, 4, 2)), ((4,), (2, 4, 3)), ((2, 3, 4), (4,)), ((1, 1), (1, 1)),
-             ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((0,), (0,)), ((0, 2, 3), (3, 2)), ((17, 9), (9, 13))]
+    forms = [
+        ((3,), (3,)),
+        ((2, 3), (3,)),
+        ((3,), (3, 4)),
+        ((2, 3), (3, 4)),
+        ((2, 3, 4), (2, 4, 2)),
+        ((2, 3, 4), (4, 2)),
+        ((3, 4), (2, 4, 5)),
+        ((2, 1, 3, 4), (3, 4, 2)),
+        ((4,), (2, 4, 3)),
+        ((2, 3, 4), (4,)),
+        ((1, 1), (1, 1)),
+        ((0, 3), (3, 2)),
+        ((2, 0), (0, 3)),
+        ((0,), (0,)),
+        ((0, 2, 3), (3, 2)),
+        ((17, 9), (9, 13)),
+    ]
     for a, b in forms:
         small = np.prod(a) * np.prod(b) < 200
         c.add('matmul', torch.matmul, [rnd(*a), rnd(*b)], second=bool(small))
@@ -395,13 +524,25 @@ def ops():
     c.add('concat', lambda *t: torch.cat(t, -1), [rnd(2, 3), rnd(2, 1), rnd(2, 0)], {'axis': -1})
     c.add('stack', lambda *t: torch.stack(t, 0), [rnd(2, 3), rnd(2, 3)], {'axis': 0}, second=True)
     c.add('stack', lambda *t: torch.stack(t, -1), [rnd(2, 3), rnd(2, 3)], {'axis': -1})
-    for ranges, key in (([[0, 1]], np.s_[0:1]), ([[1, 2], [0, 2]], np.s_[1:2, 0:2]), ([[0, 2], [0, 3], [1, 4, 2]], np.s_[0:2, 0:3, 1:4:2]),
-                        ([[-1, None]], np.s_[-1:]), ([[0, 0]], np.s_[0:0]), ([[0, 99], [1, -1]], np.s_[0:99, 1:-1])):
+    for ranges, key in (
+        ([[0, 1]], np.s_[0:1]),
+        ([[1, 2], [0, 2]], np.s_[1:2, 0:2]),
+        ([[0, 2], [0, 3], [1, 4, 2]], np.s_[0:2, 0:3, 1:4:2]),
+        ([[-1, None]], np.s_[-1:]),
+        ([[0, 0]], np.s_[0:0]),
+        ([[0, 99], [1, -1]], np.s_[0:99, 1:-1]),
+    ):
         c.add('slice', lambda t, key=key: t[key], [x], {'ranges': ranges}, second=True)
     c.add('indexSelect', lambda t, i: t.index_select(0, i), [x, ints([1, 0, 1, 1])], {'axis': 0}, second=True)
     c.add('indexSelect', lambda t, i: t.index_select(-1, i), [x, ints([3, 3, 0])], {'axis': -1})
     c.add('indexSelect', lambda t, i: t.index_select(1, i), [x, ints([])], {'axis': 1})
-    c.add('gather', lambda t, i: t.gather(1, i), [rnd(3, 4), ints([[0, 3], [1, 1], [2, 0]])], {'axis': 1}, second=True)
+    c.add(
+        'gather',
+        lambda t, i: t.gather(1, i),
+        [rnd(3, 4), ints([[0, 3], [1, 1], [2, 0]])],
+        {'axis': 1},
+        second=True,
+    )
     c.add('gather', lambda t, i: t.gather(0, i), [rnd(3, 4), ints([[0, 1, 2, 0], [2, 2, 2, 2]])], {'axis': 0})
     c.add('gather', lambda t, i: t.gather(-1, i), [x, ints([[[0], [1], [2]], [[3], [3], [3]]])], {'axis': -1})
 
@@ -452,14 +593,30 @@ def promotion():
         for s in (2, 2.5):
             for op in ('add', 'mul', 'div', 'sub'):
                 put(op, [x], lambda t, op=op, s=s: getattr(torch, op)(t, s), {'scalar': s})
-        for op, fn in (('exp', torch.exp), ('sigmoid', torch.sigmoid), ('tanh', torch.tanh), ('sqrt', torch.sqrt), ('neg', torch.neg),
-                       ('abs', torch.abs), ('sign', torch.sign), ('sum', torch.sum), ('mean', torch.mean), ('relu', F.relu), ('max', torch.amax)):
+        for op, fn in (
+            ('exp', torch.exp),
+            ('sigmoid', torch.sigmoid),
+            ('tanh', torch.tanh),
+            ('sqrt', torch.sqrt),
+            ('neg', torch.neg),
+            ('abs', torch.abs),
+            ('sign', torch.sign),
+            ('sum', torch.sum),
+            ('mean', torch.mean),
+            ('relu', F.relu),
+            ('max', torch.amax),
+        ):
             put(op, [x], fn)
         for b in DTYPES:
             put('to', [x], lambda t, b=b: t.to(DTYPES[b]), {'dtype': b})
     put('to', [torch.tensor([1.9, -1.9, 0.5, -0.5, 0.0])], lambda t: t.to(I32), {'dtype': 'int32'})
     put('to', [torch.tensor([NAN, 0.0, -0.0, 0.25, INF])], lambda t: t.to(BOOL), {'dtype': 'bool'})
-    put('to', [torch.tensor([0.1, 1e-46, 1e39, NAN, -INF, -0.0], dtype=F64)], lambda t: t.to(F32), {'dtype': 'float32'})
+    put(
+        'to',
+        [torch.tensor([0.1, 1e-46, 1e39, NAN, -INF, -0.0], dtype=F64)],
+        lambda t: t.to(F32),
+        {'dtype': 'float32'},
+    )
     torch.set_default_dtype(F64)
     write('promotion', cases)
 
@@ -489,11 +646,23 @@ def losses():
     put('crossEntropy', ce, [logits, onehot])
     put('crossEntropy', ce, [logits, rows], {'labelSmoothing': 0.2}, {'label_smoothing': 0.2})
     put('crossEntropy', ce, [logits, ints([1, -100, 3, -100, 2])])
-    put('crossEntropy', ce, [logits, ints([1, -100, 3, -100, 2])], {'labelSmoothing': 0.1}, {'label_smoothing': 0.1})
+    put(
+        'crossEntropy',
+        ce,
+        [logits, ints([1, -100, 3, -100, 2])],
+        {'labelSmoothing': 0.1},
+        {'label_smoothing': 0.1},
+    )
     put('crossEntropy', ce, [logits, ints([1, 0, 3, 0, 2])], {'ignoreIndex': 0}, {'ignore_index': 0})
     put('crossEntropy', w(ce), [logits, labels], {'weight': weight})
     put('crossEntropy', w(ce), [logits, ints([1, -100, 3, -100, 2])], {'weight': weight})
-    put('crossEntropy', w(ce), [logits, labels], {'weight': weight, 'labelSmoothing': 0.1}, {'label_smoothing': 0.1})
+    put(
+        'crossEntropy',
+        w(ce),
+        [logits, labels],
+        {'weight': weight, 'labelSmoothing': 0.1},
+        {'label_smoothing': 0.1},
+    )
     put('crossEntropy', w(ce), [logits, rows], {'weight': weight})
     big = [[1e5, -1e5, 0, 3], [-1e5, 1e5, 1e5, 0], [1e5, 1e5, 1e5, 1e5]]
     put('crossEntropy', ce, [big, ints([0, 1, 2])])
@@ -506,9 +675,12 @@ def losses():
     put('nllLoss', F.nll_loss, [logp, labels])
     put('nllLoss', F.nll_loss, [logp, ints([1, -100, 3, -100, 2])])
     put('nllLoss', w(F.nll_loss), [logp, labels], {'weight': weight})
-    for loss, fn, options in (('mseLoss', F.mse_loss, [{}]), ('l1Loss', F.l1_loss, [{}]),
-                              ('smoothL1Loss', F.smooth_l1_loss, [{}, {'beta': 0.5}, {'beta': 2.0}, {'beta': 0.0}]),
-                              ('huberLoss', F.huber_loss, [{}, {'delta': 0.5}, {'delta': 2.0}])):
+    for loss, fn, options in (
+        ('mseLoss', F.mse_loss, [{}]),
+        ('l1Loss', F.l1_loss, [{}]),
+        ('smoothL1Loss', F.smooth_l1_loss, [{}, {'beta': 0.5}, {'beta': 2.0}, {'beta': 0.0}]),
+        ('huberLoss', F.huber_loss, [{}, {'delta': 0.5}, {'delta': 2.0}]),
+    ):
         for o in options:
             put(loss, fn, [rnd(3, 4), rnd(3, 4)], o, o, second=loss == 'mseLoss')
         put(loss, fn, [[0.0, 1, -1, 2, 1e4], [0.0, 0, 0, 0, 0]])  # on the kinks
@@ -539,7 +711,9 @@ PARAM_SHAPES = [(3, 4), (5,)]
 
 def initial(k, dtype):
     n = int(np.prod(PARAM_SHAPES[k]))
-    return torch.tensor([((5 * i + 3 * k) % 17 - 8) / 16 + 1 / 32 for i in range(n)], dtype=dtype).reshape(PARAM_SHAPES[k])
+    return torch.tensor([((5 * i + 3 * k) % 17 - 8) / 16 + 1 / 32 for i in range(n)], dtype=dtype).reshape(
+        PARAM_SHAPES[k]
+    )
 
 
 def gradient(k, step, dtype):
@@ -557,24 +731,113 @@ def camel(name):
 def optimizers():
     o = torch.optim
     plans = [
-        (o.SGD, [dict(lr=0.1), dict(lr=0.1, weight_decay=0.01), dict(lr=0.1, maximize=True), dict(lr=0.05, maximize=True, weight_decay=0.1),
-                 dict(lr=0.1, momentum=0.9), dict(lr=0.1, momentum=0.9, dampening=0.3), dict(lr=0.1, momentum=0.9, nesterov=True),
-                 dict(lr=0.1, momentum=0.5, weight_decay=0.1), dict(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
-                 dict(lr=0.1, momentum=0.9, dampening=0.1, weight_decay=0.02, maximize=True)]),
-        (o.Adam, [dict(), dict(lr=0.05), dict(lr=0.05, betas=(0.8, 0.95)), dict(lr=0.05, eps=1e-2), dict(lr=0.05, weight_decay=0.1),
-                  dict(lr=0.05, amsgrad=True), dict(lr=0.05, maximize=True), dict(lr=0.05, betas=(0.0, 0.9)),
-                  dict(lr=0.02, betas=(0.7, 0.9), eps=1e-4, weight_decay=0.05, amsgrad=True, maximize=True)]),
-        (o.AdamW, [dict(), dict(lr=0.05), dict(lr=0.05, weight_decay=0), dict(lr=0.05, weight_decay=0.2), dict(lr=0.05, betas=(0.8, 0.95), eps=1e-3),
-                   dict(lr=0.05, amsgrad=True), dict(lr=0.05, maximize=True, weight_decay=0.1)]),
-        (o.RMSprop, [dict(), dict(lr=0.05, alpha=0.9), dict(lr=0.05, eps=1e-3), dict(lr=0.05, weight_decay=0.1), dict(lr=0.02, momentum=0.9),
-                     dict(lr=0.02, centered=True), dict(lr=0.02, centered=True, momentum=0.5, weight_decay=0.05, alpha=0.95), dict(lr=0.05, maximize=True)]),
-        (o.Rprop, [dict(), dict(lr=0.1, etas=(0.4, 1.5)), dict(lr=0.1, step_sizes=(1e-2, 0.15)), dict(lr=0.02, maximize=True)]),
-        (o.Adagrad, [dict(), dict(lr=0.1, lr_decay=0.05), dict(lr=0.1, weight_decay=0.1), dict(lr=0.1, initial_accumulator_value=0.5),
-                     dict(lr=0.1, eps=1e-2), dict(lr=0.1, maximize=True)]),
-        (o.Adadelta, [dict(), dict(lr=0.5, rho=0.8), dict(weight_decay=0.1), dict(eps=1e-3), dict(maximize=True)]),
-        (o.Adamax, [dict(), dict(lr=0.05, betas=(0.8, 0.95)), dict(lr=0.05, weight_decay=0.1), dict(lr=0.05, eps=1e-2), dict(lr=0.05, maximize=True)]),
-        (o.NAdam, [dict(), dict(lr=0.05, betas=(0.8, 0.95)), dict(lr=0.05, weight_decay=0.1), dict(lr=0.05, momentum_decay=0.05), dict(lr=0.05, eps=1e-2)]),
-        (o.RAdam, [dict(), dict(lr=0.05, betas=(0.8, 0.95)), dict(lr=0.05, weight_decay=0.1), dict(lr=0.05, eps=1e-2)]),
+        (
+            o.SGD,
+            [
+                dict(lr=0.1),
+                dict(lr=0.1, weight_decay=0.01),
+                dict(lr=0.1, maximize=True),
+                dict(lr=0.05, maximize=True, weight_decay=0.1),
+                dict(lr=0.1, momentum=0.9),
+                dict(lr=0.1, momentum=0.9, dampening=0.3),
+                dict(lr=0.1, momentum=0.9, nesterov=True),
+                dict(lr=0.1, momentum=0.5, weight_decay=0.1),
+                dict(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+                dict(lr=0.1, momentum=0.9, dampening=0.1, weight_decay=0.02, maximize=True),
+            ],
+        ),
+        (
+            o.Adam,
+            [
+                dict(),
+                dict(lr=0.05),
+                dict(lr=0.05, betas=(0.8, 0.95)),
+                dict(lr=0.05, eps=1e-2),
+                dict(lr=0.05, weight_decay=0.1),
+                dict(lr=0.05, amsgrad=True),
+                dict(lr=0.05, maximize=True),
+                dict(lr=0.05, betas=(0.0, 0.9)),
+                dict(lr=0.02, betas=(0.7, 0.9), eps=1e-4, weight_decay=0.05, amsgrad=True, maximize=True),
+            ],
+        ),
+        (
+            o.AdamW,
+            [
+                dict(),
+                dict(lr=0.05),
+                dict(lr=0.05, weight_decay=0),
+                dict(lr=0.05, weight_decay=0.2),
+                dict(lr=0.05, betas=(0.8, 0.95), eps=1e-3),
+                dict(lr=0.05, amsgrad=True),
+                dict(lr=0.05, maximize=True, weight_decay=0.1),
+            ],
+        ),
+        (
+            o.RMSprop,
+            [
+                dict(),
+                dict(lr=0.05, alpha=0.9),
+                dict(lr=0.05, eps=1e-3),
+                dict(lr=0.05, weight_decay=0.1),
+                dict(lr=0.02, momentum=0.9),
+                dict(lr=0.02, centered=True),
+                dict(lr=0.02, centered=True, momentum=0.5, weight_decay=0.05, alpha=0.95),
+                dict(lr=0.05, maximize=True),
+            ],
+        ),
+        (
+            o.Rprop,
+            [
+                dict(),
+                dict(lr=0.1, etas=(0.4, 1.5)),
+                dict(lr=0.1, step_sizes=(1e-2, 0.15)),
+                dict(lr=0.02, maximize=True),
+            ],
+        ),
+        (
+            o.Adagrad,
+            [
+                dict(),
+                dict(lr=0.1, lr_decay=0.05),
+                dict(lr=0.1, weight_decay=0.1),
+                dict(lr=0.1, initial_accumulator_value=0.5),
+                dict(lr=0.1, eps=1e-2),
+                dict(lr=0.1, maximize=True),
+            ],
+        ),
+        (
+            o.Adadelta,
+            [dict(), dict(lr=0.5, rho=0.8), dict(weight_decay=0.1), dict(eps=1e-3), dict(maximize=True)],
+        ),
+        (
+            o.Adamax,
+            [
+                dict(),
+                dict(lr=0.05, betas=(0.8, 0.95)),
+                dict(lr=0.05, weight_decay=0.1),
+                dict(lr=0.05, eps=1e-2),
+                dict(lr=0.05, maximize=True),
+            ],
+        ),
+        (
+            o.NAdam,
+            [
+                dict(),
+                dict(lr=0.05, betas=(0.8, 0.95)),
+                dict(lr=0.05, weight_decay=0.1),
+                dict(lr=0.05, momentum_decay=0.05),
+                dict(lr=0.05, eps=1e-2),
+            ],
+        ),
+        (
+            o.RAdam,
+            [
+                dict(),
+                dict(lr=0.05, betas=(0.8, 0.95)),
+                dict(lr=0.05, weight_decay=0.1),
+                dict(lr=0.05, eps=1e-2),
+            ],
+        ),
     ]
     cases = []
 
@@ -597,7 +860,11 @@ def optimizers():
                 optimizer.step()
                 if step in (1, 2, 10, 30):
                     snaps[str(step)] = [encode(p)['data'] for p in params]
-            case = {'optimizer': cls.__name__, 'dtype': NAMES[dtype], 'options': plain({camel(k): v for k, v in options.items()})}
+            case = {
+                'optimizer': cls.__name__,
+                'dtype': NAMES[dtype],
+                'options': plain({camel(k): v for k, v in options.items()}),
+            }
             if groups:
                 case['groups'] = plain([{camel(k): v for k, v in g.items()} for g in groups])
             if changes:
@@ -612,12 +879,17 @@ def optimizers():
         base = dict(lr=0.1, momentum=0.9) if cls is o.SGD else dict(lr=0.05)
         put(cls, base, changes={4: 0.02, 11: 0.2})
         put(cls, base, groups=[dict(lr=0.01), dict(weight_decay=0.3)])
-    write('optimizers', cases, shapes=[list(s) for s in PARAM_SHAPES],
-          initial='((5*i + 3*k) mod 17 - 8) / 16 + 1/32 for element i of parameter k',
-          gradient='((7*i + 5*step + 3*k) mod 13 - 6) / 8 * 2^-(step mod 4) before step `step`, counted from 1')
+    write(
+        'optimizers',
+        cases,
+        shapes=[list(s) for s in PARAM_SHAPES],
+        initial='((5*i + 3*k) mod 17 - 8) / 16 + 1/32 for element i of parameter k',
+        gradient='((7*i + 5*step + 3*k) mod 13 - 6) / 8 * 2^-(step mod 4) before step `step`, counted from 1',
+    )
 
 
 # ---- training ----
+
 
 def training():
     cases = []
@@ -650,7 +922,7 @@ def training():
         values = []
         for step in range(steps):
             at = step * batch % rows
-            loss = F.cross_entropy(model(x[at:at + batch]), labels[at:at + batch])
+            loss = F.cross_entropy(model(x[at : at + batch]), labels[at : at + batch])
             opt.zero_grad()
             loss.backward()
             opt.step()
@@ -666,9 +938,17 @@ def training():
         model.eval()
         with torch.no_grad():
             out = model(x[:3])
-        cases.append({'model': variant, 'optimizer': optimizer, 'dtype': NAMES[dtype],
-                      'options': plain({camel(k): v for k, v in options.items()}),
-                      'losses': values, 'parameters': final, 'evalOutput': encode(out)})
+        cases.append(
+            {
+                'model': variant,
+                'optimizer': optimizer,
+                'dtype': NAMES[dtype],
+                'options': plain({camel(k): v for k, v in options.items()}),
+                'losses': values,
+                'parameters': final,
+                'evalOutput': encode(out),
+            }
+        )
 
     for dtype in (F64, F32):
         put('SGD', dict(lr=0.1, momentum=0.9), dtype, 'relu')
@@ -680,6 +960,7 @@ def training():
 
 
 # ---- schedules ----
+
 
 def schedules():
     s = torch.optim.lr_scheduler
@@ -701,7 +982,12 @@ def schedules():
         lrs.append(opt.param_groups[0]['lr'])
         momenta.append(opt.param_groups[0]['momentum'])
         names = {'T_max': 'tMax', 'T_0': 't0', 'T_mult': 'tMult'}
-        case = {'schedule': cls.__name__, 'lr': lr, 'options': plain({names.get(k, camel(k)): v for k, v in options.items()}), 'lrs': plain(lrs)}
+        case = {
+            'schedule': cls.__name__,
+            'lr': lr,
+            'options': plain({names.get(k, camel(k)): v for k, v in options.items()}),
+            'lrs': plain(lrs),
+        }
         if momentum:
             case['momentum'] = plain(momenta)
         cases.append(case)
@@ -721,30 +1007,107 @@ def schedules():
     put(s.PolynomialLR, dict(total_iters=20))
     put(s.PolynomialLR, dict(total_iters=20, power=2.0))
     put(s.OneCycleLR, dict(max_lr=0.5, total_steps=31), momentum=True)
-    put(s.OneCycleLR, dict(max_lr=0.5, epochs=5, steps_per_epoch=7, pct_start=0.4, anneal_strategy='linear', div_factor=10.0, final_div_factor=100.0), momentum=True)
-    put(s.OneCycleLR, dict(max_lr=1.0, total_steps=40, three_phase=True, base_momentum=0.8, max_momentum=0.9), steps=39, momentum=True)
+    put(
+        s.OneCycleLR,
+        dict(
+            max_lr=0.5,
+            epochs=5,
+            steps_per_epoch=7,
+            pct_start=0.4,
+            anneal_strategy='linear',
+            div_factor=10.0,
+            final_div_factor=100.0,
+        ),
+        momentum=True,
+    )
+    put(
+        s.OneCycleLR,
+        dict(max_lr=1.0, total_steps=40, three_phase=True, base_momentum=0.8, max_momentum=0.9),
+        steps=39,
+        momentum=True,
+    )
     put(s.OneCycleLR, dict(max_lr=0.5, total_steps=31, cycle_momentum=False), momentum=True)
     put(s.CosineAnnealingWarmRestarts, dict(T_0=5))
     put(s.CosineAnnealingWarmRestarts, dict(T_0=4, T_mult=2, eta_min=0.01))
     put(s.CyclicLR, dict(base_lr=0.01, max_lr=0.1, step_size_up=5), momentum=True)
-    put(s.CyclicLR, dict(base_lr=0.01, max_lr=0.1, step_size_up=4, step_size_down=6, mode='triangular2', cycle_momentum=False))
-    put(s.CyclicLR, dict(base_lr=0.01, max_lr=0.1, step_size_up=4, mode='exp_range', gamma=0.9, cycle_momentum=False))
+    put(
+        s.CyclicLR,
+        dict(
+            base_lr=0.01,
+            max_lr=0.1,
+            step_size_up=4,
+            step_size_down=6,
+            mode='triangular2',
+            cycle_momentum=False,
+        ),
+    )
+    put(
+        s.CyclicLR,
+        dict(base_lr=0.01, max_lr=0.1, step_size_up=4, mode='exp_range', gamma=0.9, cycle_momentum=False),
+    )
 
-    metrics = [1.0, 0.9, 0.8, 0.8, 0.80001, 0.79999, 0.8, 0.8, 0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.49, 0.49, 0.49, 0.48999, 0.49, 0.49, 0.49, 0.49, 0.1, 0.1, 0.1, 0.1]
-    for options in (dict(), dict(patience=2), dict(patience=2, factor=0.5, cooldown=3), dict(patience=1, threshold=0.2),
-                    dict(patience=1, threshold=0.05, threshold_mode='abs'), dict(mode='max', patience=3, factor=0.3), dict(patience=0, min_lr=0.004),
-                    dict(patience=0, factor=0.1, eps=1e-3)):
+    metrics = [
+        1.0,
+        0.9,
+        0.8,
+        0.8,
+        0.80001,
+        0.79999,
+        0.8,
+        0.8,
+        0.5,
+        0.6,
+        0.6,
+        0.6,
+        0.6,
+        0.6,
+        0.6,
+        0.6,
+        0.6,
+        0.6,
+        0.49,
+        0.49,
+        0.49,
+        0.48999,
+        0.49,
+        0.49,
+        0.49,
+        0.49,
+        0.1,
+        0.1,
+        0.1,
+        0.1,
+    ]
+    for options in (
+        dict(),
+        dict(patience=2),
+        dict(patience=2, factor=0.5, cooldown=3),
+        dict(patience=1, threshold=0.2),
+        dict(patience=1, threshold=0.05, threshold_mode='abs'),
+        dict(mode='max', patience=3, factor=0.3),
+        dict(patience=0, min_lr=0.004),
+        dict(patience=0, factor=0.1, eps=1e-3),
+    ):
         opt = make(0.1)
         schedule = s.ReduceLROnPlateau(opt, **options)
         lrs = [0.1]
         for m in metrics:
             schedule.step(m)
             lrs.append(opt.param_groups[0]['lr'])
-        cases.append({'schedule': 'ReduceLROnPlateau', 'lr': 0.1, 'options': {camel(k): v for k, v in options.items()}, 'metrics': metrics, 'lrs': plain(lrs)})
+        cases.append(
+            {
+                'schedule': 'ReduceLROnPlateau',
+                'lr': 0.1,
+                'options': {camel(k): v for k, v in options.items()},
+                'metrics': metrics,
+                'lrs': plain(lrs),
+            }
+        )
     write('schedules', cases)
 
 
 # ---- modules ----
+
 
 def modules():
     cases = []
@@ -759,19 +1122,35 @@ def modules():
             y = module(x)
             if y.requires_grad:
                 y.backward(cotangent(y))
-            calls.append({'input': encode(x), 'output': encode(y), 'grad': encode(x.grad)['data'],
-                          'parameterGrads': {n: encode(p.grad)['data'] for n, p in module.named_parameters()}})
-        case = {'module': name, 'args': args, 'options': plain(options), 'dtype': NAMES[dtype],
-                'parameters': {n: encode(p) for n, p in module.named_parameters()}, 'calls': calls,
-                'buffers': {n: encode(b) for n, b in module.named_buffers()}}
+            calls.append(
+                {
+                    'input': encode(x),
+                    'output': encode(y),
+                    'grad': encode(x.grad)['data'],
+                    'parameterGrads': {n: encode(p.grad)['data'] for n, p in module.named_parameters()},
+                }
+            )
+        case = {
+            'module': name,
+            'args': args,
+            'options': plain(options),
+            'dtype': NAMES[dtype],
+            'parameters': {n: encode(p) for n, p in module.named_parameters()},
+            'calls': calls,
+            'buffers': {n: encode(b) for n, b in module.named_buffers()},
+        }
         if evalInput is not None:
             module.eval()
             module.zero_grad()
             x = evalInput.clone().requires_grad_()
             y = module(x)
             y.backward(cotangent(y))
-            case['eval'] = {'input': encode(x), 'output': encode(y), 'grad': encode(x.grad)['data'],
-                            'parameterGrads': {n: encode(p.grad)['data'] for n, p in module.named_parameters()}}
+            case['eval'] = {
+                'input': encode(x),
+                'output': encode(y),
+                'grad': encode(x.grad)['data'],
+                'parameterGrads': {n: encode(p.grad)['data'] for n, p in module.named_parameters()},
+            }
         cases.append(case)
 
     def t(dtype, *shape, **kw):
@@ -784,12 +1163,34 @@ def modules():
         return m
 
     for dtype in (F64, F32):
-        for options in ({}, {'eps': 1e-3, 'momentum': 0.3}, {'affine': False}, {'momentum': None}, {'trackRunningStats': False}):
+        for options in (
+            {},
+            {'eps': 1e-3, 'momentum': 0.3},
+            {'affine': False},
+            {'momentum': None},
+            {'trackRunningStats': False},
+        ):
             kw = {'track_running_stats' if k == 'trackRunningStats' else k: v for k, v in options.items()}
             m = affine(torch.nn.BatchNorm1d(3, dtype=dtype, **kw), dtype)
-            put('BatchNorm1d', [3], options, m, [t(dtype, 4, 3) for _ in range(3)], evalInput=t(dtype, 2, 3), dtype=dtype)
+            put(
+                'BatchNorm1d',
+                [3],
+                options,
+                m,
+                [t(dtype, 4, 3) for _ in range(3)],
+                evalInput=t(dtype, 2, 3),
+                dtype=dtype,
+            )
         m = affine(torch.nn.BatchNorm1d(3, dtype=dtype), dtype)
-        put('BatchNorm1d', [3], {}, m, [t(dtype, 2, 3, 4), t(dtype, 2, 3, 4)], evalInput=t(dtype, 1, 3, 2), dtype=dtype)
+        put(
+            'BatchNorm1d',
+            [3],
+            {},
+            m,
+            [t(dtype, 2, 3, 4), t(dtype, 2, 3, 4)],
+            evalInput=t(dtype, 1, 3, 2),
+            dtype=dtype,
+        )
         for options in ({}, {'eps': 1e-2}):
             m = affine(torch.nn.LayerNorm(4, dtype=dtype, **options), dtype)
             put('LayerNorm', [4], options, m, [t(dtype, 3, 4), t(dtype, 2, 2, 4)], dtype=dtype)
@@ -797,8 +1198,14 @@ def modules():
         put('LayerNorm', [[2, 3]], {}, m, [t(dtype, 3, 2, 3)], dtype=dtype)
         m = torch.nn.LayerNorm(4, elementwise_affine=False, dtype=dtype)
         put('LayerNorm', [4], {'elementwiseAffine': False}, m, [t(dtype, 3, 4)], dtype=dtype)
-        for n, m in (('ReLU', torch.nn.ReLU()), ('Sigmoid', torch.nn.Sigmoid()), ('Tanh', torch.nn.Tanh()), ('GELU', torch.nn.GELU()),
-                     ('Flatten', torch.nn.Flatten()), ('Identity', torch.nn.Identity())):
+        for n, m in (
+            ('ReLU', torch.nn.ReLU()),
+            ('Sigmoid', torch.nn.Sigmoid()),
+            ('Tanh', torch.nn.Tanh()),
+            ('GELU', torch.nn.GELU()),
+            ('Flatten', torch.nn.Flatten()),
+            ('Identity', torch.nn.Identity()),
+        ):
             put(n, [], {}, m, [t(dtype, 2, 3, 2)], dtype=dtype)
         put('LeakyReLU', [0.2], {}, torch.nn.LeakyReLU(0.2), [t(dtype, 2, 3)], dtype=dtype)
         put('Softmax', [-1], {}, torch.nn.Softmax(-1), [t(dtype, 2, 3)], dtype=dtype)
@@ -808,8 +1215,10 @@ def modules():
 
 # ---- initializers ----
 
+
 class Recorder(torch.Tensor):
     """Remembers what it was asked to be filled with."""
+
     calls = []
 
     def uniform_(self, low=0.0, high=1.0):
@@ -824,9 +1233,19 @@ class Recorder(torch.Tensor):
 def initializers():
     init = torch.nn.init
     cases = []
-    for nonlinearity, param in (('linear', None), ('sigmoid', None), ('tanh', None), ('relu', None), ('leaky_relu', None),
-                                ('leaky_relu', 0.2), ('selu', None)):
-        case = {'gain': nonlinearity if nonlinearity != 'leaky_relu' else 'leakyRelu', 'value': number(init.calculate_gain(nonlinearity, param))}
+    for nonlinearity, param in (
+        ('linear', None),
+        ('sigmoid', None),
+        ('tanh', None),
+        ('relu', None),
+        ('leaky_relu', None),
+        ('leaky_relu', 0.2),
+        ('selu', None),
+    ):
+        case = {
+            'gain': nonlinearity if nonlinearity != 'leaky_relu' else 'leakyRelu',
+            'value': number(init.calculate_gain(nonlinearity, param)),
+        }
         if param is not None:
             case['param'] = param
         cases.append(case)
@@ -835,7 +1254,9 @@ def initializers():
         t = torch.empty(*reversed(shape)).as_subclass(Recorder)  # PyTorch keeps [nOut, nIn]
         Recorder.calls.clear()
         getattr(init, name + '_')(t, **kw)
-        cases.append({'init': camel(name), 'shape': list(shape), 'options': options, 'fill': plain(Recorder.calls[-1])})
+        cases.append(
+            {'init': camel(name), 'shape': list(shape), 'options': options, 'fill': plain(Recorder.calls[-1])}
+        )
 
     for shape in ((300, 100), (64, 256)):
         for name in ('xavier_uniform', 'xavier_normal'):
@@ -846,12 +1267,13 @@ def initializers():
             put(name, shape, {'mode': 'fanOut'}, mode='fan_out')
             put(name, shape, {'nonlinearity': 'relu'}, nonlinearity='relu')
             put(name, shape, {'a': 0.3}, a=0.3)
-            put(name, shape, {'a': 5 ** 0.5}, a=5 ** 0.5)
+            put(name, shape, {'a': 5**0.5}, a=5**0.5)
             put(name, shape, {'nonlinearity': 'tanh', 'mode': 'fanOut'}, nonlinearity='tanh', mode='fan_out')
     write('init', cases)
 
 
 # ---- derivatives of functions ----
+
 
 def derivatives():
     torch.manual_seed(0)
@@ -862,17 +1284,31 @@ def derivatives():
         'rosenbrock': (lambda x: (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum(), rnd(4)),
         'entropy': (lambda x: -(F.softmax(x, -1) * F.log_softmax(x, -1)).sum(), rnd(4)),
         'crossEntropy': (lambda x: F.cross_entropy(x, labels), rnd(3, 4)),
-        'bceWithLogits': (lambda x: F.binary_cross_entropy_with_logits(x, torch.tensor([0, 1, 0.25], dtype=x.dtype)), rnd(3)),
+        'bceWithLogits': (
+            lambda x: F.binary_cross_entropy_with_logits(x, torch.tensor([0, 1, 0.25], dtype=x.dtype)),
+            rnd(3),
+        ),
         'geluTimes': (lambda x: (F.gelu(x) * x).sum(), rnd(4)),
         'softplusLog': (lambda x: torch.log(1 + F.softplus(x)).sum() ** 2, rnd(3)),
         'logSumExp': (lambda x: torch.logsumexp(x * x, 0).sum(), rnd(3, 2)),
-        'normed': (lambda x: (((x - x.mean(1, keepdim=True)) / torch.sqrt(x.var(1, correction=0, keepdim=True) + 1e-5)) ** 3).sum(), rnd(2, 3)),
+        'normed': (
+            lambda x: (
+                ((x - x.mean(1, keepdim=True)) / torch.sqrt(x.var(1, correction=0, keepdim=True) + 1e-5)) ** 3
+            ).sum(),
+            rnd(2, 3),
+        ),
         'normPow': (lambda x: torch.linalg.vector_norm(x) ** 3 / x.pow(2).sum(), rnd(4)),
         'stdOverMean': (lambda x: x.std() / x.mean(), rnd(4, low=0.5, high=2)),
         'matrix': (lambda x: (torch.tanh(x @ x.T) @ x).pow(2).mean(), rnd(3, 2)),
         'sigmoidProduct': (lambda x: torch.sigmoid(x).prod(), rnd(4)),
-        'gathered': (lambda x: (x.index_select(0, ints([2, 0, 2])) * x).sum().exp() / 10, rnd(3, low=-0.5, high=0.5)),
-        'maxed': (lambda x: torch.maximum(x * x, torch.sin(x) + 1).sum() * x.max(), np.asarray([-1.5, 0.3, 1.2, 0.9])),
+        'gathered': (
+            lambda x: (x.index_select(0, ints([2, 0, 2])) * x).sum().exp() / 10,
+            rnd(3, low=-0.5, high=0.5),
+        ),
+        'maxed': (
+            lambda x: torch.maximum(x * x, torch.sin(x) + 1).sum() * x.max(),
+            np.asarray([-1.5, 0.3, 1.2, 0.9]),
+        ),
     }
     cases = []
     for name, (fn, value) in scalar.items():
@@ -882,10 +1318,21 @@ def derivatives():
         g = torch.autograd.functional.jacobian(fn, x)
         h = torch.autograd.functional.hessian(fn, x)
         hv = torch.autograd.functional.vhp(fn, x, v)[1]
-        cases.append({'function': name, 'input': encode(x), 'value': number(value_out.item()), 'grad': encode(g)['data'],
-                      'hessian': encode(h), 'hvp': encode(hv)['data']})
+        cases.append(
+            {
+                'function': name,
+                'input': encode(x),
+                'value': number(value_out.item()),
+                'grad': encode(g)['data'],
+                'hessian': encode(h),
+                'hvp': encode(hv)['data'],
+            }
+        )
     vector = {
-        'polar': (lambda x: torch.stack([x[0] * torch.cos(x[1]), x[0] * torch.sin(x[1]), x[0] * x[1]]), rnd(2)),
+        'polar': (
+            lambda x: torch.stack([x[0] * torch.cos(x[1]), x[0] * torch.sin(x[1]), x[0] * x[1]]),
+            rnd(2),
+        ),
         'softmax': (lambda x: F.softmax(x, -1), rnd(4)),
         'gram': (lambda x: x @ x.T, rnd(2, 3)),
         'cumulative': (lambda x: torch.stack([x[0], x[0] * x[1], x[0] * x[1] * x[2]]), rnd(3)),
@@ -894,13 +1341,29 @@ def derivatives():
         x = torch.tensor(value, dtype=F64)
         out = fn(x)
         u, v = cotangent(out), cotangent(x, 1)
-        cases.append({'function': name, 'input': encode(x), 'output': encode(out),
-                      'jacobian': encode(torch.autograd.functional.jacobian(fn, x)),
-                      'vjp': encode(torch.autograd.functional.vjp(fn, x, u)[1])['data'],
-                      'jvp': encode(torch.autograd.functional.jvp(fn, x, v)[1])['data']})
+        cases.append(
+            {
+                'function': name,
+                'input': encode(x),
+                'output': encode(out),
+                'jacobian': encode(torch.autograd.functional.jacobian(fn, x)),
+                'vjp': encode(torch.autograd.functional.vjp(fn, x, u)[1])['data'],
+                'jvp': encode(torch.autograd.functional.jvp(fn, x, v)[1])['data'],
+            }
+        )
     # Up to the fourth derivative of scalar functions, by taking grad again.
-    for name, fn in (('tanh', torch.tanh), ('sigmoid', torch.sigmoid), ('exp', torch.exp), ('gelu', F.gelu), ('softplus', F.softplus),
-                     ('sin', torch.sin), ('log', torch.log), ('sqrt', torch.sqrt), ('erf', torch.erf), ('cube', lambda x: x ** 3)):
+    for name, fn in (
+        ('tanh', torch.tanh),
+        ('sigmoid', torch.sigmoid),
+        ('exp', torch.exp),
+        ('gelu', F.gelu),
+        ('softplus', F.softplus),
+        ('sin', torch.sin),
+        ('log', torch.log),
+        ('sqrt', torch.sqrt),
+        ('erf', torch.erf),
+        ('cube', lambda x: x**3),
+    ):
         x = torch.tensor(rnd(4, low=0.2, high=2), dtype=F64).requires_grad_()
         y, rows = fn(x), []
         for _ in range(4):
@@ -911,10 +1374,16 @@ def derivatives():
     x, w1, w2 = (torch.tensor(v, dtype=F64).requires_grad_() for v in (rnd(3, 2), rnd(2, 4), rnd(4, 1)))
     out = (torch.tanh(x @ w1) @ w2).sum()
     gx = torch.autograd.grad(out, x, create_graph=True)[0]
-    penalty = (gx ** 2).sum()
+    penalty = (gx**2).sum()
     grads = torch.autograd.grad(penalty, [x, w1, w2])
-    cases.append({'function': 'gradientPenalty', 'inputs': [encode(t) for t in (x, w1, w2)], 'value': number(penalty.item()),
-                  'grads': [encode(t)['data'] for t in grads]})
+    cases.append(
+        {
+            'function': 'gradientPenalty',
+            'inputs': [encode(t) for t in (x, w1, w2)],
+            'value': number(penalty.item()),
+            'grads': [encode(t)['data'] for t in grads],
+        }
+    )
     write('derivatives', cases)
 
 
