@@ -1,5 +1,5 @@
 import type { JsKernel, TypedArray } from '../backend.js';
-import { advance, instantiate, MAX_RANK, makeStrided, readStrided, typeCode } from './strided.js';
+import { advance, instantiate, integer, MAX_RANK, makeStrided, readStrided, typeCode } from './strided.js';
 
 /** A function of up to three elements and up to two attributes. Elements come as doubles. */
 export type ElementFunction = (...values: number[]) => number | boolean;
@@ -85,19 +85,19 @@ export function mapKernel(
     const loop = loopFor(b);
     const rank = layout.rank;
     const outer = Math.max(0, rank - 2);
-    const columns = rank > 0 ? shape[rank - 1] : 1;
-    const rows = rank > 1 ? shape[rank - 2] : 1;
+    const columns = rank > 0 ? integer(shape[rank - 1]) : 1;
+    const rows = rank > 1 ? integer(shape[rank - 2]) : 1;
     // [rows, columns, (array, offset, row stride, column stride) per operand, attributes]
     const args: (number | TypedArray)[] = [rows, columns];
     for (let k = 0; k < operands; k++) {
-      const column = rank > 0 ? strides[k * MAX_RANK + rank - 1] : 1;
-      const row = rank > 1 ? strides[k * MAX_RANK + rank - 2] : 0;
+      const column = rank > 0 ? integer(strides[k * MAX_RANK + rank - 1]) : 1;
+      const row = rank > 1 ? integer(strides[k * MAX_RANK + rank - 2]) : 0;
       args.push(b[k], 0, row, column);
     }
     for (let a = 0; a < attrs; a++) args.push(p[attrsAt + a]);
     index.fill(0);
     do {
-      for (let k = 0; k < operands; k++) args[3 + 4 * k] = offsets[k];
+      for (let k = 0; k < operands; k++) args[3 + 4 * k] = integer(offsets[k]);
       loop(...args);
     } while (outer > 0 && advance(layout, outer, index, offsets));
   };

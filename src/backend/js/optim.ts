@@ -1,4 +1,5 @@
 import type { JsKernel } from '../backend.js';
+import { integer } from './strided.js';
 
 /*
  * Optimizer steps over contiguous vectors, as in PyTorch (torch.optim.SGD, Adam, AdamW). Params: [n, offset per buffer (outputs first),
@@ -8,10 +9,10 @@ import type { JsKernel } from '../backend.js';
 
 /** sgd: pOut = p - lr g'. Attributes: lr, weightDecay, maximize. */
 export const sgdKernel: JsKernel = (p, b) => {
-  const n = p[0];
-  const o = p[1];
-  const i = p[2];
-  const k = p[3];
+  const n = integer(p[0]);
+  const o = integer(p[1]);
+  const i = integer(p[2]);
+  const k = integer(p[3]);
   const lr = p[4];
   const weightDecay = p[5];
   const sign = p[6] !== 0 ? -1 : 1;
@@ -27,11 +28,11 @@ export const sgdKernel: JsKernel = (p, b) => {
  * Attributes: lr, weightDecay, maximize, momentum, dampening, nesterov, first.
  */
 export const sgdMomentumKernel: JsKernel = (p, b) => {
-  const n = p[0];
-  const o = p[1];
-  const m = p[2];
-  const i = p[3];
-  const k = p[4];
+  const n = integer(p[0]);
+  const o = integer(p[1]);
+  const m = integer(p[2]);
+  const i = integer(p[3]);
+  const k = integer(p[4]);
   const lr = p[5];
   const weightDecay = p[6];
   const sign = p[7] !== 0 ? -1 : 1;
@@ -55,12 +56,12 @@ export const sgdMomentumKernel: JsKernel = (p, b) => {
  * Attributes: lr, beta1, beta2, eps, weightDecay, decoupled, maximize, c1, c2.
  */
 export const adamKernel: JsKernel = (p, b) => {
-  const n = p[0];
-  const o = p[1];
-  const m = p[2];
-  const v = p[3];
-  const i = p[4];
-  const k = p[5];
+  const n = integer(p[0]);
+  const o = integer(p[1]);
+  const m = integer(p[2]);
+  const v = integer(p[3]);
+  const i = integer(p[4]);
+  const k = integer(p[5]);
   const lr = p[6];
   const beta1 = p[7];
   const beta2 = p[8];

@@ -1,5 +1,6 @@
 import { ArgumentError } from '../../errors.js';
 import type { JsKernel, TypedArray } from '../backend.js';
+import { integer } from './strided.js';
 
 /*
  * Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as
@@ -204,8 +205,8 @@ function floatOutput(kernel: string, b: readonly TypedArray[]): Float32Array | F
  * largest value below it. u has 24 random bits for float32 (one word each), 53 for float64 (two words each).
  */
 export const uniformKernel: JsKernel = (p, b) => {
-  const n = p[0];
-  const offset = p[1];
+  const n = integer(p[0]);
+  const offset = integer(p[1]);
   const key0 = p[2];
   const key1 = p[3];
   const block = p[4];
@@ -241,8 +242,8 @@ export const uniformKernel: JsKernel = (p, b) => {
  * and u2 in [0, 1), of 32 bits each for float32 (two pairs of normals per block) and 53 bits for float64 (one pair).
  */
 export const normalKernel: JsKernel = (p, b) => {
-  const n = p[0];
-  const offset = p[1];
+  const n = integer(p[0]);
+  const offset = integer(p[1]);
   const key0 = p[2];
   const key1 = p[3];
   const block = p[4];
@@ -272,8 +273,8 @@ export const normalKernel: JsKernel = (p, b) => {
 
 /** bernoulli: out[i] = value where u_i < p (with probability p), else 0; u as in uniform. */
 export const bernoulliKernel: JsKernel = (p, b) => {
-  const n = p[0];
-  const offset = p[1];
+  const n = integer(p[0]);
+  const offset = integer(p[1]);
   const key0 = p[2];
   const key1 = p[3];
   const block = p[4];
@@ -299,8 +300,8 @@ export const bernoulliKernel: JsKernel = (p, b) => {
 
 /** randint: out[i] = low + floor(u_i (high - low)), u with 32 random bits (one word each). */
 export const randintKernel: JsKernel = (p, b) => {
-  const n = p[0];
-  const offset = p[1];
+  const n = integer(p[0]);
+  const offset = integer(p[1]);
   const key0 = p[2];
   const key1 = p[3];
   const block = p[4];

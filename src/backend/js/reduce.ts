@@ -1,6 +1,6 @@
 import { ArgumentError } from '../../errors.js';
 import type { JsKernel, TypedArray } from '../backend.js';
-import { instantiate, typeCode } from './strided.js';
+import { instantiate, integer, typeCode } from './strided.js';
 
 /*
  * Reductions. Params: [nk, nr, keepShape*nk, reduceShape*nr, outOffset, xOffset, xStride*(nk+nr), attrs]; the output is
@@ -62,12 +62,12 @@ function nextOuter(dims: Dims): number {
   let move = 0;
   dims.done = false;
   for (let d = dims.rank - 2; d >= 0; d--) {
-    if (++index[d] < size[d]) return move + stride[d];
+    if (++index[d] < size[d]) return integer(move + stride[d]);
     index[d] = 0;
     move -= stride[d] * (size[d] - 1);
   }
   dims.done = true;
-  return move;
+  return integer(move);
 }
 
 /** Reads the layout into `kept` and `reduced`; returns the place of the offsets in p. */
@@ -138,12 +138,12 @@ function reduceKernel(name: string, reduction: Reduction): JsKernel {
     loops[type] ??= instantiate<Accumulate>({ combine: type === 2 ? int : combine }, accumulateSource);
     const accumulate = loops[type];
 
-    const ks = kept.stride[kept.rank - 1];
-    const columns = kept.size[kept.rank - 1];
-    const rs = reduced.stride[reduced.rank - 1];
-    const m = reduced.size[reduced.rank - 1];
-    let o = p[offsetsAt];
-    let row = p[offsetsAt + 1];
+    const ks = integer(kept.stride[kept.rank - 1]);
+    const columns = integer(kept.size[kept.rank - 1]);
+    const rs = integer(reduced.stride[reduced.rank - 1]);
+    const m = integer(reduced.size[reduced.rank - 1]);
+    let o = integer(p[offsetsAt]);
+    let row = integer(p[offsetsAt + 1]);
     do {
       for (let k = 0; k < columns; k += CHUNK) {
         const n = Math.min(CHUNK, columns - k);
@@ -214,12 +214,12 @@ function argKernel(name: string, better: (v: number, best: number) => boolean): 
     loops[type] ??= instantiate<Search>({ better }, searchSource);
     const search = loops[type];
 
-    const ks = kept.stride[kept.rank - 1];
-    const columns = kept.size[kept.rank - 1];
-    const rs = reduced.stride[reduced.rank - 1];
-    const m = reduced.size[reduced.rank - 1];
-    let o = p[offsetsAt];
-    let row = p[offsetsAt + 1];
+    const ks = integer(kept.stride[kept.rank - 1]);
+    const columns = integer(kept.size[kept.rank - 1]);
+    const rs = integer(reduced.stride[reduced.rank - 1]);
+    const m = integer(reduced.size[reduced.rank - 1]);
+    let o = integer(p[offsetsAt]);
+    let row = integer(p[offsetsAt + 1]);
     do {
       for (let k = 0; k < columns; k++) {
         let at = row + k * ks;

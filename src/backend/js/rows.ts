@@ -1,5 +1,6 @@
 import { IndexError } from '../../errors.js';
 import type { JsKernel, TypedArray } from '../backend.js';
+import { integer } from './strided.js';
 
 /*
  * Kernels over contiguous rows. Params: [rows, cols, offset per buffer (outputs first)].
@@ -7,7 +8,7 @@ import type { JsKernel, TypedArray } from '../backend.js';
  */
 
 /** Holds one row of exponentials; grown as needed and kept. */
-let scratch = new Float64Array(1024);
+let scratch: Float64Array = new Float64Array(1024);
 
 function rowScratch(cols: number): Float64Array {
   if (scratch.length < cols) scratch = new Float64Array(cols);
@@ -39,13 +40,13 @@ export function checkIndices(kernel: string, indices: TypedArray, at: number, n:
 
 /** softmax: y = exp(x - max) / sum exp(x - max), for each row. */
 export const softmaxKernel: JsKernel = (p, b) => {
-  const rows = p[0];
-  const cols = p[1];
+  const rows = integer(p[0]);
+  const cols = integer(p[1]);
   const [y, x] = b;
   const e = rowScratch(cols);
   for (let r = 0; r < rows; r++) {
-    const o = p[2] + r * cols;
-    const i = p[3] + r * cols;
+    const o = integer(p[2]) + r * cols;
+    const i = integer(p[3]) + r * cols;
     const m = rowMax(x, i, cols);
     let sum = 0;
     for (let j = 0; j < cols; j++) {
@@ -77,27 +78,27 @@ export const logSoftmaxKernel: JsKernel = (p, b) => {
 
 /** logSumExp: y[r] = max + log sum exp(x - max); an infinite maximum is the result. */
 export const logSumExpKernel: JsKernel = (p, b) => {
-  const rows = p[0];
-  const cols = p[1];
+  const rows = integer(p[0]);
+  const cols = integer(p[1]);
   const [y, x] = b;
   for (let r = 0; r < rows; r++) {
-    const i = p[3] + r * cols;
+    const i = integer(p[3]) + r * cols;
     const m = rowMax(x, i, cols);
     let sum = 0;
     for (let j = 0; j < cols; j++) sum += Math.exp(x[i + j] - m);
-    y[p[2] + r] = m === Number.POSITIVE_INFINITY || m === Number.NEGATIVE_INFINITY ? m : m + Math.log(sum);
+    y[integer(p[2]) + r] = m === Number.POSITIVE_INFINITY || m === Number.NEGATIVE_INFINITY ? m : m + Math.log(sum);
   }
 };
 
 /** softmaxGrad: dx = y (g - sum g y), for each row, y being the softmax. */
 export const softmaxGradKernel: JsKernel = (p, b) => {
-  const rows = p[0];
-  const cols = p[1];
+  const rows = integer(p[0]);
+  const cols = integer(p[1]);
   const [dx, g, y] = b;
   for (let r = 0; r < rows; r++) {
-    const o = p[2] + r * cols;
-    const i = p[3] + r * cols;
-    const k = p[4] + r * cols;
+    const o = integer(p[2]) + r * cols;
+    const i = integer(p[3]) + r * cols;
+    const k = integer(p[4]) + r * cols;
     let dot = 0;
     for (let j = 0; j < cols; j++) dot += g[i + j] * y[k + j];
     for (let j = 0; j < cols; j++) dx[o + j] = y[k + j] * (g[i + j] - dot);
@@ -106,13 +107,13 @@ export const softmaxGradKernel: JsKernel = (p, b) => {
 
 /** logSoftmaxGrad: dx = g - exp(y) sum g, for each row, y being the log-softmax. */
 export const logSoftmaxGradKernel: JsKernel = (p, b) => {
-  const rows = p[0];
-  const cols = p[1];
+  const rows = integer(p[0]);
+  const cols = integer(p[1]);
   const [dx, g, y] = b;
   for (let r = 0; r < rows; r++) {
-    const o = p[2] + r * cols;
-    const i = p[3] + r * cols;
-    const k = p[4] + r * cols;
+    const o = integer(p[2]) + r * cols;
+    const i = integer(p[3]) + r * cols;
+    const k = integer(p[4]) + r * cols;
     let sum = 0;
     for (let j = 0; j < cols; j++) sum += g[i + j];
     for (let j = 0; j < cols; j++) dx[o + j] = g[i + j] - Math.exp(y[k + j]) * sum;
@@ -141,12 +142,12 @@ export const nllKernel: JsKernel = (p, b) => {
 
 /** nllGrad: dlp[r, c] = -g[r] at c = label[r], else 0. Throws IndexError for labels outside [0, cols). */
 export const nllGradKernel: JsKernel = (p, b) => {
-  const rows = p[0];
-  const cols = p[1];
+  const rows = integer(p[0]);
+  const cols = integer(p[1]);
   const [dlp, g, labels] = b;
   checkIndices('nllGrad', labels, p[4], rows, cols);
-  dlp.fill(0, p[2], p[2] + rows * cols);
-  for (let r = 0; r < rows; r++) dlp[p[2] + r * cols + labels[p[4] + r]] = -g[p[3] + r];
+  dlp.fill(0, p[2], integer(p[2]) + rows * cols);
+  for (let r = 0; r < rows; r++) dlp[integer(p[2]) + r * cols + labels[integer(p[4]) + r]] = -g[integer(p[3]) + r];
 };
 
 /**
@@ -154,8 +155,8 @@ export const nllGradKernel: JsKernel = (p, b) => {
  * Throws IndexError for labels outside [0, cols).
  */
 export const crossEntropyKernel: JsKernel = (p, b) => {
-  const rows = p[0];
-  const cols = p[1];
+  const rows = integer(p[0]);
+  const cols = integer(p[1]);
   const [loss, lp, x, labels] = b;
   checkIndices('crossEntropy', labels, p[5], rows, cols);
   logSoftmaxRows(rows, cols, lp, p[3], x, p[4]);
@@ -167,15 +168,15 @@ export const crossEntropyKernel: JsKernel = (p, b) => {
  * Throws IndexError for labels outside [0, cols).
  */
 export const crossEntropyGradKernel: JsKernel = (p, b) => {
-  const rows = p[0];
-  const cols = p[1];
+  const rows = integer(p[0]);
+  const cols = integer(p[1]);
   const [dx, g, lp, labels] = b;
   checkIndices('crossEntropyGrad', labels, p[5], rows, cols);
   for (let r = 0; r < rows; r++) {
-    const o = p[2] + r * cols;
-    const k = p[4] + r * cols;
-    const label = labels[p[5] + r];
-    const sum = 0 - g[p[3] + r]; // the sum of the row that nllGrad would give
+    const o = integer(p[2]) + r * cols;
+    const k = integer(p[4]) + r * cols;
+    const label = labels[integer(p[5]) + r];
+    const sum = 0 - g[integer(p[3]) + r]; // the sum of the row that nllGrad would give
     for (let j = 0; j < cols; j++) dx[o + j] = (j === label ? sum : 0) - Math.exp(lp[k + j]) * sum;
   }
 };
