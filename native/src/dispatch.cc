@@ -1,0 +1,259 @@
+#include "dispatch.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "context.h"
+#include "targets.h"
+
+#if SIMDGRAD_X86
+#if defined(_MSC_VER)
+#include <intrin.h>
+#else
+#include <cpuid.h>
+#endif
+#endif
+
+#if defined(__linux__)
+#include <sched.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#include <unistd.h>
+#elif defined(_WIN32)
+#include <windows.h>
+#endif
+
+namespace simdgrad {
+namespace {
+
+#if SIMDGRAD_X86
+struct Registers {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+Registers cpuid(unsigned leaf, unsigned subleaf = 0) {
+  Registers r;
+#if defined(_MSC_VER)
+  int highest[4], out[4];
+  __cpuid(highest, static_cast<int>(leaf & 0x80000000u));
+  if (static_cast<unsigned>(highest[0]) < leaf) return r;
+  __cpuidex(out, static_cast<int>(leaf), static_cast<int>(subleaf));
+  r = {static_cast<unsigned>(out[0]), static_cast<unsigned>(out[1]), static_cast<unsigned>(out[2]),
+       static_cast<unsigned>(out[3])};
+#else
+  if (!__get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx)) return {};
+#endif
+  return r;
+}
+
+uint64_t xcr0() {
+#if defined(_MSC_VER)
+  return _xgetbv(0);
+#else
+  unsigned low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<uint64_t>(high) << 32) | low;
+#endif
+}
+
+constexpr bool has(unsigned reg, int bit) { return (reg >> bit) & 1; }
+#endif
+
+struct Support {
+  bool runs[kIsas] = {true, false, false};
+  Support() {
+#if SIMDGRAD_X86
+    const Registers basic = cpuid(1);
+    if (!has(basic.ecx, 27)) return;  // OSXSAVE: without it there is no xgetbv
+    const uint64_t saved = xcr0();
+    const Registers extended = cpuid(7);
+    const bool ymm = (saved & 0x06) == 0x06;  // xmm and ymm
+    const bool zmm = (saved & 0xe6) == 0xe6;  // and mask registers, both parts of zmm
+    const bool avx = has(basic.ecx, 28), fma = has(basic.ecx, 12), avx2 = has(extended.ebx, 5);
+    const bool f = has(extended.ebx, 16), dq = has(extended.ebx, 17), bw = has(extended.ebx, 30),
+               vl = has(extended.ebx, 31);
+    runs[1] = ymm && avx && fma && avx2;
+    runs[2] = runs[1] && zmm && f && dq && bw && vl;
+#endif
+  }
+};
+
+struct Tables {
+  KernelTable of[kIsas];
+  Tables() {
+    for (int i = 0; i < kIsas; i++) {
+      baseline::fill_table(of[i]);
+      if (i >= 1) avx2::fill_table(of[i]);
+      if (i >= 2) avx512::fill_table(of[i]);
+    }
+  }
+};
+
+#if defined(__linux__)
+// The first line of a small file of /sys; false where there is none.
+bool read_line(const char* path, char* line, int size) {
+  FILE* file = fopen(path, "re");
+  if (file == nullptr) return false;
+  const bool ok = fgets(line, size, file) != nullptr;
+  fclose(file);
+  if (ok) line[strcspn(line, "\n")] = 0;
+  return ok;
+}
+#endif
+
+void keep(int level, int64_t bytes, CacheSizes* cache) {
+  if (bytes <= 0) return;
+  if (level == 1) cache->l1 = bytes;
+  if (level == 2) cache->l2 = bytes;
+  if (level == 3) cache->l3 = bytes;
+}
+
+void find_caches(CacheSizes* cache) {
+#if defined(__linux__)
+  bool found = false;
+  for (int i = 0; i < 8; i++) {
+    char path[96], text[32];
+    const char* base = "/sys/devices/system/cpu/cpu0/cache/index";
+    snprintf(path, sizeof path, "%s%d/type", base, i);
+    if (!read_line(path, text, sizeof text)) break;
+    if (strcmp(text, "Instruction") == 0) continue;
+    snprintf(path, sizeof path, "%s%d/level", base, i);
+    if (!read_line(path, text, sizeof text)) break;
+    const int level = atoi(text);
+    snprintf(path, sizeof path, "%s%d/size", base, i);
+    if (!read_line(path, text, sizeof text)) break;
+    char* unit;
+    int64_t bytes = strtoll(text, &unit, 10);
+    if (*unit == 'K') bytes <<= 10;
+    if (*unit == 'M') bytes <<= 20;
+    keep(level, bytes, cache);
+    found = true;
+  }
+  if (found) return;
+#elif defined(__APPLE__)
+  const char* names[3][2] = {{"hw.perflevel0.l1dcachesize", "hw.l1dcachesize"},
+                             {"hw.perflevel0.l2cachesize", "hw.l2cachesize"},
+                             {"hw.perflevel0.l3cachesize", "hw.l3cachesize"}};
+  for (int level = 0; level < 3; level++) {
+    for (const char* name : names[level]) {
+      int64_t bytes = 0;
+      size_t size = sizeof bytes;
+      if (sysctlbyname(name, &bytes, &size, nullptr, 0) == 0 && bytes > 0) {
+        keep(level + 1, bytes, cache);
+        break;
+      }
+    }
+  }
+  return;
+#endif
+#if SIMDGRAD_X86
+  // Deterministic cache parameters: leaf 4 (Intel) or 0x8000001d (AMD), one subleaf per cache.
+  for (unsigned leaf : {4u, 0x8000001du}) {
+    for (unsigned i = 0; i < 8; i++) {
+      const Registers r = cpuid(leaf, i);
+      const unsigned type = r.eax & 31;
+      if (type == 0) break;
+      if (type == 2) continue;  // instructions
+      const int64_t ways = (r.ebx >> 22) + 1, parts = ((r.ebx >> 12) & 1023) + 1, line = (r.ebx & 4095) + 1;
+      keep(static_cast<int>((r.eax >> 5) & 7), ways * parts * line * (int64_t{r.ecx} + 1), cache);
+    }
+  }
+#endif
+}
+
+int available_processors() {
+#if defined(__linux__)
+  int count = 0;
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
+  if (count <= 0) count = 1;
+  // A container's quota: "quota period" or "max period" (cgroup v2).
+  char line[64];
+  if (read_line("/sys/fs/cgroup/cpu.max", line, sizeof line) && line[0] != 'm') {
+    char* end;
+    const long long quota = strtoll(line, &end, 10), period = strtoll(end, nullptr, 10);
+    if (quota > 0 && period > 0 && (quota + period - 1) / period < count) {
+      count = static_cast<int>((quota + period - 1) / period);
+    }
+  }
+  return count;
+#elif defined(_WIN32)
+  return static_cast<int>(GetActiveProcessorCount(ALL_PROCESSOR_GROUPS));
+#elif defined(__APPLE__)
+  int count = 0;
+  size_t size = sizeof count;
+  if (sysctlbyname("hw.perflevel0.physicalcpu", &count, &size, nullptr, 0) == 0 && count > 0) return count;
+  return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+#else
+  return 1;
+#endif
+}
+
+void find_cpu_name(char* out, size_t size) {
+  snprintf(out, size, "unknown");
+#if SIMDGRAD_X86
+  unsigned words[13] = {};
+  for (unsigned i = 0; i < 3; i++) {
+    const Registers r = cpuid(0x80000002u + i);
+    const unsigned part[4] = {r.eax, r.ebx, r.ecx, r.edx};
+    memcpy(words + 4 * i, part, sizeof part);
+  }
+  const char* text = reinterpret_cast<const char*>(words);
+  while (*text == ' ') text++;
+  if (*text != 0) snprintf(out, size, "%s", text);
+  for (size_t n = strlen(out); n > 0 && out[n - 1] == ' '; n--) out[n - 1] = 0;
+#elif defined(__APPLE__)
+  sysctlbyname("machdep.cpu.brand_string", out, &size, nullptr, 0);
+#elif SIMDGRAD_ARM64
+  snprintf(out, size, "ARM64");
+#endif
+}
+
+const Support& support() {
+  static const Support found;
+  return found;
+}
+
+}  // namespace
+
+const char* isa_name(Isa isa) {
+  static const char* const names[kIsas] = {"baseline", "avx2", "avx512"};
+  return names[static_cast<int>(isa)];
+}
+
+bool isa_runs(Isa isa) { return support().runs[static_cast<int>(isa)]; }
+
+Isa default_isa() {
+  int best = 0;
+  const char* wanted = getenv("SIMDGRAD_ISA");
+  for (int i = 0; i < kIsas; i++) {
+    const Isa isa = static_cast<Isa>(i);
+    if (!isa_runs(isa)) continue;
+    if (wanted != nullptr && strcmp(wanted, isa_name(isa)) == 0) return isa;
+    best = i;
+  }
+  return static_cast<Isa>(best);
+}
+
+const KernelTable& kernel_table(Isa isa) {
+  static const Tables tables;
+  return tables.of[static_cast<int>(isa)];
+}
+
+const Machine& machine() {
+  static const Machine found = [] {
+    Machine m = {};
+    m.cache = CacheSizes{};
+    find_cpu_name(m.cpu, sizeof m.cpu);
+    find_caches(&m.cache);
+    m.threads = available_processors();
+    const char* wanted = getenv("SIMDGRAD_THREADS");
+    if (wanted != nullptr && atoi(wanted) >= 1) m.threads = atoi(wanted);
+    if (m.threads > kMaxThreads) m.threads = kMaxThreads;
+    return m;
+  }();
+  return found;
+}
+
+}  // namespace simdgrad

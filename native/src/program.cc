@@ -1,0 +1,551 @@
+#include "program.h"
+
+#include <chrono>
+#include <cstring>
+#include <new>
+
+namespace simdgrad {
+namespace {
+
+constexpr size_t kMaxItems = size_t{1} << 20;  // buffers, inputs, patches
+constexpr napi_type_tag kTag = {0x5d1f27c8be3a4961, 0x9a0c61d5f8274b3e};
+
+bool fail(napi_env env, const char* message) {
+  throw_error(env, kArgument, "%s", message);
+  return false;
+}
+
+bool out_of_memory(napi_env env) {
+  throw_error(env, kMemory, "Program: out of memory");
+  return false;
+}
+
+bool as_index(double x, size_t size, size_t* out) {
+  if (!(x >= 0 && x < static_cast<double>(size))) return false;
+  *out = static_cast<size_t>(x);
+  return static_cast<double>(*out) == x;
+}
+
+}  // namespace
+
+Program::~Program() {
+  for (Slot& slot : slots_of_) free(slot.staging);
+  environment_->release();
+}
+
+void Program::drop(napi_env env) {
+  for (Slot& slot : slots_of_) {
+    if (slot.reference != nullptr) napi_delete_reference(env, slot.reference);
+    slot.reference = nullptr;
+  }
+  if (slots_reference_ != nullptr) napi_delete_reference(env, slots_reference_);
+  slots_reference_ = nullptr;
+}
+
+bool Program::build(napi_env env, napi_value spec) {
+  // Reading a property may run any JavaScript (getters, proxies), so all of them are read before anything that
+  // such code could change, and arrays that it could detach are copied.
+  napi_value code, buffers, patches, slots;
+  if (napi_get_named_property(env, spec, "code", &code) != napi_ok ||
+      napi_get_named_property(env, spec, "buffers", &buffers) != napi_ok ||
+      napi_get_named_property(env, spec, "patches", &patches) != napi_ok ||
+      napi_get_named_property(env, spec, "slots", &slots) != napi_ok) {
+    return false;
+  }
+  Buffer given;
+  if (!to_buffer(env, slots, &given) || given.type != Type::F64 || !is_shared(env, slots)) {
+    return fail(env, "Program: slots must be a Float64Array over a SharedArrayBuffer");
+  }
+  slots_ = static_cast<const double*>(given.data);
+  num_slots_ = given.length;
+  if (napi_create_reference(env, slots, 1, &slots_reference_) != napi_ok) return false;
+
+  if (!to_buffer(env, code, &given) || given.type != Type::F64) {
+    return fail(env, "Program: code must be a Float64Array");
+  }
+  if (!code_.allocate(static_cast<size_t>(given.length))) return out_of_memory(env);
+  if (given.length > 0) memcpy(&code_[0], given.data, static_cast<size_t>(given.length) * sizeof(double));
+
+  if (!to_buffer(env, patches, &given) || given.type != Type::F64) {
+    return fail(env, "Program: patches must be a Float64Array");
+  }
+  Array<double> triples;
+  if (!triples.allocate(static_cast<size_t>(given.length))) return out_of_memory(env);
+  if (given.length > 0) memcpy(&triples[0], given.data, static_cast<size_t>(given.length) * sizeof(double));
+
+  if (!read_buffers(env, buffers) || !read_code(env)) return false;
+  const Buffer copied = {&triples[0], static_cast<int64_t>(triples.size()), Type::F64};
+  return read_patches(env, copied);
+}
+
+bool Program::read_buffers(napi_env env, napi_value list) {
+  bool is_array = false;
+  uint32_t count = 0;
+  if (napi_is_array(env, list, &is_array) != napi_ok || !is_array ||
+      napi_get_array_length(env, list, &count) != napi_ok || count > kMaxItems) {
+    return fail(env, "Program: buffers must be an array of at most 2^20 items");
+  }
+  if (!table_.allocate(count) || !slots_of_.allocate(count)) return out_of_memory(env);
+  size_t num_inputs = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    napi_handle_scope scope;
+    if (napi_open_handle_scope(env, &scope) != napi_ok) return false;
+    const bool ok = [&] {
+      napi_value item, property;
+      bool typed = false;
+      if (napi_get_element(env, list, i, &item) != napi_ok) return false;
+      if (napi_is_typedarray(env, item, &typed) != napi_ok) return false;
+      if (typed) {
+        if (!to_buffer(env, item, &table_[i])) {
+          throw_error(env, kArgument, "Program: buffer %u is not of a type that kernels take", i);
+          return false;
+        }
+        if (!is_shared(env, item)) {
+          throw_error(env, kArgument,
+                      "Program: buffer %u is over an ArrayBuffer, which could be detached; pinned buffers must be "
+                      "over SharedArrayBuffers",
+                      i);
+          return false;
+        }
+        return napi_create_reference(env, item, 1, &slots_of_[i].reference) == napi_ok;
+      }
+      napi_valuetype kind;
+      int64_t type = -1, length = -1;
+      if (napi_typeof(env, item, &kind) != napi_ok) return false;
+      if (kind == napi_object) {
+        if (napi_get_named_property(env, item, "type", &property) != napi_ok) return false;
+        if (!to_integer(env, property, 0, kTypes - 1, &type)) type = -1;
+        if (napi_get_named_property(env, item, "length", &property) != napi_ok) return false;
+        if (!to_integer(env, property, 0, int64_t{1} << 40, &length)) length = -1;
+      }
+      if (type < 0 || length < 0) {
+        throw_error(env, kArgument, "Program: buffer %u is neither a typed array nor { type, length }", i);
+        return false;
+      }
+      table_[i] = {nullptr, length, static_cast<Type>(type)};
+      num_inputs++;
+      return true;
+    }();
+    napi_close_handle_scope(env, scope);
+    if (!ok) return false;
+  }
+  if (!inputs_.allocate(num_inputs) || !values_.allocate(num_inputs)) return out_of_memory(env);
+  size_t input = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    if (slots_of_[i].reference == nullptr) inputs_[input++] = i;
+  }
+  return true;
+}
+
+bool Program::read_code(napi_env env) {
+  const size_t size = code_.size();
+  size_t count = 0;
+  for (size_t at = 0; at < size; count++) {
+    size_t kernel, num_params = 0, num_buffers = 0;
+    if (!as_index(code_[at], kNumKernels, &kernel) || at + 3 > size ||
+        !as_index(code_[at + 1], kMaxParams + 1, &num_params) ||
+        !as_index(code_[at + 2], kMaxBuffers + 1, &num_buffers) || size - at - 3 < num_params + num_buffers) {
+      throw_error(env, kArgument, "Program: the code of instruction %zu is not one", count);
+      return false;
+    }
+    at += 3 + num_params + num_buffers;
+  }
+  if (!instructions_.allocate(count)) return out_of_memory(env);
+  double* at = &code_[0];
+  for (size_t i = 0; i < count; i++) {
+    Instruction& instruction = instructions_[i];
+    instruction.kernel = static_cast<int>(at[0]);
+    instruction.num_params = static_cast<int>(at[1]);
+    instruction.num_buffers = static_cast<int>(at[2]);
+    instruction.params = at + 3;
+    instruction.buffers = instruction.params + instruction.num_params;
+    at += 3 + instruction.num_params + instruction.num_buffers;
+
+    const KernelRow& row = kernel_row(instruction.kernel);
+    Buffer buffers[kMaxBuffers];
+    for (int b = 0; b < instruction.num_buffers; b++) {
+      size_t index;
+      if (!as_index(instruction.buffers[b], table_.size(), &index)) {
+        throw_error(env, kArgument, "Program: instruction %zu (%s): buffer index %g is outside [0, %zu)", i, row.name,
+                    instruction.buffers[b], table_.size());
+        return false;
+      }
+      if (b < row.outputs && slots_of_[index].reference == nullptr) {
+        throw_error(env, kArgument, "Program: instruction %zu (%s) writes buffer %zu, which is an input", i, row.name,
+                    index);
+        return false;
+      }
+      buffers[b] = table_[index];
+    }
+    const Call call = {instruction.params, instruction.num_params, buffers, instruction.num_buffers};
+    Problem problem;
+    const Verdict verdict = check_call(instruction.kernel, call, &instruction.dispatch, &problem);
+    if (verdict == Verdict::refused) {
+      throw_error(env, kArgument, "Program: instruction %zu: %s", i, problem.text);
+      return false;
+    }
+    instruction.nothing = verdict == Verdict::nothing;
+  }
+  return find_kernels(env);
+}
+
+bool Program::find_kernels(napi_env env) {
+  const KernelTable& table = *environment_->table;
+  for (size_t i = 0; i < instructions_.size(); i++) {
+    Instruction& instruction = instructions_[i];
+    instruction.run = table.run[instruction.kernel][static_cast<int>(instruction.dispatch)];
+    if (instruction.run != nullptr || instruction.nothing) continue;
+    throw_error(env, kArgument, "Program: instruction %zu: there is no native kernel %s for %s", i,
+                kernel_row(instruction.kernel).name, type_name(instruction.dispatch));
+    return false;
+  }
+  isa_changes_ = environment_->isa_changes;
+  return true;
+}
+
+bool Program::read_patches(napi_env env, const Buffer& triples) {
+  const size_t count = static_cast<size_t>(triples.length) / 3;
+  if (count * 3 != static_cast<size_t>(triples.length)) {
+    return fail(env, "Program: patches must be triples (instruction, param, slot)");
+  }
+  if (!patches_.allocate(count)) return out_of_memory(env);
+  const double* at = static_cast<const double*>(triples.data);
+  for (size_t i = 0; i < count; i++, at += 3) {
+    Patch& patch = patches_[i];
+    if (!as_index(at[0], instructions_.size(), &patch.instruction)) {
+      throw_error(env, kArgument, "Program: patch %zu: there is no instruction %g", i, at[0]);
+      return false;
+    }
+    const Instruction& instruction = instructions_[patch.instruction];
+    if (!as_index(at[1], kMaxParams, &patch.param) ||
+        !may_patch(instruction.kernel, instruction.num_params, static_cast<int>(patch.param))) {
+      throw_error(env, kArgument, "Program: patch %zu: param %g of %s may not change between runs", i, at[1],
+                  kernel_row(instruction.kernel).name);
+      return false;
+    }
+    if (!as_index(at[2], static_cast<size_t>(num_slots_), &patch.slot)) {
+      throw_error(env, kArgument, "Program: patch %zu: there is no slot %g", i, at[2]);
+      return false;
+    }
+  }
+  return true;
+}
+
+bool Program::resolve_inputs(napi_env env, const char* what, napi_value inputs) {
+  bool is_array = false;
+  uint32_t count = 0;
+  if (napi_is_array(env, inputs, &is_array) != napi_ok || !is_array ||
+      napi_get_array_length(env, inputs, &count) != napi_ok) {
+    throw_error(env, kArgument, "Program.%s: an array of input arrays is expected", what);
+    return false;
+  }
+  if (count != inputs_.size()) {
+    throw_error(env, kArgument, "Program.%s: %u inputs given, %zu expected", what, count, inputs_.size());
+    return false;
+  }
+  // An element may be behind a getter, which could detach another one: addresses are read when all are here.
+  for (uint32_t i = 0; i < count; i++) {
+    if (napi_get_element(env, inputs, i, &values_[i]) != napi_ok) return false;
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    Buffer& place = table_[inputs_[i]];
+    Buffer given;
+    if (!to_buffer(env, values_[i], &given)) {
+      throw_error(env, kArgument, "Program.%s: input %u is not a typed array that kernels take", what, i);
+      return false;
+    }
+    if (given.type != place.type || given.length != place.length) {
+      throw_error(env, kArgument, "Program.%s: input %u is %s of length %lld, but %s of length %lld is expected", what,
+                  i, type_name(given.type), static_cast<long long>(given.length), type_name(place.type),
+                  static_cast<long long>(place.length));
+      return false;
+    }
+    place.data = given.data;
+  }
+  return true;
+}
+
+bool Program::prepare(napi_env env, const char* what, napi_value inputs) {
+  if (in_flight_ || resolving_) {
+    throw_error(env, kBusy, "Program.%s: a run of this program is in flight; wait for it first", what);
+    return false;
+  }
+  resolving_ = true;
+  const bool resolved = resolve_inputs(env, what, inputs);
+  resolving_ = false;
+  if (!resolved) return false;
+  if (isa_changes_ != environment_->isa_changes && !find_kernels(env)) return false;
+  for (size_t i = 0; i < patches_.size(); i++) {
+    const Patch& patch = patches_[i];
+    Instruction& instruction = instructions_[patch.instruction];
+    instruction.params[patch.param] = slots_[patch.slot];
+    if (i + 1 < patches_.size() && patches_[i + 1].instruction == patch.instruction) continue;
+    Problem problem;
+    if (check_attrs(instruction.kernel, instruction.dispatch, instruction.params, instruction.num_params, &problem) ==
+        Verdict::refused) {
+      throw_error(env, kArgument, "Program.%s: instruction %zu: %s", what, patch.instruction, problem.text);
+      return false;
+    }
+  }
+  return true;
+}
+
+bool Program::execute(CallContext& context, double* nanoseconds) {
+  using Clock = std::chrono::steady_clock;
+  context.begin();
+  Buffer buffers[kMaxBuffers];
+  for (size_t i = 0; i < instructions_.size(); i++) {
+    const Instruction& instruction = instructions_[i];
+    if (instruction.nothing) continue;
+    for (int b = 0; b < instruction.num_buffers; b++) {
+      buffers[b] = table_[static_cast<size_t>(instruction.buffers[b])];
+    }
+    const Call call = {instruction.params, instruction.num_params, buffers, instruction.num_buffers};
+    if (nanoseconds == nullptr) {
+      if (!instruction.run(call, context)) return false;
+      continue;
+    }
+    const Clock::time_point begin = Clock::now();
+    if (!instruction.run(call, context)) return false;
+    nanoseconds[i] = std::chrono::duration<double, std::nano>(Clock::now() - begin).count();
+  }
+  return true;
+}
+
+bool Program::run(napi_env env, napi_value inputs, double* nanoseconds) {
+  if (!prepare(env, nanoseconds == nullptr ? "run" : "profile", inputs)) return false;
+  if (execute(environment_->context, nanoseconds)) return true;
+  throw_recorded(env, environment_->context);
+  return false;
+}
+
+bool Program::run_async(napi_env env, napi_value self, napi_value inputs, napi_value callback) {
+  napi_valuetype kind;
+  if (napi_typeof(env, callback, &kind) != napi_ok || kind != napi_function) {
+    return fail(env, "Program.runAsync: a callback is expected");
+  }
+  if (!prepare(env, "runAsync", inputs)) return false;
+  // From here on no JavaScript runs until the inputs are copied.
+  for (uint32_t index : inputs_) {
+    Buffer& input = table_[index];
+    const size_t bytes = static_cast<size_t>(input.length * type_size(input.type));
+    double*& staging = slots_of_[index].staging;
+    if (staging == nullptr) staging = static_cast<double*>(malloc(bytes == 0 ? 1 : bytes));
+    if (staging == nullptr) return out_of_memory(env);
+    if (bytes > 0) memcpy(staging, input.data, bytes);
+    input.data = staging;
+  }
+  AsyncRun* run = static_cast<AsyncRun*>(calloc(1, sizeof(AsyncRun)));
+  if (run == nullptr) return out_of_memory(env);
+  run->program = this;
+  if (start(env, run, self, callback)) return true;
+  if (run->work != nullptr) napi_delete_async_work(env, run->work);
+  if (run->callback != nullptr) napi_delete_reference(env, run->callback);
+  if (run->self != nullptr) napi_delete_reference(env, run->self);
+  if (run->context != nullptr) environment_->give_context(run->context);
+  free(run);
+  bool pending = false;
+  if (napi_is_exception_pending(env, &pending) == napi_ok && !pending) return out_of_memory(env);
+  return false;
+}
+
+bool Program::start(napi_env env, AsyncRun* run, napi_value self, napi_value callback) {
+  napi_value name;
+  run->context = environment_->take_context();
+  if (run->context == nullptr || napi_create_reference(env, self, 1, &run->self) != napi_ok ||
+      napi_create_reference(env, callback, 1, &run->callback) != napi_ok ||
+      napi_create_string_utf8(env, "simdgrad.Program", NAPI_AUTO_LENGTH, &name) != napi_ok ||
+      napi_create_async_work(env, nullptr, name, on_execute, on_complete, run, &run->work) != napi_ok ||
+      napi_queue_async_work(env, run->work) != napi_ok) {
+    return false;
+  }
+  in_flight_ = true;
+  environment_->runs_in_flight++;
+  return true;
+}
+
+void Program::on_execute(napi_env, void* data) {
+  AsyncRun* run = static_cast<AsyncRun*>(data);
+  run->ok = run->program->execute(*run->context, nullptr);
+}
+
+void Program::on_complete(napi_env env, napi_status status, void* data) {
+  AsyncRun* run = static_cast<AsyncRun*>(data);
+  Environment* environment = run->program->environment_;
+  char text[320];
+  const char* code = nullptr;
+  if (status != napi_ok) {
+    code = "SIMDGRAD_ERROR";
+    snprintf(text, sizeof text, "the run was cancelled");
+  } else if (!run->ok) {
+    code = run->context->error(text, sizeof text);
+  }
+  run->program->in_flight_ = false;
+  environment->give_context(run->context);
+
+  napi_value callback = nullptr, argument = nullptr, undefined = nullptr;
+  napi_get_reference_value(env, run->callback, &callback);
+  napi_delete_reference(env, run->callback);
+  napi_delete_reference(env, run->self);
+  napi_delete_async_work(env, run->work);
+  free(run);
+  environment->owners++;  // the callback may drop the last program
+  environment->run_ended();
+
+  bool ready = callback != nullptr && napi_get_undefined(env, &undefined) == napi_ok;
+  if (code == nullptr) {
+    ready = ready && napi_get_null(env, &argument) == napi_ok;
+  } else {
+    napi_value code_value, message;
+    ready = ready && napi_create_string_utf8(env, code, NAPI_AUTO_LENGTH, &code_value) == napi_ok &&
+            napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &message) == napi_ok &&
+            napi_create_error(env, code_value, message, &argument) == napi_ok;
+  }
+  // Where the environment is going away this call fails, which is all right; what the callback throws is uncaught.
+  if (ready) napi_call_function(env, undefined, callback, 1, &argument, nullptr);
+  environment->release();
+}
+
+bool Program::bind(napi_env env, napi_value index, napi_value array) {
+  if (in_flight_ || resolving_) {
+    throw_error(env, kBusy, "Program.bind: a run of this program is in flight; wait for it first");
+    return false;
+  }
+  int64_t at;
+  if (!to_integer(env, index, 0, static_cast<int64_t>(table_.size()) - 1, &at) ||
+      slots_of_[static_cast<size_t>(at)].reference == nullptr) {
+    return fail(env, "Program.bind: the index must be that of a pinned buffer");
+  }
+  Buffer& place = table_[static_cast<size_t>(at)];
+  Buffer given;
+  if (!to_buffer(env, array, &given) || given.type != place.type || given.length != place.length ||
+      !is_shared(env, array)) {
+    throw_error(env, kArgument, "Program.bind: buffer %lld takes %s of length %lld over a SharedArrayBuffer",
+                static_cast<long long>(at), type_name(place.type), static_cast<long long>(place.length));
+    return false;
+  }
+  napi_ref reference;
+  if (napi_create_reference(env, array, 1, &reference) != napi_ok) return out_of_memory(env);
+  napi_ref& old = slots_of_[static_cast<size_t>(at)].reference;
+  napi_delete_reference(env, old);
+  old = reference;
+  place.data = given.data;
+  return true;
+}
+
+namespace {
+
+void on_finalize(napi_env env, void* data, void*) {
+  Program* program = static_cast<Program*>(data);
+  program->drop(env);
+  // Cannot be: a run in flight holds a reference to its program. If it were, a leak is better than a crash.
+  if (!program->in_flight()) delete program;
+}
+
+struct Method {
+  napi_value self;
+  napi_value values[2];
+  Program* program;
+};
+
+// The receiver and the arguments; false with an exception pending.
+bool enter(napi_env env, napi_callback_info info, const char* name, size_t expected, Method* out) {
+  size_t count = 2;
+  if (napi_get_cb_info(env, info, &count, out->values, &out->self, nullptr) != napi_ok) return false;
+  bool tagged = false;
+  void* data = nullptr;
+  if (napi_check_object_type_tag(env, out->self, &kTag, &tagged) != napi_ok || !tagged ||
+      napi_unwrap(env, out->self, &data) != napi_ok || data == nullptr) {
+    bool pending = false;
+    napi_is_exception_pending(env, &pending);
+    if (!pending) throw_error(env, kArgument, "Program.%s: the receiver is not a Program", name);
+    return false;
+  }
+  out->program = static_cast<Program*>(data);
+  if (count == expected) return true;
+  throw_error(env, kArgument, "Program.%s: %zu arguments given, %zu expected", name, count, expected);
+  return false;
+}
+
+napi_value construct(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value spec, self, target = nullptr;
+  void* data;
+  if (napi_get_cb_info(env, info, &count, &spec, &self, &data) != napi_ok) return nullptr;
+  napi_valuetype kind = napi_undefined;
+  if (napi_get_new_target(env, info, &target) != napi_ok || target == nullptr) {
+    return throw_error(env, kArgument, "Program: must be called with new");
+  }
+  if (count < 1 || napi_typeof(env, spec, &kind) != napi_ok || kind != napi_object) {
+    return throw_error(env, kArgument, "Program: an object { code, buffers, patches, slots } is expected");
+  }
+  Program* program = new (std::nothrow) Program(static_cast<Environment*>(data));
+  if (program == nullptr) return throw_error(env, kMemory, "Program: out of memory");
+  if (!program->build(env, spec)) {
+    program->drop(env);
+    delete program;
+    bool pending = false;
+    if (napi_is_exception_pending(env, &pending) == napi_ok && !pending) {
+      throw_error(env, kArgument, "Program: the description could not be read");
+    }
+    return nullptr;
+  }
+  if (napi_wrap(env, self, program, on_finalize, nullptr, nullptr) != napi_ok) {
+    program->drop(env);
+    delete program;
+    return throw_error(env, kArgument, "Program: the object cannot be wrapped");
+  }
+  napi_type_tag_object(env, self, &kTag);
+  return self;
+}
+
+napi_value run(napi_env env, napi_callback_info info) {
+  Method method;
+  if (enter(env, info, "run", 1, &method)) method.program->run(env, method.values[0], nullptr);
+  return nullptr;
+}
+
+napi_value run_async(napi_env env, napi_callback_info info) {
+  Method method;
+  if (enter(env, info, "runAsync", 2, &method)) {
+    method.program->run_async(env, method.self, method.values[0], method.values[1]);
+  }
+  return nullptr;
+}
+
+napi_value bind(napi_env env, napi_callback_info info) {
+  Method method;
+  if (enter(env, info, "bind", 2, &method)) method.program->bind(env, method.values[0], method.values[1]);
+  return nullptr;
+}
+
+napi_value profile(napi_env env, napi_callback_info info) {
+  Method method;
+  if (!enter(env, info, "profile", 1, &method)) return nullptr;
+  const size_t count = method.program->instructions();
+  napi_value memory, times;
+  void* data = nullptr;
+  if (napi_create_arraybuffer(env, count * sizeof(double), &data, &memory) != napi_ok ||
+      napi_create_typedarray(env, napi_float64_array, count, memory, 0, &times) != napi_ok) {
+    return nullptr;
+  }
+  double none = 0;
+  return method.program->run(env, method.values[0], count == 0 ? &none : static_cast<double*>(data)) ? times : nullptr;
+}
+
+}  // namespace
+
+bool define_program(napi_env env, Environment* environment, napi_value exports) {
+  const napi_property_descriptor methods[] = {
+      {"run", nullptr, run, nullptr, nullptr, nullptr, napi_default_method, nullptr},
+      {"runAsync", nullptr, run_async, nullptr, nullptr, nullptr, napi_default_method, nullptr},
+      {"bind", nullptr, bind, nullptr, nullptr, nullptr, napi_default_method, nullptr},
+      {"profile", nullptr, profile, nullptr, nullptr, nullptr, napi_default_method, nullptr},
+  };
+  napi_value type;
+  return napi_define_class(env, "Program", NAPI_AUTO_LENGTH, construct, environment,
+                           sizeof methods / sizeof methods[0], methods, &type) == napi_ok &&
+         napi_set_named_property(env, exports, "Program", type) == napi_ok;
+}
+
+}  // namespace simdgrad

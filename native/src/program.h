@@ -1,0 +1,109 @@
+// Programs: a list of kernel calls over fixed buffers, checked once and run by one crossing of the boundary.
+#pragma once
+
+#include <cstdlib>
+
+#include "environment.h"
+
+namespace simdgrad {
+
+// Memory whose allocation can fail (the standard containers throw, and this code has no exceptions).
+template <class T>
+class Array {
+ public:
+  Array() = default;
+  ~Array() { free(data_); }
+  Array(const Array&) = delete;
+  Array& operator=(const Array&) = delete;
+  // `size` zeroed elements.
+  bool allocate(size_t size) {
+    free(data_);
+    data_ = static_cast<T*>(calloc(size == 0 ? 1 : size, sizeof(T)));
+    size_ = data_ == nullptr ? 0 : size;
+    return data_ != nullptr;
+  }
+  T& operator[](size_t i) { return data_[i]; }
+  const T& operator[](size_t i) const { return data_[i]; }
+  size_t size() const { return size_; }
+  T* begin() { return data_; }
+  T* end() { return data_ + size_; }
+
+ private:
+  T* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+class Program {
+ public:
+  explicit Program(Environment* environment) : environment_(environment) { environment->owners++; }
+  ~Program();
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  // These return false with a JavaScript exception pending.
+  bool build(napi_env env, napi_value spec);
+  bool run(napi_env env, napi_value inputs, double* nanoseconds);
+  bool run_async(napi_env env, napi_value self, napi_value inputs, napi_value callback);
+  bool bind(napi_env env, napi_value index, napi_value array);
+
+  // Lets go of the JavaScript values; the program cannot run afterwards.
+  void drop(napi_env env);
+
+  size_t instructions() const { return instructions_.size(); }
+  bool in_flight() const { return in_flight_; }
+
+ private:
+  struct Instruction {
+    int kernel;
+    Type dispatch;
+    bool nothing;  // an empty shape
+    int num_params, num_buffers;
+    double* params;         // in code_
+    const double* buffers;  // indices into table_, in code_
+    RunFn run;
+  };
+  struct Slot {
+    napi_ref reference;  // of a pinned array; null for inputs
+    double* staging;     // of an input: copy for asynchronous runs
+  };
+  struct Patch {
+    size_t instruction, param, slot;
+  };
+  struct AsyncRun {
+    Program* program;
+    CallContext* context;
+    napi_async_work work;
+    napi_ref callback;
+    napi_ref self;  // keeps the program from being collected
+    bool ok;
+  };
+
+  bool read_buffers(napi_env env, napi_value list);
+  bool read_code(napi_env env);
+  bool read_patches(napi_env env, const Buffer& patches);
+  // Looks up input arrays, patches params and kernels: what precedes each run.
+  bool prepare(napi_env env, const char* what, napi_value inputs);
+  bool resolve_inputs(napi_env env, const char* what, napi_value inputs);
+  bool find_kernels(napi_env env);
+  bool execute(CallContext& context, double* nanoseconds);
+  bool start(napi_env env, AsyncRun* run, napi_value self, napi_value callback);
+  static void on_execute(napi_env env, void* data);
+  static void on_complete(napi_env env, napi_status status, void* data);
+
+  Environment* environment_;
+  Array<double> code_;
+  Array<Instruction> instructions_;
+  Array<Buffer> table_;
+  Array<Slot> slots_of_;
+  Array<uint32_t> inputs_;  // their indices in table_
+  Array<napi_value> values_;
+  Array<Patch> patches_;
+  const double* slots_ = nullptr;
+  int64_t num_slots_ = 0;
+  napi_ref slots_reference_ = nullptr;
+  int isa_changes_ = -1;
+  bool in_flight_ = false;
+  bool resolving_ = false;  // a getter of the caller may be running
+};
+
+}  // namespace simdgrad
