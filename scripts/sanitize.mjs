@@ -10,14 +10,13 @@ await main(async (args) => {
   if (process.platform !== 'linux') throw new ScriptError('the sanitizer run is for Linux');
   const obstacle = cmakeObstacle();
   if (obstacle !== null) throw new ScriptError(`the sanitizer build is not possible: ${obstacle}`);
-  const flags = '-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined';
-  const definitions = { CMAKE_CXX_FLAGS: flags, CMAKE_SHARED_LINKER_FLAGS: '-fsanitize=address,undefined' };
-  const built = await runCmake({ out: 'build/asan', config: 'Debug', definitions, log: 'asan' });
+  const definitions = { SIMDGRAD_SANITIZE: 'address,undefined' };
+  const built = await runCmake({ out: 'build/asan', definitions, log: 'asan' });
   if (built.code !== 0) {
     printFailure('the sanitizer build', built);
     return 1;
   }
-  const addon = at('build', 'asan', 'Debug', 'simdgrad.node');
+  const addon = at('build', 'asan', 'Release', 'simdgrad.node');
   if (!existsSync(addon)) throw new ScriptError(`the sanitizer build left no ${addon}`);
   // Node itself is not instrumented, so the run-time library must be loaded before it.
   const compiler = which('g++') ?? which('c++');
