@@ -21,12 +21,15 @@ export const indexSelectKernel: JsKernel = (p, b) => {
   const n = integer(p[1]);
   const inner = integer(p[2]);
   const count = integer(p[3]);
+  const outAt = integer(p[4]);
+  const xAt = integer(p[5]);
+  const idxAt = integer(p[6]);
   const [out, x, idx] = b;
-  checkIndices('indexSelect', idx, p[6], count, n);
-  let o = integer(p[4]);
+  checkIndices('indexSelect', idx, idxAt, count, n);
+  let o = outAt;
   for (let a = 0; a < outer; a++) {
-    const base = integer(p[5]) + a * n * inner;
-    for (let c = 0; c < count; c++, o += inner) copyRow(out, o, x, base + idx[integer(p[6]) + c] * inner, inner);
+    const base = xAt + a * n * inner;
+    for (let c = 0; c < count; c++, o += inner) copyRow(out, o, x, base + idx[idxAt + c] * inner, inner);
   }
 };
 
@@ -36,14 +39,17 @@ export const indexSelectGradKernel: JsKernel = (p, b) => {
   const n = integer(p[1]);
   const inner = integer(p[2]);
   const count = integer(p[3]);
+  const outAt = integer(p[4]);
+  const gAt = integer(p[5]);
+  const idxAt = integer(p[6]);
   const [dx, g, idx] = b;
-  checkIndices('indexSelectGrad', idx, p[6], count, n);
-  dx.fill(0, p[4], integer(p[4]) + outer * n * inner);
-  let i = integer(p[5]);
+  checkIndices('indexSelectGrad', idx, idxAt, count, n);
+  dx.fill(0, outAt, outAt + outer * n * inner);
+  let i = gAt;
   for (let a = 0; a < outer; a++) {
-    const base = integer(p[4]) + a * n * inner;
+    const base = outAt + a * n * inner;
     for (let c = 0; c < count; c++, i += inner) {
-      const o = base + idx[integer(p[6]) + c] * inner;
+      const o = base + idx[idxAt + c] * inner;
       for (let j = 0; j < inner; j++) dx[o + j] += g[i + j];
     }
   }
@@ -55,12 +61,15 @@ export const gatherKernel: JsKernel = (p, b) => {
   const n = integer(p[1]);
   const inner = integer(p[2]);
   const count = integer(p[3]);
+  const outAt = integer(p[4]);
+  const xAt = integer(p[5]);
+  const idxAt = integer(p[6]);
   const [out, x, idx] = b;
-  checkIndices('gather', idx, p[6], outer * count * inner, n);
-  let o = integer(p[4]);
-  let k = integer(p[6]);
+  checkIndices('gather', idx, idxAt, outer * count * inner, n);
+  let o = outAt;
+  let k = idxAt;
   for (let a = 0; a < outer; a++) {
-    const base = integer(p[5]) + a * n * inner;
+    const base = xAt + a * n * inner;
     for (let c = 0; c < count; c++) {
       for (let j = 0; j < inner; j++) out[o++] = x[base + idx[k++] * inner + j];
     }
@@ -73,13 +82,16 @@ export const gatherGradKernel: JsKernel = (p, b) => {
   const n = integer(p[1]);
   const inner = integer(p[2]);
   const count = integer(p[3]);
+  const outAt = integer(p[4]);
+  const gAt = integer(p[5]);
+  const idxAt = integer(p[6]);
   const [dx, g, idx] = b;
-  checkIndices('gatherGrad', idx, p[6], outer * count * inner, n);
-  dx.fill(0, p[4], integer(p[4]) + outer * n * inner);
-  let i = integer(p[5]);
-  let k = integer(p[6]);
+  checkIndices('gatherGrad', idx, idxAt, outer * count * inner, n);
+  dx.fill(0, outAt, outAt + outer * n * inner);
+  let i = gAt;
+  let k = idxAt;
   for (let a = 0; a < outer; a++) {
-    const base = integer(p[4]) + a * n * inner;
+    const base = outAt + a * n * inner;
     for (let c = 0; c < count; c++) {
       for (let j = 0; j < inner; j++) dx[base + idx[k++] * inner + j] += g[i++];
     }

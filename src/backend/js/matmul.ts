@@ -171,7 +171,8 @@ function multiplyThin(M: number, N: number, K: number, c: Matrix, a: Matrix, b: 
       const row = a.at + i * a.row;
       for (let j = 0; j < N; j++) {
         let s = 0;
-        for (let k = 0, p = row, q = b.at + j * b.column; k < K; k++, p += a.column, q += b.row) s += x[p] * y[q];
+        for (let k = 0, p = row, q = b.at + j * b.column; k < K; k++, p += a.column, q += b.row)
+          s += x[p] * y[q];
         out[c.at + i * c.row + j * c.column] = s;
       }
     }
@@ -245,8 +246,18 @@ export const matmulKernel: JsKernel = (p, b) => {
   for (let d = 0; d < nb; d++) count *= p[1 + d];
   if (count === 0) return;
   const c: Matrix = { data: b[0], at: integer(p[cAt]), row: integer(p[cAt + nb + 1]), column: 1 };
-  const x: Matrix = { data: b[1], at: integer(p[aAt]), row: integer(p[aAt + nb + 1]), column: integer(p[aAt + nb + 2]) };
-  const y: Matrix = { data: b[2], at: integer(p[bAt]), row: integer(p[bAt + nb + 1]), column: integer(p[bAt + nb + 2]) };
+  const x: Matrix = {
+    data: b[1],
+    at: integer(p[aAt]),
+    row: integer(p[aAt + nb + 1]),
+    column: integer(p[aAt + nb + 2]),
+  };
+  const y: Matrix = {
+    data: b[2],
+    at: integer(p[bAt]),
+    row: integer(p[bAt + nb + 1]),
+    column: integer(p[bAt + nb + 2]),
+  };
   const products = count / (M * N);
   const index = new Array<number>(nb).fill(0);
   for (let product = 0; product < products; product++) {

@@ -81,9 +81,9 @@ const words = new Uint32Array(4);
 const bits = new DataView(new ArrayBuffer(8));
 
 /** ln 2 in two parts: the high one has 21 trailing zero bits, so k * LN2_HI is exact for every exponent k. */
-const LN2_HI = 6.93147180369123816490e-1;
-const LN2_LO = 1.90821492927058770002e-10;
-const SQRT2 = 1.4142135623730951;
+const LN2_HI = 0.6931471803691238;
+const LN2_LO = 1.9082149292705877e-10;
+const SQRT2 = Math.SQRT2;
 
 /**
  * ln x for normal x > 0. With x = 2^k m, m in (sqrt 1/2, sqrt 2], and s = (m - 1) / (m + 1):

@@ -176,14 +176,14 @@ export const prodKernel: JsKernel = reduceKernel('prod', { identity: 1, combine:
 /** max: the largest element; NaN if any is NaN. Throws ArgumentError when there are none. */
 export const maxKernel: JsKernel = reduceKernel('max', {
   identity: Number.NEGATIVE_INFINITY,
-  combine: (a, b) => (b > a || b !== b ? b : a),
+  combine: (a, b) => (b > a || Number.isNaN(b) ? b : a),
   nonEmpty: true,
 });
 
 /** min: the smallest element; NaN if any is NaN. Throws ArgumentError when there are none. */
 export const minKernel: JsKernel = reduceKernel('min', {
   identity: Number.POSITIVE_INFINITY,
-  combine: (a, b) => (b < a || b !== b ? b : a),
+  combine: (a, b) => (b < a || Number.isNaN(b) ? b : a),
   nonEmpty: true,
 });
 
@@ -243,7 +243,13 @@ function argKernel(name: string, better: (v: number, best: number) => boolean): 
 }
 
 /** argmax: the first of the largest elements; NaN counts as largest. Throws ArgumentError when there are none. */
-export const argmaxKernel: JsKernel = argKernel('argmax', (v, best) => v > best || (v !== v && best === best));
+export const argmaxKernel: JsKernel = argKernel(
+  'argmax',
+  (v, best) => v > best || (Number.isNaN(v) && !Number.isNaN(best)),
+);
 
 /** argmin: the first of the smallest elements; NaN counts as smallest. Throws ArgumentError when there are none. */
-export const argminKernel: JsKernel = argKernel('argmin', (v, best) => v < best || (v !== v && best === best));
+export const argminKernel: JsKernel = argKernel(
+  'argmin',
+  (v, best) => v < best || (Number.isNaN(v) && !Number.isNaN(best)),
+);

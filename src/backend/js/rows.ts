@@ -20,16 +20,22 @@ function rowMax(x: TypedArray, at: number, n: number): number {
   let m = Number.NEGATIVE_INFINITY;
   for (let j = 0; j < n; j++) {
     const v = x[at + j];
-    if (v > m || v !== v) {
+    if (v > m || Number.isNaN(v)) {
       m = v;
-      if (v !== v) break;
+      if (Number.isNaN(v)) break;
     }
   }
   return m;
 }
 
 /** Throws IndexError unless all n indices are in [0, bound): kernels check before they write. */
-export function checkIndices(kernel: string, indices: TypedArray, at: number, n: number, bound: number): void {
+export function checkIndices(
+  kernel: string,
+  indices: TypedArray,
+  at: number,
+  n: number,
+  bound: number,
+): void {
   for (let i = 0; i < n; i++) {
     const index = indices[at + i];
     if (!(index >= 0 && index < bound)) {
@@ -42,11 +48,13 @@ export function checkIndices(kernel: string, indices: TypedArray, at: number, n:
 export const softmaxKernel: JsKernel = (p, b) => {
   const rows = integer(p[0]);
   const cols = integer(p[1]);
+  const yAt = integer(p[2]);
+  const xAt = integer(p[3]);
   const [y, x] = b;
   const e = rowScratch(cols);
   for (let r = 0; r < rows; r++) {
-    const o = integer(p[2]) + r * cols;
-    const i = integer(p[3]) + r * cols;
+    const o = yAt + r * cols;
+    const i = xAt + r * cols;
     const m = rowMax(x, i, cols);
     let sum = 0;
     for (let j = 0; j < cols; j++) {
@@ -59,7 +67,14 @@ export const softmaxKernel: JsKernel = (p, b) => {
 };
 
 /** y = (x - max) - log sum exp(x - max), for each row. */
-function logSoftmaxRows(rows: number, cols: number, y: TypedArray, yAt: number, x: TypedArray, xAt: number): void {
+function logSoftmaxRows(
+  rows: number,
+  cols: number,
+  y: TypedArray,
+  yAt: number,
+  x: TypedArray,
+  xAt: number,
+): void {
   for (let r = 0; r < rows; r++) {
     const o = yAt + r * cols;
     const i = xAt + r * cols;
@@ -73,20 +88,22 @@ function logSoftmaxRows(rows: number, cols: number, y: TypedArray, yAt: number, 
 
 /** logSoftmax: y = x - max - log sum exp(x - max), for each row. */
 export const logSoftmaxKernel: JsKernel = (p, b) => {
-  logSoftmaxRows(p[0], p[1], b[0], p[2], b[1], p[3]);
+  logSoftmaxRows(integer(p[0]), integer(p[1]), b[0], integer(p[2]), b[1], integer(p[3]));
 };
 
 /** logSumExp: y[r] = max + log sum exp(x - max); an infinite maximum is the result. */
 export const logSumExpKernel: JsKernel = (p, b) => {
   const rows = integer(p[0]);
   const cols = integer(p[1]);
+  const yAt = integer(p[2]);
+  const xAt = integer(p[3]);
   const [y, x] = b;
   for (let r = 0; r < rows; r++) {
-    const i = integer(p[3]) + r * cols;
+    const i = xAt + r * cols;
     const m = rowMax(x, i, cols);
     let sum = 0;
     for (let j = 0; j < cols; j++) sum += Math.exp(x[i + j] - m);
-    y[integer(p[2]) + r] = m === Number.POSITIVE_INFINITY || m === Number.NEGATIVE_INFINITY ? m : m + Math.log(sum);
+    y[yAt + r] = Math.abs(m) === Number.POSITIVE_INFINITY ? m : m + Math.log(sum);
   }
 };
 
@@ -94,11 +111,14 @@ export const logSumExpKernel: JsKernel = (p, b) => {
 export const softmaxGradKernel: JsKernel = (p, b) => {
   const rows = integer(p[0]);
   const cols = integer(p[1]);
+  const outAt = integer(p[2]);
+  const gAt = integer(p[3]);
+  const yAt = integer(p[4]);
   const [dx, g, y] = b;
   for (let r = 0; r < rows; r++) {
-    const o = integer(p[2]) + r * cols;
-    const i = integer(p[3]) + r * cols;
-    const k = integer(p[4]) + r * cols;
+    const o = outAt + r * cols;
+    const i = gAt + r * cols;
+    const k = yAt + r * cols;
     let dot = 0;
     for (let j = 0; j < cols; j++) dot += g[i + j] * y[k + j];
     for (let j = 0; j < cols; j++) dx[o + j] = y[k + j] * (g[i + j] - dot);
@@ -109,11 +129,14 @@ export const softmaxGradKernel: JsKernel = (p, b) => {
 export const logSoftmaxGradKernel: JsKernel = (p, b) => {
   const rows = integer(p[0]);
   const cols = integer(p[1]);
+  const outAt = integer(p[2]);
+  const gAt = integer(p[3]);
+  const yAt = integer(p[4]);
   const [dx, g, y] = b;
   for (let r = 0; r < rows; r++) {
-    const o = integer(p[2]) + r * cols;
-    const i = integer(p[3]) + r * cols;
-    const k = integer(p[4]) + r * cols;
+    const o = outAt + r * cols;
+    const i = gAt + r * cols;
+    const k = yAt + r * cols;
     let sum = 0;
     for (let j = 0; j < cols; j++) sum += g[i + j];
     for (let j = 0; j < cols; j++) dx[o + j] = g[i + j] - Math.exp(y[k + j]) * sum;
@@ -135,19 +158,25 @@ function nllRows(
 
 /** nll: loss[r] = -lp[r, label[r]]. Throws IndexError for labels outside [0, cols). */
 export const nllKernel: JsKernel = (p, b) => {
+  const rows = integer(p[0]);
+  const cols = integer(p[1]);
+  const labelsAt = integer(p[4]);
   const [loss, lp, labels] = b;
-  checkIndices('nll', labels, p[4], p[0], p[1]);
-  nllRows(p[0], p[1], loss, p[2], lp, p[3], labels, p[4]);
+  checkIndices('nll', labels, labelsAt, rows, cols);
+  nllRows(rows, cols, loss, integer(p[2]), lp, integer(p[3]), labels, labelsAt);
 };
 
 /** nllGrad: dlp[r, c] = -g[r] at c = label[r], else 0. Throws IndexError for labels outside [0, cols). */
 export const nllGradKernel: JsKernel = (p, b) => {
   const rows = integer(p[0]);
   const cols = integer(p[1]);
+  const outAt = integer(p[2]);
+  const gAt = integer(p[3]);
+  const labelsAt = integer(p[4]);
   const [dlp, g, labels] = b;
-  checkIndices('nllGrad', labels, p[4], rows, cols);
-  dlp.fill(0, p[2], integer(p[2]) + rows * cols);
-  for (let r = 0; r < rows; r++) dlp[integer(p[2]) + r * cols + labels[integer(p[4]) + r]] = -g[integer(p[3]) + r];
+  checkIndices('nllGrad', labels, labelsAt, rows, cols);
+  dlp.fill(0, outAt, outAt + rows * cols);
+  for (let r = 0; r < rows; r++) dlp[outAt + r * cols + labels[labelsAt + r]] = -g[gAt + r];
 };
 
 /**
@@ -157,10 +186,12 @@ export const nllGradKernel: JsKernel = (p, b) => {
 export const crossEntropyKernel: JsKernel = (p, b) => {
   const rows = integer(p[0]);
   const cols = integer(p[1]);
+  const lpAt = integer(p[3]);
+  const labelsAt = integer(p[5]);
   const [loss, lp, x, labels] = b;
-  checkIndices('crossEntropy', labels, p[5], rows, cols);
-  logSoftmaxRows(rows, cols, lp, p[3], x, p[4]);
-  nllRows(rows, cols, loss, p[2], lp, p[3], labels, p[5]);
+  checkIndices('crossEntropy', labels, labelsAt, rows, cols);
+  logSoftmaxRows(rows, cols, lp, lpAt, x, integer(p[4]));
+  nllRows(rows, cols, loss, integer(p[2]), lp, lpAt, labels, labelsAt);
 };
 
 /**
@@ -170,13 +201,17 @@ export const crossEntropyKernel: JsKernel = (p, b) => {
 export const crossEntropyGradKernel: JsKernel = (p, b) => {
   const rows = integer(p[0]);
   const cols = integer(p[1]);
+  const outAt = integer(p[2]);
+  const gAt = integer(p[3]);
+  const lpAt = integer(p[4]);
+  const labelsAt = integer(p[5]);
   const [dx, g, lp, labels] = b;
-  checkIndices('crossEntropyGrad', labels, p[5], rows, cols);
+  checkIndices('crossEntropyGrad', labels, labelsAt, rows, cols);
   for (let r = 0; r < rows; r++) {
-    const o = integer(p[2]) + r * cols;
-    const k = integer(p[4]) + r * cols;
-    const label = labels[integer(p[5]) + r];
-    const sum = 0 - g[integer(p[3]) + r]; // the sum of the row that nllGrad would give
+    const o = outAt + r * cols;
+    const k = lpAt + r * cols;
+    const label = labels[labelsAt + r];
+    const sum = 0 - g[gAt + r]; // the sum of the row that nllGrad would give
     for (let j = 0; j < cols; j++) dx[o + j] = (j === label ? sum : 0) - Math.exp(lp[k + j]) * sum;
   }
 };
