@@ -20,8 +20,27 @@ namespace simdgrad {
 namespace baseline {
 
 #include "simd.h"
+#include "simd_math.h"
+#include "philox.h"
 
-void fill_table(KernelTable& table) { (void)table; }
+#include "kernels/common.inc"
+#include "kernels/map.inc"
+#include "kernels/reduce.inc"
+#include "kernels/rows.inc"
+#include "kernels/index.inc"
+#include "kernels/random.inc"
+#include "kernels/optim.inc"
+#include "kernels/matmul.inc"
+
+void fill_table(KernelTable& table) {
+  fill_map(table);
+  fill_reduce(table);
+  fill_rows(table);
+  fill_index(table);
+  fill_random(table);
+  fill_optim(table);
+  fill_matmul(table);
+}
 
 }  // namespace baseline
 }  // namespace simdgrad
