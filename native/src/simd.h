@@ -386,9 +386,12 @@ SIMDGRAD_INLINE void store_tail(float* p, Vec<float> a, Tail<float> n) {
     _mm_storeu_ps(p, a.v);
     return;
   }
-  alignas(16) float lanes[4];
-  _mm_store_ps(lanes, a.v);
-  for (int i = 0; i < n.n; ++i) p[i] = lanes[i];
+  if (n.n & 2) {
+    _mm_storel_pi((__m64*)p, a.v);
+    p += 2;
+    a.v = _mm_movehl_ps(a.v, a.v);
+  }
+  if (n.n & 1) _mm_store_ss(p, a.v);
 }
 SIMDGRAD_INLINE Vec<double> load_tail(const double* p, Tail<double> n) {
   if (n.n == 0) return {_mm_setzero_pd()};
@@ -829,3 +832,137 @@ SIMDGRAD_INLINE void prefetch(const void* p) {
   (void)p;
 #endif
 }
+
+// The transpose of one N x N block: dst[j * dst_stride + i] = src[min(i, rows - 1) * src_stride + j], 1 <= rows <= N.
+// Rows beyond the last repeat it, so that nothing outside src is read. N full rows of dst are written, from the first
+// to the last, so they may overlap.
+#if SIMDGRAD_X86 && SIMDGRAD_TARGET == SIMDGRAD_AVX512
+SIMDGRAD_INLINE void transpose_block(const float* src, int64_t src_stride, float* dst, int64_t dst_stride,
+                                     int rows = 16) {
+  __m512 r[16], t[16];
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_ps(src + (i < rows ? i : rows - 1) * src_stride);
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+  }
+  // r[4 * i + c]: in each 128-bit part p, column 4 * p + c of rows 4 * i .. 4 * i + 3.
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    SIMDGRAD_UNROLL
+    for (int c = 0; c < 2; ++c) {
+      const __m512d x = _mm512_castps_pd(t[4 * i + c]), y = _mm512_castps_pd(t[4 * i + 2 + c]);
+      r[4 * i + 2 * c] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
+      r[4 * i + 2 * c + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
+    }
+  }
+  SIMDGRAD_UNROLL
+  for (int c = 0; c < 4; ++c) {
+    const __m512 lo01 = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88), hi01 = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xdd);
+    const __m512 lo23 = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
+    const __m512 hi23 = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xdd);
+    t[c] = _mm512_shuffle_f32x4(lo01, lo23, 0x88);
+    t[4 + c] = _mm512_shuffle_f32x4(hi01, hi23, 0x88);
+    t[8 + c] = _mm512_shuffle_f32x4(lo01, lo23, 0xdd);
+    t[12 + c] = _mm512_shuffle_f32x4(hi01, hi23, 0xdd);
+  }
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 16; ++i) _mm512_storeu_ps(dst + i * dst_stride, t[i]);
+}
+SIMDGRAD_INLINE void transpose_block(const double* src, int64_t src_stride, double* dst, int64_t dst_stride,
+                                     int rows = 8) {
+  __m512d r[8], t[8];
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 8; ++i) r[i] = _mm512_loadu_pd(src + (i < rows ? i : rows - 1) * src_stride);
+  // t[2 * i + c]: in each 128-bit part p, column 2 * p + c of rows 2 * i and 2 * i + 1.
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = _mm512_unpacklo_pd(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_pd(r[2 * i], r[2 * i + 1]);
+  }
+  SIMDGRAD_UNROLL
+  for (int c = 0; c < 2; ++c) {
+    const __m512d lo01 = _mm512_shuffle_f64x2(t[c], t[2 + c], 0x88), hi01 = _mm512_shuffle_f64x2(t[c], t[2 + c], 0xdd);
+    const __m512d lo23 = _mm512_shuffle_f64x2(t[4 + c], t[6 + c], 0x88);
+    const __m512d hi23 = _mm512_shuffle_f64x2(t[4 + c], t[6 + c], 0xdd);
+    r[c] = _mm512_shuffle_f64x2(lo01, lo23, 0x88);
+    r[2 + c] = _mm512_shuffle_f64x2(hi01, hi23, 0x88);
+    r[4 + c] = _mm512_shuffle_f64x2(lo01, lo23, 0xdd);
+    r[6 + c] = _mm512_shuffle_f64x2(hi01, hi23, 0xdd);
+  }
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 8; ++i) _mm512_storeu_pd(dst + i * dst_stride, r[i]);
+}
+#elif SIMDGRAD_X86 && SIMDGRAD_TARGET == SIMDGRAD_AVX2
+SIMDGRAD_INLINE void transpose_block(const float* src, int64_t src_stride, float* dst, int64_t dst_stride,
+                                     int rows = 8) {
+  __m256 r[8], t[8];
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(src + (i < rows ? i : rows - 1) * src_stride);
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+  }
+  // r[4 * i + c]: in each 128-bit part p, column 4 * p + c of rows 4 * i .. 4 * i + 3.
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    SIMDGRAD_UNROLL
+    for (int c = 0; c < 2; ++c) {
+      r[4 * i + 2 * c] = _mm256_shuffle_ps(t[4 * i + c], t[4 * i + 2 + c], 0x44);
+      r[4 * i + 2 * c + 1] = _mm256_shuffle_ps(t[4 * i + c], t[4 * i + 2 + c], 0xee);
+    }
+  }
+  SIMDGRAD_UNROLL
+  for (int c = 0; c < 4; ++c) {
+    t[c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x20);
+    t[4 + c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x31);
+  }
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 8; ++i) _mm256_storeu_ps(dst + i * dst_stride, t[i]);
+}
+SIMDGRAD_INLINE void transpose_block(const double* src, int64_t src_stride, double* dst, int64_t dst_stride,
+                                     int rows = 4) {
+  __m256d r[4], t[4];
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 4; ++i) r[i] = _mm256_loadu_pd(src + (i < rows ? i : rows - 1) * src_stride);
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    t[2 * i] = _mm256_unpacklo_pd(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm256_unpackhi_pd(r[2 * i], r[2 * i + 1]);
+  }
+  SIMDGRAD_UNROLL
+  for (int c = 0; c < 2; ++c) {
+    r[c] = _mm256_permute2f128_pd(t[c], t[2 + c], 0x20);
+    r[2 + c] = _mm256_permute2f128_pd(t[c], t[2 + c], 0x31);
+  }
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 4; ++i) _mm256_storeu_pd(dst + i * dst_stride, r[i]);
+}
+#elif SIMDGRAD_X86
+SIMDGRAD_INLINE void transpose_block(const float* src, int64_t src_stride, float* dst, int64_t dst_stride,
+                                     int rows = 4) {
+  __m128 r[4];
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 4; ++i) r[i] = _mm_loadu_ps(src + (i < rows ? i : rows - 1) * src_stride);
+  _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 4; ++i) _mm_storeu_ps(dst + i * dst_stride, r[i]);
+}
+SIMDGRAD_INLINE void transpose_block(const double* src, int64_t src_stride, double* dst, int64_t dst_stride,
+                                     int rows = 2) {
+  const __m128d a = _mm_loadu_pd(src), b = _mm_loadu_pd(src + (rows - 1) * src_stride);
+  _mm_storeu_pd(dst, _mm_unpacklo_pd(a, b));
+  _mm_storeu_pd(dst + dst_stride, _mm_unpackhi_pd(a, b));
+}
+#else
+template <class T>
+SIMDGRAD_INLINE void transpose_block(const T* src, int64_t src_stride, T* dst, int64_t dst_stride,
+                                     int rows = Vec<T>::N) {
+  for (int i = 0; i < Vec<T>::N; ++i) {
+    const T* row = src + (i < rows ? i : rows - 1) * src_stride;
+    for (int j = 0; j < Vec<T>::N; ++j) dst[j * dst_stride + i] = row[j];
+  }
+}
+#endif

@@ -1,0 +1,267 @@
+// Checks the matmul kernels of every runnable target against a plain product in double (long double for double).
+// Build: g++ -std=c++20 -O2 -ffp-contract=off -pthread native/test/matmul_test.cc native/src/target_*.cc
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <random>
+
+#include "simple_context.h"
+
+using namespace simdgrad;
+
+namespace {
+
+int failures = 0;
+int64_t checked = 0;
+
+// How a matrix of rows x cols lies in memory.
+enum Layout { kRows, kCols, kRowsPadded, kColsPadded, kSpread, kReversed, kLayouts };
+
+struct View {
+  int64_t offset, row, col, length;
+};
+
+View lay_out(int layout, int64_t rows, int64_t cols) {
+  switch (layout) {
+    case kRows:
+      return {0, cols, 1, rows * cols};
+    case kCols:
+      return {0, 1, rows, rows * cols};
+    case kRowsPadded:
+      return {3, cols + 5, 1, 3 + rows * (cols + 5)};
+    case kColsPadded:
+      return {1, 1, rows + 7, 1 + cols * (rows + 7)};
+    case kSpread:
+      return {2, 2 * cols + 1, 2, 2 + rows * (2 * cols + 1)};
+    default:
+      return {rows * cols, -cols, -1, rows * cols + 1};
+  }
+}
+
+template <class T>
+struct Case {
+  std::vector<int64_t> batch;
+  std::vector<bool> a_shared, b_shared;  // per batch dimension: stride 0
+  int64_t m, n, k;
+  int a_layout, b_layout;
+  int64_t c_pad;
+  bool bias;
+  int activation;
+};
+
+template <class T>
+struct Operand {
+  std::vector<T> data;
+  View view;
+  std::vector<int64_t> batch;  // strides
+};
+
+template <class T>
+Operand<T> make_operand(std::mt19937& rng, int layout, int64_t rows, int64_t cols, const std::vector<int64_t>& batch,
+                        const std::vector<bool>& shared) {
+  Operand<T> o;
+  o.view = lay_out(layout, rows, cols);
+  int64_t stride = o.view.length;
+  o.batch.resize(batch.size());
+  for (int d = (int)batch.size() - 1; d >= 0; --d) {
+    o.batch[d] = shared[d] ? 0 : stride;
+    if (!shared[d]) stride *= batch[d];
+  }
+  // NaN where nothing may be read (and used).
+  o.data.assign(stride + 1, std::numeric_limits<T>::quiet_NaN());
+  std::uniform_real_distribution<double> value(-1, 1);
+  const int64_t copies = o.view.length ? stride / o.view.length : 0;
+  for (int64_t c = 0; c < copies; ++c) {
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t j = 0; j < cols; ++j) {
+        o.data[c * o.view.length + o.view.offset + i * o.view.row + j * o.view.col] = (T)value(rng);
+      }
+    }
+  }
+  return o;
+}
+
+template <class T>
+void check(const Target& target, std::vector<SimpleContext*> contexts, const Case<T>& c, std::mt19937& rng) {
+  using Wide = std::conditional_t<sizeof(T) == 4, double, long double>;
+  const Type type = sizeof(T) == 4 ? Type::F32 : Type::F64;
+  Operand<T> a = make_operand<T>(rng, c.a_layout, c.m, c.k, c.batch, c.a_shared);
+  Operand<T> b = make_operand<T>(rng, c.b_layout, c.k, c.n, c.batch, c.b_shared);
+  std::vector<T> bias(c.n + 2);
+  std::uniform_real_distribution<double> value(-1, 1);
+  for (T& x : bias) x = (T)value(rng);
+  int64_t batches = 1;
+  for (int64_t x : c.batch) batches *= x;
+  const int64_t c_row = c.n + c.c_pad, c_batch = c.m * c_row;
+  const T untouched = (T)-12345;
+
+  std::vector<double> p;
+  p.push_back((double)c.batch.size());
+  for (int64_t x : c.batch) p.push_back((double)x);
+  for (int64_t x : {c.m, c.n, c.k}) p.push_back((double)x);
+  p.push_back(2);
+  std::vector<int64_t> c_strides(c.batch.size());
+  int64_t stride = c_batch;
+  for (int d = (int)c.batch.size() - 1; d >= 0; --d) {
+    c_strides[d] = stride;
+    stride *= c.batch[d];
+  }
+  for (int64_t x : c_strides) p.push_back((double)x);
+  p.push_back((double)c_row);
+  for (const Operand<T>* o : {&a, &b}) {
+    p.push_back((double)o->view.offset);
+    for (int64_t x : o->batch) p.push_back((double)x);
+    p.push_back((double)o->view.row);
+    p.push_back((double)o->view.col);
+  }
+  p.push_back(c.bias ? 1 : -1);
+  p.push_back(c.activation);
+
+  std::vector<T> first;
+  for (SimpleContext* context : contexts) {
+    std::vector<T> out(2 + batches * c_batch + 64, untouched);
+    Buffer buffers[4] = {{out.data(), (int64_t)out.size(), type},
+                         {a.data.data(), (int64_t)a.data.size(), type},
+                         {b.data.data(), (int64_t)b.data.size(), type},
+                         {bias.data(), (int64_t)bias.size(), type}};
+    if (!c.bias) buffers[3] = buffers[0];
+    Call call{p.data(), (int)p.size(), buffers, 4};
+    bool ok = target.table.run[k_matmul][(int)type](call, *context);
+    const char* what = ok ? nullptr : "returned false";
+    if (first.empty()) {
+      first = out;
+    } else if (memcmp(first.data(), out.data(), out.size() * sizeof(T)) != 0) {
+      what = "bits differ between thread counts";
+    }
+    double worst = 0;
+    std::vector<bool> written(out.size(), false);
+    for (int64_t i = 0; i < batches && !what; ++i) {
+      int64_t rest = i, ao = 0, bo = 0, co = 0;
+      for (int d = (int)c.batch.size() - 1; d >= 0; --d) {
+        const int64_t at = rest % c.batch[d];
+        rest /= c.batch[d];
+        ao += at * a.batch[d];
+        bo += at * b.batch[d];
+        co += at * c_strides[d];
+      }
+      for (int64_t r = 0; r < c.m; ++r) {
+        for (int64_t s = 0; s < c.n; ++s) {
+          Wide sum = 0, size = 0;
+          for (int64_t k = 0; k < c.k; ++k) {
+            const Wide x = (Wide)a.data[ao + a.view.offset + r * a.view.row + k * a.view.col] *
+                           b.data[bo + b.view.offset + k * b.view.row + s * b.view.col];
+            sum += x;
+            size += std::fabs(x);
+          }
+          if (c.bias) sum += bias[1 + s];
+          size += 1;
+          if (c.activation == 1) sum = sum > 0 ? sum : 0;
+          if (c.activation == 2) sum = 1 / (1 + std::exp(-sum));
+          if (c.activation == 3) sum = std::tanh(sum);
+          const int64_t at = 2 + co + r * c_row + s;
+          written[at] = true;
+          const double error = (double)(std::fabs((Wide)out[at] - sum) / size) / std::numeric_limits<T>::epsilon();
+          if (!(error <= worst)) worst = error;
+        }
+      }
+    }
+    // The error of one chain grows at worst with k; on random numbers far less.
+    if (!what && !(worst <= 3 + 0.25 * std::sqrt((double)c.k))) what = "wrong values";
+    for (size_t i = 0; i < out.size() && !what; ++i) {
+      if (!written[i] && out[i] != untouched) what = "wrote outside C";
+    }
+    ++checked;
+    if (what) {
+      if (++failures < 20) {
+        printf("FAIL %s %s: %s (error %.1f eps) %ldx%ldx%ld layouts %d %d pad %ld bias %d act %d batch dims %zu threads %d\n",
+               target.name, sizeof(T) == 4 ? "f32" : "f64", what, worst, (long)c.m, (long)c.n, (long)c.k, c.a_layout,
+               c.b_layout, (long)c.c_pad, c.bias, c.activation, c.batch.size(), context->threads());
+      }
+      return;
+    }
+  }
+}
+
+template <class T>
+void run_all(const Target& target, std::vector<SimpleContext*> contexts) {
+  std::mt19937 rng(7);
+  // Every pair of layouts over sizes around the tile edges.
+  const int64_t sizes[][3] = {{1, 1, 1},    {1, 64, 50},  {2, 33, 17},  {3, 5, 129},   {5, 31, 64},  {8, 48, 100},
+                              {13, 10, 70}, {14, 32, 16}, {15, 65, 33}, {29, 17, 128}, {40, 47, 5},  {64, 10, 40},
+                              {1, 200, 3},  {100, 1, 30}, {7, 16, 257}, {33, 96, 1},   {61, 130, 90}};
+  for (const auto& s : sizes) {
+    for (int a = 0; a < kLayouts; ++a) {
+      for (int b = 0; b < kLayouts; ++b) {
+        check<T>(target, contexts, {{}, {}, {}, s[0], s[1], s[2], a, b, (a + b) % 3, (a ^ b) % 2 == 1, (a + 2 * b) % 4},
+                 rng);
+      }
+    }
+  }
+  // Random shapes, batches and epilogues.
+  auto pick = [&](int n) { return (int)(rng() % n); };
+  for (int i = 0; i < 600; ++i) {
+    Case<T> c{{}, {}, {}, pick(40), pick(70), pick(70), pick(kLayouts), pick(kLayouts), pick(4), pick(2) == 1, pick(4)};
+    for (int d = pick(4); d > 0; --d) {
+      c.batch.push_back(pick(4));
+      c.a_shared.push_back(pick(3) == 0);
+      c.b_shared.push_back(pick(2) == 0);
+    }
+    if (i % 5 == 0) c.m *= 4;
+    if (i % 7 == 0) c.n *= 5;
+    if (i % 11 == 0) c.k *= 9;
+    if (i % 13 == 0) c.m = 1;
+    if (i % 17 == 0) c.k = 0;
+    check<T>(target, contexts, c, rng);
+  }
+  // Several blocks of k, rows and columns; packing of A and B.
+  const int64_t large[][3] = {{270, 300, 700}, {130, 600, 520}, {600, 33, 200}, {8, 700, 1100}, {300, 1200, 20}};
+  for (const auto& s : large) {
+    for (int a = 0; a < 2; ++a) {
+      for (int b = 0; b < 2; ++b) {
+        check<T>(target, contexts, {{}, {}, {}, s[0], s[1], s[2], a, b, 0, true, (a + 2 * b) % 4}, rng);
+      }
+    }
+  }
+}
+
+template <class T>
+void check_special(const Target& target, SimpleContext* context) {
+  // relu keeps NaN and gives +0 for -0; K = 0 gives act(bias).
+  const Type type = sizeof(T) == 4 ? Type::F32 : Type::F64;
+  const T nan = std::numeric_limits<T>::quiet_NaN();
+  std::vector<T> bias = {(T)-1, (T)2, nan, (T)-0.0, (T)0.5};
+  for (int64_t m : {1, 3, 20}) {
+    std::vector<T> out(m * 5, (T)9), ab(1);
+    const double p[] = {0, (double)m, 5, 0, 0, 5, 0, 0, 1, 0, 5, 1, 0, 1};
+    Buffer buffers[4] = {
+        {out.data(), (int64_t)out.size(), type}, {ab.data(), 1, type}, {ab.data(), 1, type}, {bias.data(), 5, type}};
+    Call call{p, (int)(sizeof(p) / sizeof(*p)), buffers, 4};
+    target.table.run[k_matmul][(int)type](call, *context);
+    for (int64_t i = 0; i < m; ++i) {
+      const T* y = &out[i * 5];
+      ++checked;
+      if (!(y[0] == 0 && y[1] == 2 && std::isnan(y[2]) && y[3] == 0 && !std::signbit(y[3]) && y[4] == (T)0.5)) {
+        ++failures;
+        printf("FAIL %s: relu or K = 0, m %ld: %g %g %g %g %g\n", target.name, (long)m, (double)y[0], (double)y[1],
+               (double)y[2], (double)y[3], (double)y[4]);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  SimpleContext one(1), two(2), five(5), tiny(3);
+  tiny.set_cache({4 << 10, 16 << 10, 64 << 10});  // many blocks
+  for (const Target& target : runnable_targets()) {
+    run_all<float>(target, {&one, &two, &five});
+    run_all<double>(target, {&one, &two, &five});
+    run_all<float>(target, {&tiny});
+    check_special<float>(target, &one);
+    check_special<double>(target, &one);
+    printf("%s: %ld checks, %d failures\n", target.name, (long)checked, failures);
+  }
+  return failures ? 1 : 0;
+}
