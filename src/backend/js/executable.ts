@@ -1,0 +1,176 @@
+import { dtypes, type TypedArray } from '../../dtype.js';
+import { ArgumentError, StateError } from '../../errors.js';
+import type { Executable, Kernel, ProgramSpec } from '../backend.js';
+import { typeCode } from './strided.js';
+
+interface Step {
+  readonly kernel: Kernel;
+  readonly params: number[];
+  readonly arrays: TypedArray[];
+}
+
+/** A place in a step's arrays. */
+interface Use {
+  readonly arrays: TypedArray[];
+  readonly at: number;
+}
+
+const nothing = [new Float32Array(0), new Float64Array(0), new Int32Array(0), new Uint8Array(0)];
+
+/** For how long an asynchronous run keeps the event loop, in milliseconds. */
+const SLICE = 8;
+
+/** Throws ArgumentError unless `inputs` are arrays of the kinds and lengths that the program's inputs have. */
+export function checkInputs(
+  what: string,
+  inputs: readonly TypedArray[],
+  expected: readonly { readonly type: number; readonly length: number }[],
+): void {
+  if (inputs.length !== expected.length) {
+    throw new ArgumentError(`${what}: ${inputs.length} inputs given, ${expected.length} expected`);
+  }
+  for (let i = 0; i < inputs.length; i++) {
+    const { type, length } = expected[i]!;
+    const input = inputs[i]!;
+    if (typeCode(input) !== type || input.length !== length) {
+      throw new ArgumentError(
+        `${what}: input ${i} is ${dtypes[typeCode(input)]} of length ${input.length}, ` +
+          `but ${dtypes[type]} of length ${length} is expected`,
+      );
+    }
+  }
+}
+
+/** Throws ArgumentError unless buffer `index` is pinned and `array` can take its place. */
+export function checkBinding(spec: ProgramSpec, index: number, array: TypedArray): void {
+  const buffer = spec.buffers[index];
+  if (buffer?.kind !== 'pinned') {
+    throw new ArgumentError('Program.bind: the index must be that of a pinned buffer');
+  }
+  const { array: old } = buffer;
+  if (typeCode(array) !== typeCode(old) || array.length !== old.length) {
+    throw new ArgumentError(
+      `Program.bind: buffer ${index} takes ${dtypes[typeCode(old)]} of length ${old.length}, ` +
+        `not ${dtypes[typeCode(array)]} of length ${array.length}`,
+    );
+  }
+}
+
+/** Runs a program's instructions one after the other with the JS kernels. */
+export class JsExecutable implements Executable {
+  private readonly steps: Step[] = [];
+  private readonly inputs: { readonly type: number; readonly length: number; readonly uses: Use[] }[] = [];
+  private readonly uses: Use[][] = [];
+  private inFlight = false;
+
+  constructor(private readonly spec: ProgramSpec) {
+    for (const buffer of spec.buffers) {
+      const uses: Use[] = [];
+      this.uses.push(uses);
+      if (buffer.kind === 'input') this.inputs.push({ type: buffer.type, length: buffer.length, uses });
+    }
+    for (const instruction of spec.instructions) {
+      const arrays: TypedArray[] = [];
+      for (const index of instruction.buffers) {
+        const buffer = spec.buffers[index];
+        if (buffer === undefined) {
+          throw new ArgumentError(
+            `Program: ${instruction.kernel.name} uses buffer ${index}, which does not exist`,
+          );
+        }
+        this.uses[index]!.push({ arrays, at: arrays.length });
+        arrays.push(buffer.kind === 'pinned' ? buffer.array : nothing[buffer.type]!);
+      }
+      this.steps.push({ kernel: instruction.kernel, params: Array.from(instruction.params), arrays });
+    }
+    for (const { instruction, param, slot } of spec.patches) {
+      const step = this.steps[instruction];
+      if (step === undefined || !(param in step.params) || !(slot in spec.slots)) {
+        throw new ArgumentError(`Program: patch (${instruction}, ${param}, ${slot}) does not fit`);
+      }
+    }
+  }
+
+  private checkIdle(what: string): void {
+    if (this.inFlight) {
+      throw new StateError(`Program.${what}: a run of this program is in flight; wait for it first`);
+    }
+  }
+
+  private patch(): void {
+    const { patches, slots } = this.spec;
+    for (const { instruction, param, slot } of patches) this.steps[instruction]!.params[param] = slots[slot]!;
+  }
+
+  private place(inputs: readonly TypedArray[]): void {
+    for (let i = 0; i < inputs.length; i++) {
+      for (const use of this.inputs[i]!.uses) use.arrays[use.at] = inputs[i]!;
+    }
+  }
+
+  /** Lets go of the inputs, which belong to the caller. */
+  private displace(): void {
+    for (const { type, uses } of this.inputs) {
+      for (const use of uses) use.arrays[use.at] = nothing[type]!;
+    }
+  }
+
+  private prepare(what: string, inputs: readonly TypedArray[]): void {
+    this.checkIdle(what);
+    checkInputs(`Program.${what}`, inputs, this.inputs);
+    this.patch();
+  }
+
+  run(inputs: readonly TypedArray[]): void {
+    this.prepare('run', inputs);
+    this.place(inputs);
+    try {
+      for (const { kernel, params, arrays } of this.steps) kernel.js(params, arrays);
+    } finally {
+      this.displace();
+    }
+  }
+
+  /** Runs on this thread, but lets the event loop turn every few milliseconds. */
+  async runAsync(inputs: readonly TypedArray[]): Promise<void> {
+    this.prepare('runAsync', inputs);
+    this.place(inputs.map((input) => input.slice()));
+    this.inFlight = true;
+    try {
+      let until = 0;
+      for (const { kernel, params, arrays } of this.steps) {
+        if (performance.now() >= until) {
+          await new Promise((resolve) => setImmediate(resolve));
+          until = performance.now() + SLICE;
+        }
+        kernel.js(params, arrays);
+      }
+    } finally {
+      this.inFlight = false;
+      this.displace();
+    }
+  }
+
+  bind(index: number, array: TypedArray): void {
+    this.checkIdle('bind');
+    checkBinding(this.spec, index, array);
+    for (const use of this.uses[index]!) use.arrays[use.at] = array;
+  }
+
+  profile(inputs: readonly TypedArray[]): Float64Array {
+    this.prepare('profile', inputs);
+    this.place(inputs);
+    const times = new Float64Array(this.steps.length);
+    try {
+      for (let i = 0; i < times.length; i++) {
+        const { kernel, params, arrays } = this.steps[i]!;
+        const begin = performance.now();
+        kernel.js(params, arrays);
+        times[i] = (performance.now() - begin) * 1e6;
+      }
+    } finally {
+      this.displace();
+    }
+    return times;
+  }
+}

@@ -1,0 +1,15 @@
+import type { Backend } from '../backend.js';
+import { JsExecutable } from './executable.js';
+
+/** The backend in plain JavaScript: the reference, and what serves where the addon cannot be loaded. */
+export const jsBackend: Backend = {
+  name: 'js',
+  run(kernel, params, buffers) {
+    kernel.js(params, buffers);
+  },
+  has: () => true,
+  program: (spec) => new JsExecutable(spec),
+  adjustExternalMemory() {
+    // Only native code can tell the engine.
+  },
+};

@@ -1,0 +1,357 @@
+import type { TypedArray } from '../dtype.js';
+import { ArgumentError, BackendError, IndexError, StateError } from '../errors.js';
+import {
+  allKernels,
+  type Backend,
+  type Executable,
+  type Instruction,
+  type Kernel,
+  type ProgramSpec,
+} from './backend.js';
+import { checkBinding, checkInputs, JsExecutable } from './js/executable.js';
+import { typeCode } from './js/strided.js';
+
+/** A row of the addon's kernel table. */
+export interface NativeKernel {
+  readonly name: string;
+  readonly outputs: number;
+  readonly inputs: number;
+  readonly attrs: number;
+  /** Bit per dispatch type for which there is a native kernel. */
+  readonly types: number;
+  /** Bit per dispatch type that the row admits. */
+  readonly allTypes: number;
+  /** Index of the buffer whose type is the dispatch type. */
+  readonly dispatch: number;
+}
+
+export interface NativeInfo {
+  readonly abi: number;
+  readonly cpu: string;
+  readonly isa: string;
+  readonly isas: readonly string[];
+  readonly threads: number;
+  readonly l1: number;
+  readonly l2: number;
+  readonly l3: number;
+}
+
+export interface NativeProgram {
+  run(inputs: readonly TypedArray[]): void;
+  runAsync(inputs: readonly TypedArray[], callback: (error: Error | null) => void): void;
+  bind(index: number, array: TypedArray): void;
+  profile(inputs: readonly TypedArray[]): Float64Array;
+}
+
+export interface NativeProgramSpec {
+  readonly code: Float64Array;
+  readonly buffers: readonly (TypedArray | { readonly type: number; readonly length: number })[];
+  readonly patches: Float64Array;
+  readonly slots: Float64Array;
+}
+
+/** What native/src/addon.cc exports. */
+export interface Addon {
+  init(params: Float64Array): void;
+  call(kernelId: number, nParams: number, ...buffers: TypedArray[]): void;
+  kernels(): NativeKernel[];
+  info(): NativeInfo;
+  setNumThreads(n: number): void;
+  setIsa(name: string): void;
+  adjustExternalMemory(delta: number): void;
+  readonly Program: new (spec: NativeProgramSpec) => NativeProgram;
+}
+
+/** Length of the block through which params go to the addon. */
+const PARAMS_LENGTH = 256;
+
+/** The library's error for an error of the addon. */
+export function translate(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { message } = error;
+  const code = (error as { code?: unknown }).code;
+  switch (code) {
+    case 'SIMDGRAD_INDEX':
+      return new IndexError(message);
+    case 'SIMDGRAD_ARGUMENT':
+      return new ArgumentError(message);
+    case 'SIMDGRAD_BUSY':
+      return new StateError(message);
+    case 'SIMDGRAD_MEMORY':
+    case 'SIMDGRAD_ERROR':
+      return new BackendError(message, code);
+    default:
+      return error;
+  }
+}
+
+/** The backend over a loaded addon. Kernels that the addon has not run in JavaScript, on the same arrays. */
+export class NativeBackend implements Backend {
+  readonly name = 'native';
+  private readonly params = new Float64Array(new SharedArrayBuffer(PARAMS_LENGTH * 8));
+  private readonly rows = new Map<string, { readonly id: number; readonly row: NativeKernel }>();
+  /** By kernel id: the buffer that decides, and whether every admitted type has a native kernel. */
+  private readonly dispatch: number[] = [];
+  private readonly complete: boolean[] = [];
+  private externalBytes = 0;
+
+  constructor(readonly addon: Addon) {
+    addon.init(this.params);
+    this.refresh();
+  }
+
+  /** Reads the kernel table again, which another instruction set may have changed. */
+  refresh(): void {
+    this.rows.clear();
+    this.addon.kernels().forEach((row, id) => {
+      this.rows.set(row.name, { id, row });
+      this.dispatch[id] = row.dispatch;
+      this.complete[id] = row.types === row.allTypes;
+    });
+    for (const kernel of allKernels().values()) this.attach(kernel);
+  }
+
+  private attach(kernel: Kernel): boolean {
+    const found = this.rows.get(kernel.name);
+    kernel.nativeTypes = found?.row.types ?? 0;
+    kernel.nativeId = kernel.nativeTypes === 0 ? -1 : found!.id;
+    return kernel.nativeId >= 0;
+  }
+
+  /** Whether the addon runs this kernel on these arrays. */
+  private takes(kernel: Kernel, buffers: readonly TypedArray[]): boolean {
+    const id = kernel.nativeId;
+    // A kernel that was defined after the addon was loaded is attached here.
+    if (id < 0) return this.attach(kernel) && this.takes(kernel, buffers);
+    if (this.complete[id]) return true;
+    const decides = buffers[this.dispatch[id]!];
+    return decides === undefined || ((kernel.nativeTypes >> typeCode(decides)) & 1) === 1;
+  }
+
+  run(kernel: Kernel, params: ArrayLike<number>, buffers: readonly TypedArray[]): void {
+    if (!this.takes(kernel, buffers)) {
+      kernel.js(params, buffers);
+      return;
+    }
+    const n = params.length;
+    if (n > PARAMS_LENGTH) throw new ArgumentError(`${kernel.name}: ${n} params are too many`);
+    const block = this.params;
+    for (let i = 0; i < n; i++) block[i] = params[i]!;
+    const { addon } = this;
+    const id = kernel.nativeId;
+    try {
+      // Spelt out because spreading an array into a call costs more than the call.
+      switch (buffers.length) {
+        case 1:
+          addon.call(id, n, buffers[0]!);
+          break;
+        case 2:
+          addon.call(id, n, buffers[0]!, buffers[1]!);
+          break;
+        case 3:
+          addon.call(id, n, buffers[0]!, buffers[1]!, buffers[2]!);
+          break;
+        case 4:
+          addon.call(id, n, buffers[0]!, buffers[1]!, buffers[2]!, buffers[3]!);
+          break;
+        default:
+          addon.call(id, n, ...buffers);
+      }
+    } catch (error) {
+      throw translate(error);
+    }
+  }
+
+  has(kernel: Kernel, type: number): boolean {
+    if (kernel.nativeId < 0 && !this.attach(kernel)) return false;
+    return ((kernel.nativeTypes >> type) & 1) === 1;
+  }
+
+  program(spec: ProgramSpec): Executable {
+    const native = spec.instructions.map((instruction) => this.takesInstruction(spec, instruction));
+    if (native.every((is) => is)) return new NativeExecutable(this.addon, spec);
+    return new SegmentedExecutable(this.addon, spec, native);
+  }
+
+  private takesInstruction(spec: ProgramSpec, { kernel, buffers }: Instruction): boolean {
+    if (kernel.nativeId < 0 && !this.attach(kernel)) return false;
+    const decides = spec.buffers[buffers[this.dispatch[kernel.nativeId]!]!];
+    if (decides === undefined) return true; // the addon says what is wrong
+    const type = decides.kind === 'pinned' ? typeCode(decides.array) : decides.type;
+    return ((kernel.nativeTypes >> type) & 1) === 1;
+  }
+
+  adjustExternalMemory(delta: number): void {
+    // Memory that was allocated before this backend was chosen was never reported, but its end is.
+    const change = Math.max(delta, -this.externalBytes);
+    this.externalBytes += change;
+    this.addon.adjustExternalMemory(change);
+  }
+}
+
+/** A program that is native from end to end: one crossing per run. */
+class NativeExecutable implements Executable {
+  private readonly program: NativeProgram;
+
+  constructor(addon: Addon, spec: ProgramSpec) {
+    const code: number[] = [];
+    for (const { kernel, params, buffers } of spec.instructions) {
+      code.push(kernel.nativeId, params.length, buffers.length);
+      for (const param of params) code.push(param);
+      for (const index of buffers) code.push(index);
+    }
+    try {
+      this.program = new addon.Program({
+        code: Float64Array.from(code),
+        buffers: spec.buffers.map((buffer) =>
+          buffer.kind === 'pinned' ? buffer.array : { type: buffer.type, length: buffer.length },
+        ),
+        patches: Float64Array.from(
+          spec.patches.flatMap(({ instruction, param, slot }) => [instruction, param, slot]),
+        ),
+        slots: spec.slots,
+      });
+    } catch (error) {
+      throw translate(error);
+    }
+  }
+
+  run(inputs: readonly TypedArray[]): void {
+    try {
+      this.program.run(inputs);
+    } catch (error) {
+      throw translate(error);
+    }
+  }
+
+  runAsync(inputs: readonly TypedArray[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      try {
+        this.program.runAsync(inputs, (error) => (error === null ? resolve() : reject(translate(error))));
+      } catch (error) {
+        reject(translate(error));
+      }
+    });
+  }
+
+  bind(index: number, array: TypedArray): void {
+    try {
+      this.program.bind(index, array);
+    } catch (error) {
+      throw translate(error);
+    }
+  }
+
+  profile(inputs: readonly TypedArray[]): Float64Array {
+    try {
+      return this.program.profile(inputs);
+    } catch (error) {
+      throw translate(error);
+    }
+  }
+}
+
+/** A stretch of instructions that one side runs, over a part of the program's buffers. */
+interface Segment {
+  readonly executable: Executable;
+  /** The program's inputs that it uses, by position, in order. */
+  readonly inputs: readonly number[];
+  /** From the program's buffer indices to its own. */
+  readonly local: ReadonlyMap<number, number>;
+}
+
+/** A program with kernels that the addon has not: native and JS stretches run in turn on the same memory. */
+class SegmentedExecutable implements Executable {
+  private readonly segments: Segment[] = [];
+  private readonly inputs: { readonly type: number; readonly length: number }[] = [];
+  /** The slots as they were when the run began. */
+  private readonly slots: Float64Array;
+  private inFlight = false;
+
+  constructor(
+    addon: Addon,
+    private readonly spec: ProgramSpec,
+    native: readonly boolean[],
+  ) {
+    this.slots = new Float64Array(new SharedArrayBuffer(spec.slots.byteLength));
+    const inputAt = new Map<number, number>();
+    spec.buffers.forEach((buffer, index) => {
+      if (buffer.kind !== 'input') return;
+      inputAt.set(index, this.inputs.length);
+      this.inputs.push(buffer);
+    });
+    for (let begin = 0, end = 0; begin < native.length; begin = end) {
+      while (end < native.length && native[end] === native[begin]) end++;
+      const instructions = spec.instructions.slice(begin, end);
+      const used = [...new Set(instructions.flatMap(({ buffers }) => buffers))].sort((a, b) => a - b);
+      const local = new Map(used.map((index, i) => [index, i]));
+      const part: ProgramSpec = {
+        instructions: instructions.map((instruction) => ({
+          ...instruction,
+          buffers: instruction.buffers.map((index) => local.get(index)!),
+        })),
+        buffers: used.map((index) => spec.buffers[index]!),
+        patches: spec.patches
+          .filter(({ instruction }) => instruction >= begin && instruction < end)
+          .map((patch) => ({ ...patch, instruction: patch.instruction - begin })),
+        slots: this.slots,
+      };
+      this.segments.push({
+        executable: native[begin] ? new NativeExecutable(addon, part) : new JsExecutable(part),
+        inputs: used.flatMap((index) => inputAt.get(index) ?? []),
+        local,
+      });
+    }
+  }
+
+  private prepare(what: string, inputs: readonly TypedArray[]): void {
+    this.checkIdle(what);
+    checkInputs(`Program.${what}`, inputs, this.inputs);
+    this.slots.set(this.spec.slots);
+  }
+
+  private checkIdle(what: string): void {
+    if (this.inFlight) {
+      throw new StateError(`Program.${what}: a run of this program is in flight; wait for it first`);
+    }
+  }
+
+  run(inputs: readonly TypedArray[]): void {
+    this.prepare('run', inputs);
+    for (const { executable, inputs: used } of this.segments) executable.run(used.map((i) => inputs[i]!));
+  }
+
+  async runAsync(inputs: readonly TypedArray[]): Promise<void> {
+    this.prepare('runAsync', inputs);
+    const copies = inputs.map((input) => input.slice());
+    this.inFlight = true;
+    try {
+      for (const { executable, inputs: used } of this.segments) {
+        await executable.runAsync(used.map((i) => copies[i]!));
+      }
+    } finally {
+      this.inFlight = false;
+    }
+  }
+
+  bind(index: number, array: TypedArray): void {
+    this.checkIdle('bind');
+    checkBinding(this.spec, index, array);
+    if (!(array.buffer instanceof SharedArrayBuffer)) {
+      throw new ArgumentError(`Program.bind: buffer ${index} takes an array over a SharedArrayBuffer`);
+    }
+    for (const { executable, local } of this.segments) {
+      const at = local.get(index);
+      if (at !== undefined) executable.bind(at, array);
+    }
+  }
+
+  profile(inputs: readonly TypedArray[]): Float64Array {
+    this.prepare('profile', inputs);
+    return Float64Array.from(
+      this.segments.flatMap(({ executable, inputs: used }) => [
+        ...executable.profile(used.map((i) => inputs[i]!)),
+      ]),
+    );
+  }
+}
