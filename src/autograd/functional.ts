@@ -1,0 +1,311 @@
+import { ArgumentError, GradError, ShapeError } from '../errors.js';
+import { isTensor } from '../ops/primitive.js';
+import { describe, showShape } from '../program/view.js';
+import { full } from '../tensor/create.js';
+import { Tensor, tensor } from '../tensor/tensor.js';
+import { stack } from '../ops/concat.js';
+import { backwardPass, seedGradient } from './engine.js';
+import { enableGrad, noGrad } from './mode.js';
+
+export interface GradOptions {
+  /** Start of the pass: dL/d(outputs); default 1 for scalars. */
+  readonly gradOutputs?: Tensor | readonly (Tensor | null)[] | null;
+  /** Record the pass, so that its results can be differentiated again. Default false. */
+  readonly createGraph?: boolean;
+  /** Keep the graph for another pass. Default: the value of createGraph. */
+  readonly retainGraph?: boolean;
+  /** Give null for an input that the outputs do not depend on, instead of a GradError. Default false. */
+  readonly allowUnused?: boolean;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a function of tensors and anything else
+type TensorFunction = (...args: any[]) => Tensor;
+
+function asList(name: string, x: unknown): Tensor[] {
+  const list = Array.isArray(x) ? x : [x];
+  for (const t of list) if (!isTensor(t)) throw new ArgumentError(`${name}: takes tensors, not ${describe(t)}`);
+  if (list.length === 0) throw new ArgumentError(`${name}: takes at least one tensor`);
+  return list as Tensor[];
+}
+
+/**
+ * Derivatives, in one of two forms.
+ *
+ * `grad(outputs, inputs, options)` as torch.autograd.grad: the gradients of the outputs with respect to the inputs, an
+ * array for an array of inputs and one tensor for one; `grad` fields stay untouched.
+ *
+ * `grad(f)` as in functional style: the function x ↦ ∂f/∂x for a scalar-valued f (with respect to its first argument),
+ * which can itself be given to grad.
+ */
+export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor, options?: GradOptions): Tensor;
+export function grad(outputs: Tensor | readonly Tensor[], inputs: readonly Tensor[], options?: GradOptions): Tensor[];
+export function grad(f: TensorFunction): TensorFunction;
+export function grad(
+  outputs: Tensor | readonly Tensor[] | TensorFunction,
+  inputs?: Tensor | readonly Tensor[],
+  options: GradOptions = {},
+): Tensor | Tensor[] | TensorFunction {
+  if (typeof outputs === 'function') {
+    const f = valueAndGrad(outputs as TensorFunction);
+    return (...args: unknown[]) => f(...args)[1];
+  }
+  const roots = asList('grad', outputs);
+  const wanted = asList('grad', inputs);
+  const given = options.gradOutputs;
+  const seeds = given === undefined || given === null ? [] : Array.isArray(given) ? given : [given];
+  if (seeds.length > 0 && seeds.length !== roots.length) {
+    throw new ArgumentError(`grad: ${seeds.length} gradOutputs for ${roots.length} outputs`);
+  }
+  for (const t of wanted) {
+    if (!t.requiresGrad) throw new GradError('grad: an input does not require a gradient; set requiresGrad on it');
+  }
+  const createGraph = options.createGraph ?? false;
+  const results = backwardPass(
+    roots,
+    roots.map((t, i) => seedGradient('grad', t, seeds[i] as Tensor | null | undefined)),
+    new Set(wanted),
+    { createGraph, retainGraph: options.retainGraph ?? createGraph },
+  );
+  const out = wanted.map((t, i) => {
+    const g = results.get(t);
+    if (!g && !options.allowUnused) {
+      throw new GradError(`grad: input ${i} (shape ${showShape(t.shape)}) is not used; pass { allowUnused: true } for null`);
+    }
+    return g ?? null;
+  });
+  return (Array.isArray(inputs) ? out : out[0]) as Tensor | Tensor[];
+}
+
+/** The function x ↦ [f(x), ∂f/∂x] for a scalar-valued f, with respect to its first argument. */
+export function valueAndGrad(f: TensorFunction): (...args: unknown[]) => [Tensor, Tensor] {
+  if (typeof f !== 'function') throw new ArgumentError(`valueAndGrad: takes a function, not ${describe(f)}`);
+  return (...args) => {
+    const [x, ...rest] = args;
+    const [given] = asList('grad', x) as [Tensor];
+    // An argument that is being differentiated already stays in its graph: that makes grad of grad work.
+    const nested = given.requiresGrad;
+    return enableGrad(() => {
+      const input = nested ? given.mul(1) : leaf(given);
+      const y = f(input, ...rest);
+      if (!isTensor(y)) throw new ArgumentError(`grad: the function must return a tensor, not ${describe(y)}`);
+      const g = grad(y, [input], { createGraph: nested, allowUnused: true })[0] ?? zerosOf(input);
+      return [nested ? y : y.detach(), g];
+    });
+  };
+}
+
+function leaf(x: Tensor): Tensor {
+  const t = x.detach().contiguous().detach();
+  t.requiresGrad = true;
+  return t;
+}
+
+function zerosOf(x: Tensor): Tensor {
+  return full(x.shape, 0, { dtype: x.dtype });
+}
+
+type Inputs = Tensor | readonly Tensor[];
+
+function run(name: string, f: TensorFunction, inputs: Inputs): { xs: Tensor[]; y: Tensor } {
+  if (typeof f !== 'function') throw new ArgumentError(`${name}: takes a function first, not ${describe(f)}`);
+  const given = asList(name, inputs);
+  const xs = given.map((x) => (x.requiresGrad ? x.mul(1) : leaf(x)));
+  const y = f(...xs);
+  if (!isTensor(y)) throw new ArgumentError(`${name}: the function must return a tensor, not ${describe(y)}`);
+  return { xs, y };
+}
+
+function nested(inputs: Inputs): boolean {
+  return (Array.isArray(inputs) ? inputs : [inputs]).some((x: Tensor) => x.requiresGrad);
+}
+
+function shaped<T>(inputs: Inputs, out: T[]): T | T[] {
+  return Array.isArray(inputs) ? out : (out[0] as T);
+}
+
+/** [f(x), vᵀ J]: the product of v (shape of f(x); default 1 for a scalar) with the Jacobian. */
+export function vjp(f: TensorFunction, inputs: Tensor, v?: Tensor): [Tensor, Tensor];
+export function vjp(f: TensorFunction, inputs: readonly Tensor[], v?: Tensor): [Tensor, Tensor[]];
+export function vjp(f: TensorFunction, inputs: Inputs, v?: Tensor): [Tensor, Tensor | Tensor[]] {
+  const createGraph = nested(inputs);
+  return enableGrad(() => {
+    const { xs, y } = run('vjp', f, inputs);
+    const gs = y.requiresGrad
+      ? grad(y, xs, { gradOutputs: v ?? null, createGraph, allowUnused: true })
+      : xs.map(() => null);
+    return [
+      createGraph ? y : y.detach(),
+      shaped(
+        inputs,
+        xs.map((x, i) => gs[i] ?? zerosOf(x)),
+      ),
+    ];
+  });
+}
+
+/** [f(x), J v]: the directional derivative along v (shape of x), by differentiating the vector-Jacobian product. */
+export function jvp(f: TensorFunction, inputs: Tensor, v: Tensor): [Tensor, Tensor];
+export function jvp(f: TensorFunction, inputs: readonly Tensor[], v: readonly Tensor[]): [Tensor, Tensor];
+export function jvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tensor] {
+  const createGraph = nested(inputs);
+  return enableGrad(() => {
+    const { xs, y } = run('jvp', f, inputs);
+    const vs = asList('jvp', v);
+    vs.forEach((t, i) => {
+      if (xs[i]?.shape.join() !== t.shape.join()) {
+        throw new ShapeError(`jvp: v has shape ${showShape(t.shape)}, the input ${showShape(xs[i]?.shape ?? [])}`);
+      }
+    });
+    if (!y.requiresGrad) return [y, zerosOf(y)];
+    // J v is the derivative of u ↦ uᵀ J with respect to u, along v.
+    const u = zerosOf(y);
+    u.requiresGrad = true;
+    const gs = grad(y, xs, { gradOutputs: u, createGraph: true, allowUnused: true }) as (Tensor | null)[];
+    let out = zerosOf(y);
+    gs.forEach((g, i) => {
+      if (!g?.requiresGrad) return;
+      const part = grad([g], [u], { gradOutputs: [vs[i] as Tensor], createGraph, retainGraph: true, allowUnused: true })[0];
+      if (part) out = out.add(part);
+    });
+    return [createGraph ? y : y.detach(), out];
+  });
+}
+
+/** [f(x), H v]: the product of the Hessian of a scalar-valued f with v (shape of x). */
+export function hvp(f: TensorFunction, inputs: Tensor, v: Tensor): [Tensor, Tensor];
+export function hvp(f: TensorFunction, inputs: readonly Tensor[], v: readonly Tensor[]): [Tensor, Tensor[]];
+export function hvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tensor | Tensor[]] {
+  const createGraph = nested(inputs);
+  return enableGrad(() => {
+    const { xs, y } = run('hvp', f, inputs);
+    const vs = asList('hvp', v);
+    if (y.size !== 1) throw new ShapeError(`hvp: the function must give a scalar, not shape ${showShape(y.shape)}`);
+    const zero = () => xs.map(zerosOf);
+    if (!y.requiresGrad) return [y, shaped(inputs, zero())];
+    const gs = grad(y, xs, { createGraph: true, allowUnused: true }) as (Tensor | null)[];
+    const pairs = gs.flatMap((g, i) => (g?.requiresGrad ? [[g, vs[i] as Tensor] as const] : []));
+    if (pairs.length === 0) return [y.detach(), shaped(inputs, zero())];
+    const hs = grad(
+      pairs.map(([g]) => g),
+      xs,
+      { gradOutputs: pairs.map(([, w]) => w), createGraph, allowUnused: true },
+    ) as (Tensor | null)[];
+    return [
+      createGraph ? y : y.detach(),
+      shaped(
+        inputs,
+        xs.map((x, i) => hs[i] ?? zerosOf(x)),
+      ),
+    ];
+  });
+}
+
+/** Rows of a Jacobian: one backward pass per element of y. */
+function rowsOfJacobian(y: Tensor, xs: readonly Tensor[], createGraph: boolean): Tensor[] {
+  const flat = y.reshape(-1);
+  const rows: Tensor[][] = xs.map(() => []);
+  for (let i = 0; i < flat.size; i++) {
+    const yi = flat.select(0, i);
+    const gs = yi.requiresGrad
+      ? (grad(yi, [...xs], { createGraph, retainGraph: true, allowUnused: true }) as (Tensor | null)[])
+      : xs.map(() => null);
+    xs.forEach((x, j) => {
+      (rows[j] as Tensor[]).push(gs[j] ?? zerosOf(x));
+    });
+  }
+  return xs.map((x, j) => {
+    const shape = [...y.shape, ...x.shape];
+    const list = rows[j] as Tensor[];
+    return list.length === 0 ? full(shape, 0, { dtype: x.dtype }) : stack(list).reshape(shape);
+  });
+}
+
+/** The Jacobian of f at the inputs, of shape [...f(x).shape, ...x.shape] (one per input for an array of inputs). */
+export function jacobian(f: TensorFunction, inputs: Tensor): Tensor;
+export function jacobian(f: TensorFunction, inputs: readonly Tensor[]): Tensor[];
+export function jacobian(f: TensorFunction, inputs: Inputs): Tensor | Tensor[] {
+  const createGraph = nested(inputs);
+  return enableGrad(() => {
+    const { xs, y } = run('jacobian', f, inputs);
+    return shaped(inputs, rowsOfJacobian(y, xs, createGraph));
+  });
+}
+
+/**
+ * The Hessian of a scalar-valued f, of shape [...x.shape, ...x.shape]; for an array of inputs the block
+ * matrix hessian[i][j] = ∂²f / ∂xᵢ∂xⱼ.
+ */
+export function hessian(f: TensorFunction, inputs: Tensor): Tensor;
+export function hessian(f: TensorFunction, inputs: readonly Tensor[]): Tensor[][];
+export function hessian(f: TensorFunction, inputs: Inputs): Tensor | Tensor[][] {
+  const createGraph = nested(inputs);
+  return enableGrad(() => {
+    const { xs, y } = run('hessian', f, inputs);
+    if (y.size !== 1) throw new ShapeError(`hessian: the function must give a scalar, not shape ${showShape(y.shape)}`);
+    const gs = y.requiresGrad
+      ? (grad(y, xs, { createGraph: true, allowUnused: true }) as (Tensor | null)[])
+      : xs.map(() => null);
+    const blocks = gs.map((g, i) => rowsOfJacobian(g ?? zerosOf(xs[i] as Tensor), xs, createGraph));
+    return Array.isArray(inputs) ? blocks : ((blocks[0] as Tensor[])[0] as Tensor);
+  });
+}
+
+export interface GradcheckOptions {
+  /** Step of the central differences. Default 1e-6. */
+  readonly eps?: number;
+  /** Absolute tolerance. Default 1e-5. */
+  readonly atol?: number;
+  /** Relative tolerance. Default 1e-3. */
+  readonly rtol?: number;
+  /** Return false instead of throwing. Default true: throw. */
+  readonly raiseException?: boolean;
+}
+
+/**
+ * Compares the gradients of f with central differences (f(x + eps) - f(x - eps)) / (2 eps), element by element. Inputs
+ * must be float64; those that do not require a gradient are left alone (all are checked where none does). Returns true,
+ * or throws a GradError naming the first element that differs.
+ */
+export function gradcheck(f: TensorFunction, inputs: Inputs, options: GradcheckOptions = {}): boolean {
+  const { eps = 1e-6, atol = 1e-5, rtol = 1e-3, raiseException = true } = options;
+  const given = asList('gradcheck', inputs);
+  const any = given.some((t) => t.requiresGrad);
+  const checked = given.map((t) => (any ? t.requiresGrad : t.dtype === 'float64'));
+  given.forEach((t, i) => {
+    if (checked[i] && t.dtype !== 'float64') {
+      throw new ArgumentError(`gradcheck: input ${i} is ${t.dtype}; differences need float64`);
+    }
+  });
+  if (!checked.includes(true)) throw new ArgumentError('gradcheck: there is no float64 input to check');
+  const xs = given.map((t, i) => (checked[i] ? leaf(t.clone()) : t.detach()));
+  const targets = xs.filter((_, i) => checked[i]);
+  const analytic = enableGrad(() => {
+    const y = f(...xs);
+    return rowsOfJacobian(y, targets, false).map((j) => j.reshape(y.size, -1).toArray() as number[][]);
+  });
+  const value = (): ArrayLike<number> => noGrad(() => tensor(f(...xs).data).data);
+  for (let t = 0; t < targets.length; t++) {
+    const x = targets[t] as Tensor;
+    const { data } = x;
+    for (let i = 0; i < data.length; i++) {
+      const held = data[i] as number;
+      data[i] = held + eps;
+      const above = value();
+      data[i] = held - eps;
+      const below = value();
+      data[i] = held;
+      for (let o = 0; o < above.length; o++) {
+        const numeric = ((above[o] as number) - (below[o] as number)) / (2 * eps);
+        const exact = (analytic[t] as number[][])[o]?.[i] as number;
+        if (!(Math.abs(exact - numeric) <= atol + rtol * Math.abs(numeric))) {
+          if (!raiseException) return false;
+          throw new GradError(
+            `gradcheck: d output[${o}] / d input ${given.indexOf(given.filter((_, k) => checked[k])[t] as Tensor)}[${i}] ` +
+              `is ${exact} by backward and ${numeric} by differences`,
+          );
+        }
+      }
+    }
+  }
+  return true;
+}

@@ -1,0 +1,12 @@
+import type { Tensor } from '../tensor/tensor.js';
+import { binary, binarySamples, type Operand } from './elementwise.js';
+
+/** a + b with broadcasting; int32 wraps around. */
+export const add: (a: Operand, b: Operand) => Tensor = binary({
+  name: 'add',
+  domain: 'numeric',
+  js: (a, b) => a + b,
+  saves: [],
+  vjp: (g) => [g, g],
+  samples: binarySamples(),
+});

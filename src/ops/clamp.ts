@@ -1,0 +1,34 @@
+import type { Tensor } from '../tensor/tensor.js';
+import { isFloat } from '../dtype.js';
+import { ArgumentError } from '../errors.js';
+import { clampGrad } from './clampGrad.js';
+import { call, checkNumber, elementwise, requireTensor, unarySamples } from './elementwise.js';
+
+const op = elementwise({
+  name: 'clamp',
+  inputs: 1,
+  attrs: 2,
+  domain: 'numeric',
+  js: (x, low, high) => {
+    const y = (x as number) < (low as number) ? (low as number) : (x as number);
+    return y > (high as number) ? (high as number) : y;
+  },
+  saves: [0],
+  vjp: (g, ctx) => [clampGrad(g, ctx.input(0), ctx.attrs[0] as number, ctx.attrs[1] as number)],
+  samples: unarySamples().map((s) => ({ ...s, attrs: [-0.5, 1.5] })),
+});
+
+/**
+ * Limits every element to [min, max]; a bound left out or null is no bound. Where min > max the result is max, as in
+ * PyTorch. The gradient passes where min <= x <= max.
+ */
+export function clamp(x: Tensor, min?: number | null, max?: number | null): Tensor {
+  const t = requireTensor('clamp', x);
+  if (min == null && max == null) throw new ArgumentError('clamp: give min, max or both');
+  const int = !isFloat(t.dtype);
+  const low = min == null ? -Infinity : checkNumber('clamp', 'min', min);
+  const high = max == null ? Infinity : checkNumber('clamp', 'max', max);
+  // Whole numbers have no infinity: their own limits stand in.
+  if (int) return call(op, 'numeric', [t], [Math.max(low, -(2 ** 31)), Math.min(high, 2 ** 31 - 1)]);
+  return call(op, 'numeric', [t], [low, high]);
+}

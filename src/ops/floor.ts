@@ -1,0 +1,13 @@
+import type { Tensor } from '../tensor/tensor.js';
+import { unary, unarySamples } from './elementwise.js';
+import { mul } from './mul.js';
+
+/** The largest whole number not above x. The derivative is taken as 0. */
+export const floor: (x: Tensor) => Tensor = unary({
+  name: 'floor',
+  domain: 'float',
+  js: Math.floor,
+  saves: [],
+  vjp: (g) => [mul(g, 0)],
+  samples: unarySamples(0.2, 0.9),
+});

@@ -1,0 +1,14 @@
+import type { Tensor } from '../tensor/tensor.js';
+import { binary, binarySamples, type Operand } from './elementwise.js';
+import { nonDifferentiable } from './primitive.js';
+
+/** True where a is at least b; with broadcasting. */
+export const ge: (a: Operand, b: Operand) => Tensor = binary({
+  name: 'ge',
+  domain: 'any',
+  result: 'bool',
+  js: (a, b) => a >= b,
+  saves: [],
+  vjp: nonDifferentiable,
+  samples: binarySamples(),
+});

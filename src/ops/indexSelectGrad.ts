@@ -1,0 +1,44 @@
+import { defineKernel } from '../backend/backend.js';
+import { indexSelectGradKernel } from '../backend/js/indexing.js';
+import { emitIndex } from '../program/calls.js';
+import { sizeOf } from '../program/view.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { indexSelect } from './indexSelect.js';
+import { apply, primitive, type Spec } from './primitive.js';
+import { dense, fresh } from './rows.js';
+
+const kernel = defineKernel('indexSelectGrad', indexSelectGradKernel);
+
+interface Attrs {
+  readonly axis: number;
+  /** Size of the axis in the result. */
+  readonly n: number;
+}
+
+const op = primitive<Attrs>({
+  name: 'indexSelectGrad',
+  infer: ([g], { axis, n }) => {
+    const shape = [...(g as Spec).shape];
+    shape[axis] = n;
+    return { shape, dtype: (g as Spec).dtype };
+  },
+  run([g, idx], out, { axis, n }) {
+    const result = fresh(out.dtype, out.shape);
+    const shape = (g as NonNullable<typeof g>).shape;
+    const outer = sizeOf(shape.slice(0, axis));
+    const inner = sizeOf(shape.slice(axis + 1));
+    emitIndex(kernel, outer, n, inner, shape[axis] as number, result, [dense(g), dense(idx)]);
+    return result;
+  },
+  saves: [1],
+  vjp: (gg, ctx) => [indexSelect(gg, ctx.attrs.axis, ctx.input(1)), null],
+  samples: [
+    { inputs: [{ shape: [4, 3] }, { shape: [4], dtype: 'int32', low: 0, high: 5 }], attrs: { axis: 0, n: 5 } },
+    { inputs: [{ shape: [2, 7, 3] }, { shape: [7], dtype: 'int32', low: 0, high: 5 }], attrs: { axis: 1, n: 5 } },
+  ],
+});
+
+/** Backward of indexSelect: adds the slices of g into zeros at the places they came from. */
+export function indexSelectGrad(g: Tensor, index: Tensor, axis: number, n: number): Tensor {
+  return apply(op, [g, index], { axis, n });
+}

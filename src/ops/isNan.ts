@@ -1,0 +1,14 @@
+import type { Tensor } from '../tensor/tensor.js';
+import { unary, unarySamples } from './elementwise.js';
+import { nonDifferentiable } from './primitive.js';
+
+/** True where the element is NaN. */
+export const isNan: (x: Tensor) => Tensor = unary({
+  name: 'isNan',
+  domain: 'float',
+  result: 'bool',
+  js: (x) => Number.isNaN(x),
+  saves: [],
+  vjp: nonDifferentiable,
+  samples: unarySamples(),
+});

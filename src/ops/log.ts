@@ -1,0 +1,13 @@
+import type { Tensor } from '../tensor/tensor.js';
+import { unary, unarySamples } from './elementwise.js';
+import { div } from './div.js';
+
+/** Natural logarithm; NaN below 0, -Infinity at 0. */
+export const log: (x: Tensor) => Tensor = unary({
+  name: 'log',
+  domain: 'float',
+  js: Math.log,
+  saves: [0],
+  vjp: (g, ctx) => [div(g, ctx.input(0))],
+  samples: unarySamples(0.2, 4),
+});

@@ -1,0 +1,14 @@
+import type { Tensor } from '../tensor/tensor.js';
+import { binary, binarySamples, type Operand } from './elementwise.js';
+import { nonDifferentiable } from './primitive.js';
+
+/** True where both are true (not 0). */
+export const logicalAnd: (a: Operand, b: Operand) => Tensor = binary({
+  name: 'logicalAnd',
+  domain: 'bool',
+  result: 'bool',
+  js: (a, b) => a !== 0 && b !== 0,
+  saves: [],
+  vjp: nonDifferentiable,
+  samples: binarySamples(),
+});

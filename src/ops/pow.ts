@@ -1,0 +1,44 @@
+import type { Tensor } from '../tensor/tensor.js';
+import { binary, type Operand } from './elementwise.js';
+import { eq } from './eq.js';
+import { full } from './full.js';
+import { log } from './log.js';
+import { logicalAnd } from './logicalAnd.js';
+import { ge } from './ge.js';
+import { mul } from './mul.js';
+import { isTensor } from './primitive.js';
+import { sub } from './sub.js';
+import { where } from './where.js';
+import { binarySamples } from './elementwise.js';
+
+const power = binary({
+  name: 'pow',
+  domain: 'float',
+  js: powOf,
+  saves: [0, 1, 'output'],
+  vjp: (g, ctx) => {
+    const [a, b] = [ctx.input(0), ctx.input(1)];
+    const zero = full([], 0, g.dtype);
+    return [
+      // b a^(b-1), and 0 where b is 0 whatever a is.
+      ctx.needs[0] ? mul(g, where(eq(b, 0), zero, mul(b, power(a, sub(b, 1))))) : null,
+      // a^b log a, and 0 where 0 is raised to something that is not negative.
+      ctx.needs[1] ? mul(g, where(logicalAnd(eq(a, 0), ge(b, 0)), zero, mul(ctx.output(), log(a)))) : null,
+    ];
+  },
+  samples: binarySamples({ low: 0.3, high: 2 }, { low: -2, high: 2 }),
+});
+
+/** a to the power of b as C's pow has it (JavaScript differs: there 1 ** NaN is NaN). */
+function powOf(a: number, b: number): number {
+  if (a === 1) return 1;
+  if (a === -1 && (b === Infinity || b === -Infinity)) return 1;
+  return a ** b;
+}
+
+/** a to the power of b, element by element, with broadcasting. Whole numbers give float32. */
+export function pow(a: Operand, b: Operand): Tensor {
+  // The square is by far the most frequent power; its exact product costs a fraction of the general case.
+  if (b === 2 && isTensor(a)) return mul(a, a);
+  return power(a, b);
+}

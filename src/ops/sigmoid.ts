@@ -1,0 +1,19 @@
+import type { Tensor } from '../tensor/tensor.js';
+import { unary, unarySamples } from './elementwise.js';
+import { sigmoidGrad } from './sigmoidGrad.js';
+
+function sigmoidOf(x: number): number {
+  if (x >= 0) return 1 / (1 + Math.exp(-x));
+  const e = Math.exp(x);
+  return e / (1 + e);
+}
+
+/** 1 / (1 + exp(-x)), without overflow for either sign. */
+export const sigmoid: (x: Tensor) => Tensor = unary({
+  name: 'sigmoid',
+  domain: 'float',
+  js: sigmoidOf,
+  saves: ['output'],
+  vjp: (g, ctx) => [sigmoidGrad(g, ctx.output())],
+  samples: unarySamples(),
+});

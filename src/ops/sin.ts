@@ -1,0 +1,14 @@
+import type { Tensor } from '../tensor/tensor.js';
+import { unary, unarySamples } from './elementwise.js';
+import { cos } from './cos.js';
+import { mul } from './mul.js';
+
+/** Sine of an angle in radians. */
+export const sin: (x: Tensor) => Tensor = unary({
+  name: 'sin',
+  domain: 'float',
+  js: Math.sin,
+  saves: [0],
+  vjp: (g, ctx) => [mul(g, cos(ctx.input(0)))],
+  samples: unarySamples(),
+});

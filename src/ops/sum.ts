@@ -1,0 +1,66 @@
+import { defineKernel } from '../backend/backend.js';
+import { sumKernel } from '../backend/js/reduce.js';
+import { isFloat } from '../dtype.js';
+import { emitReduce } from '../program/calls.js';
+import { rowMajor, type Shape, sameShape, View } from '../program/view.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { broadcastTo } from './broadcastTo.js';
+import { mul } from './mul.js';
+import { apply, checkTensor, primitive, type Spec } from './primitive.js';
+import { keptShape, type ReduceAttrs, type ReduceOptions, reducedAxes, reduceSamples, reducedShape } from './reduction.js';
+import { reshape } from './reshape.js';
+import { to } from './to.js';
+
+const kernel = defineKernel('sum', sumKernel);
+
+interface SumAttrs extends ReduceAttrs {
+  /** Multiplied to the sum: 1/n makes it the mean. */
+  readonly scale: number;
+}
+
+const op = primitive<SumAttrs>({
+  name: 'sum',
+  infer: ([x], attrs) => ({ shape: reducedShape(x as Spec, attrs), dtype: (x as Spec).dtype }),
+  run([x], out, { axes, scale }) {
+    const view = emitReduce(kernel, out.dtype, x as View, axes, [scale]);
+    return new View(view.storage, out.shape, rowMajor(out.shape), view.offset);
+  },
+  saves: [],
+  vjp: (g, { attrs, specs: [x] }) => {
+    const shape = (x as Spec).shape;
+    const spread = broadcastTo(reshape(g, keptShape(x as Spec, attrs)), shape);
+    return [attrs.scale === 1 ? spread : broadcastTo(mul(reshape(g, keptShape(x as Spec, attrs)), attrs.scale), shape)];
+  },
+  samples: reduceSamples().map((s) => ({ ...s, attrs: { ...s.attrs, scale: s.attrs.keepdims ? 0.25 : 1 } })),
+});
+
+/**
+ * Sum over one axis, several, or all; `keepdims` leaves reduced axes in place with size 1. bool is counted as int32.
+ * The sum of nothing is 0.
+ */
+export function sum(x: Tensor, axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+  checkTensor('sum', x);
+  const t = x.dtype === 'bool' ? to(x, 'int32') : x;
+  return apply(op, [t], { ...reducedAxes('sum', t.shape, axis, options), scale: 1 });
+}
+
+/** Arithmetic mean over one axis, several, or all, as sum. Whole numbers give float32. The mean of nothing is NaN. */
+export function mean(x: Tensor, axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+  checkTensor('mean', x);
+  const t = isFloat(x.dtype) ? x : to(x, 'float32');
+  const attrs = reducedAxes('mean', t.shape, axis, options);
+  let count = 1;
+  for (const a of attrs.axes) count *= t.shape[a] as number;
+  return count === 0 ? mul(apply(op, [t], { ...attrs, scale: 1 }), Number.NaN) : apply(op, [t], { ...attrs, scale: 1 / count });
+}
+
+/** Undoes a broadcast: sums over the axes along which `shape` was repeated. */
+export function sumTo(x: Tensor, shape: Shape): Tensor {
+  if (sameShape(x.shape, shape)) return x;
+  const lead = x.shape.length - shape.length;
+  const axes: number[] = [];
+  for (let i = 0; i < x.shape.length; i++) {
+    if (i < lead || (shape[i - lead] === 1 && x.shape[i] !== 1)) axes.push(i);
+  }
+  return reshape(apply(op, [x], { axes, keepdims: false, scale: 1 }), shape);
+}

@@ -1,0 +1,52 @@
+import { defineKernel } from '../backend/backend.js';
+import { copyKernel } from '../backend/js/map.js';
+import { checkDType, type DType, isFloat } from '../dtype.js';
+import { emitMap, fresh } from '../program/calls.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { apply, checkTensor, primitive, type Spec } from './primitive.js';
+
+/** Copies with conversion: floats to int32 truncate toward zero and saturate; anything to bool is x != 0. */
+export const copy = defineKernel('copy', copyKernel);
+
+const op = primitive<DType>({
+  name: 'to',
+  infer: ([x], dtype) => ({ shape: (x as Spec).shape, dtype }),
+  run([x], out) {
+    const result = fresh(out.dtype, out.shape);
+    emitMap(copy, result, x ? [x] : []);
+    return result;
+  },
+  saves: [],
+  vjp: (g, { specs: [x] }) => [x && isFloat(x.dtype) ? to(g, x.dtype) : null],
+  samples: [
+    { inputs: [{ shape: [3, 4] }], attrs: 'float64' },
+    { inputs: [{ shape: [3, 4] }], attrs: 'float32' },
+    { inputs: [{ shape: [5], low: -9, high: 9 }], attrs: 'int32' },
+    { inputs: [{ shape: [5], dtype: 'int32', low: -1, high: 2 }], attrs: 'bool' },
+  ],
+});
+
+/** The tensor in another dtype; the tensor itself where it has that dtype already. */
+export function to(x: Tensor, dtype: DType): Tensor {
+  checkTensor('to', x);
+  checkDType(dtype, 'to');
+  return x.dtype === dtype ? x : apply(op, [x], dtype);
+}
+
+const clone = primitive<null>({
+  name: 'clone',
+  infer: ([x]) => x as Spec,
+  run([x], out) {
+    const result = fresh(out.dtype, out.shape);
+    emitMap(copy, result, x ? [x] : []);
+    return result;
+  },
+  saves: [],
+  vjp: (g) => [g],
+  samples: [{ inputs: [{ shape: [3, 4] }], attrs: null }],
+});
+
+/** A contiguous copy in memory of its own. Gradients pass through. */
+export function cloneOf(x: Tensor): Tensor {
+  return apply(clone, [checkTensor('clone', x)], null);
+}

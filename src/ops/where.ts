@@ -1,0 +1,64 @@
+import { defineKernel } from '../backend/backend.js';
+import { mapKernel } from '../backend/js/map.js';
+import { promote } from '../dtype.js';
+import { ArgumentError } from '../errors.js';
+import { emitMap, fresh } from '../program/calls.js';
+import { broadcastShapes } from '../program/view.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { Operand } from './elementwise.js';
+import { full } from './full.js';
+import { apply, checkTensor, isTensor, primitive, type Spec } from './primitive.js';
+import { sumTo } from './sum.js';
+import { to } from './to.js';
+
+const kernel = defineKernel(
+  'where',
+  mapKernel(3, 0, (c, a, b) => ((c as number) !== 0 ? (a as number) : (b as number))),
+);
+
+const op = primitive<null>({
+  name: 'where',
+  infer: (inputs) => ({
+    shape: broadcastShapes('where', ...inputs.map((x) => x.shape)),
+    dtype: (inputs[1] as Spec).dtype,
+  }),
+  run(inputs, out) {
+    const result = fresh(out.dtype, out.shape);
+    emitMap(
+      kernel,
+      result,
+      inputs.map((x) => x.broadcast(out.shape)),
+    );
+    return result;
+  },
+  saves: [0],
+  vjp: (g, ctx) => {
+    const cond = ctx.input(0);
+    const zero = full([], 0, g.dtype);
+    const [, a, b] = ctx.specs as [Spec, Spec, Spec];
+    return [
+      null,
+      ctx.needs[1] ? sumTo(where(cond, g, zero), a.shape) : null,
+      ctx.needs[2] ? sumTo(where(cond, zero, g), b.shape) : null,
+    ];
+  },
+  samples: [
+    { inputs: [{ shape: [4, 5], dtype: 'bool', low: 0, high: 2 }, { shape: [4, 5] }, { shape: [4, 5] }], attrs: null },
+    { inputs: [{ shape: [4, 1], dtype: 'bool', low: 0, high: 2 }, { shape: [5] }, { shape: [] }], attrs: null },
+    { inputs: [{ shape: [0, 2], dtype: 'bool', low: 0, high: 2 }, { shape: [2] }, { shape: [1] }], attrs: null },
+  ],
+});
+
+/**
+ * a where the condition is true (not 0), else b; all three are broadcast. Numbers take the other branch's dtype
+ * (float32 where both are numbers).
+ */
+export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+  checkTensor('where', condition, 'the condition');
+  for (const x of [a, b]) {
+    if (!isTensor(x) && typeof x !== 'number') throw new ArgumentError('where: branches are tensors or numbers');
+  }
+  const like = isTensor(a) ? (isTensor(b) ? promote(a.dtype, b.dtype) : a.dtype) : isTensor(b) ? b.dtype : 'float32';
+  const [p, q] = [a, b].map((x) => to(isTensor(x) ? x : full([], x, like), like)) as [Tensor, Tensor];
+  return apply(op, [to(condition, 'bool'), p, q], null);
+}

@@ -1,0 +1,138 @@
+import type { Kernel } from '../backend/backend.js';
+import { backend } from '../backend/load.js';
+import type { DType, TypedArray } from '../dtype.js';
+import { CompileError } from '../errors.js';
+import type { Cell } from './cell.js';
+import { checkLength, plainArray, Storage } from './storage.js';
+
+/** A number of a program that may be another one at every replay; whoever owns it sets `value`. */
+export class Slot {
+  constructor(public value: number) {}
+}
+
+export type Param = number | Slot;
+
+/**
+ * State that moves on by one with every step (a step count, a random counter, a schedule). `advance` moves it and
+ * returns the numbers that kernels need; `rewind` takes the last move back, for a step that was refused.
+ */
+export interface Advancing {
+  advance(): readonly number[];
+  rewind(): void;
+}
+
+/** One recorded kernel call. */
+export interface Recorded {
+  readonly kernel: Kernel;
+  readonly params: readonly Param[];
+  /** Outputs first. */
+  readonly storages: readonly Storage[];
+  readonly outputs: number;
+  /** The operation it belongs to, for messages. */
+  readonly op: string;
+}
+
+/** Receives what a traced step does instead of the backend. */
+export interface Recorder {
+  record(call: Recorded): void;
+  /** Registers advancing state; the returned slots are refilled on every replay. */
+  advancing(state: Advancing): Slot[];
+  /** Remembers what a read gave; the program is only replayed while it gives the same. */
+  observe(read: () => unknown): void;
+  /** Called before a cell is read or written. */
+  readCell(cell: Cell): void;
+  writeCell(cell: Cell): void;
+}
+
+let recorder: Recorder | null = null;
+let opName = '';
+
+/** The trace in progress, or null. */
+export function tracing(): Recorder | null {
+  return recorder;
+}
+
+/** Runs `fn` with everything it emits going to `target` (null: to the backend). */
+export function withRecorder<T>(target: Recorder | null, fn: () => T): T {
+  const before = recorder;
+  recorder = target;
+  try {
+    return fn();
+  } finally {
+    recorder = before;
+  }
+}
+
+/** Names the operation whose kernels follow; returns the previous name. */
+export function enterOp(name: string): string {
+  const before = opName;
+  opName = name;
+  return before;
+}
+
+export function leaveOp(before: string): void {
+  opName = before;
+}
+
+/** Called for every storage that eager code allocates, while set (backward uses it to know what it may recycle). */
+let allocationLog: Storage[] | null = null;
+
+export function logAllocations(log: Storage[] | null): Storage[] | null {
+  const before = allocationLog;
+  allocationLog = log;
+  return before;
+}
+
+/** Memory for a result: virtual while tracing. Its contents are undefined until a kernel fills it. */
+export function allocate(dtype: DType, length: number): Storage {
+  checkLength(length, dtype, opName);
+  if (recorder !== null) return new Storage(dtype, length, null, recorder);
+  const storage = new Storage(dtype, length, plainArray(dtype, length));
+  if (allocationLog !== null) allocationLog.push(storage);
+  return storage;
+}
+
+/** Storage around values that exist already. While tracing, a constant of the trace. */
+export function constantStorage(dtype: DType, array: TypedArray): Storage {
+  return new Storage(dtype, array.length, array, recorder);
+}
+
+const arrays: TypedArray[] = [];
+
+/** Runs a kernel, or records it while a step is traced. Every output counts as written. */
+export function emit(kernel: Kernel, params: Param[], storages: Storage[], outputs: number): void {
+  for (let i = 0; i < outputs; i++) {
+    const out = storages[i] as Storage;
+    if (out.busy !== null) out.checkIdle(opName || kernel.name);
+    out.version++;
+  }
+  if (recorder !== null) {
+    recorder.record({ kernel, params, storages, outputs, op: opName || kernel.name });
+    return;
+  }
+  arrays.length = storages.length;
+  for (let i = 0; i < storages.length; i++) {
+    arrays[i] = (storages[i] as Storage).array ?? (storages[i] as Storage).read(opName || kernel.name);
+  }
+  backend().run(kernel, params as number[], arrays);
+}
+
+/** Moves state on by one step and gives its numbers: plain ones in eager mode, slots while tracing. */
+export function advance(state: Advancing): Param[] {
+  return recorder === null ? [...state.advance()] : recorder.advancing(state);
+}
+
+/** Tells a trace in progress that it depends on what `read` returns. */
+export function observe(read: () => unknown): void {
+  if (recorder !== null) recorder.observe(read);
+}
+
+/** Refuses to hand out values while a step is traced. */
+export function checkReadable(what: string): void {
+  if (recorder !== null) {
+    throw new CompileError(
+      `${what}: a value was read while a step is being compiled, where nothing has been computed yet. ` +
+        'Return the tensor from the step and read it outside, or keep the computation in tensors.',
+    );
+  }
+}

@@ -1,0 +1,84 @@
+import type { DType } from '../dtype.js';
+import { philoxBlock } from '../backend/js/random.js';
+import { ArgumentError, StateError } from '../errors.js';
+import { advance, type Param } from './emit.js';
+import { describe } from './view.js';
+
+/**
+ * A seeded source of random numbers: Philox4x32-10 (Salmon et al., 2011), which turns a counter into random words. The
+ * same seed gives the same numbers on every backend, in eager mode and in compiled steps.
+ */
+export class Generator {
+  #key: [number, number] = [0, 0];
+  #block = 0;
+
+  /** @param seed a whole number in [0, 2^53). Default 0. */
+  constructor(seed = 0) {
+    this.manualSeed(seed);
+  }
+
+  /** Starts again from a seed, a whole number in [0, 2^53). */
+  manualSeed(seed: number): this {
+    if (!Number.isSafeInteger(seed) || seed < 0) {
+      throw new ArgumentError(`Generator: a seed is a whole number in [0, 2^53), not ${describe(seed)}`);
+    }
+    this.#key = [seed % 2 ** 32, Math.floor(seed / 2 ** 32)];
+    this.#block = 0;
+    return this;
+  }
+
+  /** The whole state, for checkpoints. */
+  getState(): { key: [number, number]; block: number } {
+    return { key: [...this.#key], block: this.#block };
+  }
+
+  setState(state: { key: readonly number[]; block: number }): void {
+    const [a, b] = state?.key ?? [];
+    const word = (x: unknown) => Number.isInteger(x) && (x as number) >= 0 && (x as number) < 2 ** 32;
+    if (!word(a) || !word(b) || !Number.isSafeInteger(state.block) || state.block < 0) {
+      throw new StateError('Generator: this is not a generator state: { key: [word, word], block }');
+    }
+    this.#key = [a as number, b as number];
+    this.#block = state.block;
+  }
+
+  /** Takes the numbers for n elements of a dtype; returns [key0, key1, block] for a random kernel. */
+  reserve(n: number, dtype: DType): Param[] {
+    const blocks = Math.ceil(n / (dtype === 'float64' ? 2 : 4));
+    return advance({
+      advance: () => {
+        const block = this.#block;
+        this.#block += blocks;
+        return [this.#key[0], this.#key[1], block];
+      },
+      rewind: () => {
+        this.#block -= blocks;
+      },
+    });
+  }
+
+  /** A random order of 0 … n-1 (Fisher–Yates). Each draw takes 32 bits, so the bias is below n / 2^32. */
+  permutation(n: number): Int32Array {
+    const order = Int32Array.from({ length: n }, (_, i) => i);
+    const words = new Uint32Array(4);
+    for (let i = n - 1, used = 4; i > 0; i--) {
+      if (used === 4) {
+        philoxBlock(this.#key[0], this.#key[1], this.#block++, words);
+        used = 0;
+      }
+      const j = Math.floor(((words[used++] as number) / 2 ** 32) * (i + 1));
+      const held = order[i] as number;
+      order[i] = order[j] as number;
+      order[j] = held;
+    }
+    return order;
+  }
+}
+
+/** The generator used where none is given. */
+export const defaultGenerator = new Generator();
+
+/** Seeds the default generator. */
+export function manualSeed(seed: number): Generator {
+  return defaultGenerator.manualSeed(seed);
+}

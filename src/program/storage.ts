@@ -1,0 +1,135 @@
+import { backend } from '../backend/load.js';
+import { arrayType, byteWidth, type DType, type TypedArray } from '../dtype.js';
+import { CompileError, ShapeError, StateError } from '../errors.js';
+
+/**
+ * The memory behind one or more tensors.
+ *
+ * Two kinds of real memory: what lives long (parameters, optimizer state, arenas) is over a SharedArrayBuffer,
+ * which cannot be detached; what eager code makes and drops is over a plain ArrayBuffer, which V8 collects in time.
+ * A storage without an array is virtual: it exists only inside the trace that made it.
+ */
+export class Storage {
+  /** Bumped by every write; a saved value that changed is noticed by comparing it. */
+  version = 0;
+  /** Set while an asynchronous step writes this storage; says which. */
+  busy: string | null = null;
+  /** True once a caller was handed the array itself, so it must not be moved behind their back. */
+  exposed = false;
+  /** Set for what outlives the scope it was made in (gradients held by leaves). */
+  kept = false;
+  /** True when the array came from the pool, or may go there. */
+  released = false;
+
+  constructor(
+    readonly dtype: DType,
+    readonly length: number,
+    public array: TypedArray | null,
+    /** The trace that owns this virtual storage, or in which this constant was made. */
+    readonly trace: object | null = null,
+  ) {}
+
+  /** True for memory that cannot be detached. */
+  get shared(): boolean {
+    return this.array !== null && this.array.buffer instanceof SharedArrayBuffer;
+  }
+
+  /** The array, for a kernel. */
+  read(what: string): TypedArray {
+    if (this.released) {
+      throw new StateError(`${what}: the memory of this tensor was given back (by scope, dispose or using)`);
+    }
+    if (this.array === null) {
+      throw new CompileError(
+        `${what}: this tensor exists only inside the compiled step that made it; return it from the step to read it`,
+      );
+    }
+    return this.array;
+  }
+
+  /** Moves the memory into a SharedArrayBuffer; false if someone holds the array and it has to stay. */
+  share(): boolean {
+    if (this.array === null || this.shared) return true;
+    if (this.exposed) return false;
+    const moved = sharedArray(this.dtype, this.length);
+    moved.set(this.array);
+    this.array = moved;
+    return true;
+  }
+
+  checkIdle(what: string): void {
+    if (this.busy !== null) {
+      throw new StateError(`${what}: this tensor is being updated by ${this.busy}; await that step first`);
+    }
+  }
+}
+
+const maxElements = 2 ** 32;
+
+export function checkLength(length: number, dtype: DType, what: string): void {
+  if (!(length * byteWidth(dtype) <= maxElements * 2)) {
+    throw new ShapeError(`${what}: ${length} elements of ${dtype} do not fit into one tensor`);
+  }
+}
+
+const registry = new FinalizationRegistry<number>((bytes) => backend().adjustExternalMemory(-bytes));
+
+/** A zeroed typed array over a SharedArrayBuffer, reported to the engine, which does not count such memory itself. */
+export function sharedArray(dtype: DType, length: number): TypedArray {
+  const bytes = Math.max(length, 1) * byteWidth(dtype);
+  const buffer = new SharedArrayBuffer(Math.ceil(bytes / 64) * 64);
+  if (bytes >= 4096) {
+    backend().adjustExternalMemory(buffer.byteLength);
+    registry.register(buffer, buffer.byteLength);
+  }
+  return new (arrayType(dtype))(buffer as unknown as ArrayBuffer, 0, length);
+}
+
+/** Storage that lives long: zeroed shared memory, real even while a step is traced. */
+export function sharedStorage(dtype: DType, length: number): Storage {
+  checkLength(length, dtype, 'allocation');
+  return new Storage(dtype, length, sharedArray(dtype, length));
+}
+
+/**
+ * Arrays that nobody can see any more, by dtype and length. Only memory that the library made and never handed out
+ * comes here, so that reusing it cannot change a value that a person holds.
+ */
+const pool = new Map<string, TypedArray[]>();
+let pooledBytes = 0;
+const poolLimit = 256 * 2 ** 20;
+/** Below this, a fresh array costs less than looking for an old one. */
+const poolMinimum = 4096;
+
+/** Uninitialised memory for a kernel to fill. */
+export function plainArray(dtype: DType, length: number): TypedArray {
+  const bytes = length * byteWidth(dtype);
+  if (bytes >= poolMinimum) {
+    const list = pool.get(`${dtype}${length}`);
+    const array = list?.pop();
+    if (array) {
+      pooledBytes -= bytes;
+      return array;
+    }
+  }
+  return new (arrayType(dtype))(length);
+}
+
+/** Gives the memory of a storage that nothing refers to any more back to the pool. */
+export function release(storage: Storage): void {
+  const array = storage.array;
+  if (array === null || storage.released || storage.exposed || storage.busy !== null) return;
+  storage.released = true;
+  storage.array = null;
+  const bytes = array.byteLength;
+  if (bytes < poolMinimum || array.buffer instanceof SharedArrayBuffer || array.buffer.byteLength !== bytes) return;
+  if (pooledBytes + bytes > poolLimit) {
+    pool.clear();
+    pooledBytes = 0;
+  }
+  const key = `${storage.dtype}${storage.length}`;
+  const list = pool.get(key);
+  if (list) list.push(array);
+  else pool.set(key, [array]);
+  pooledBytes += bytes;
+}

@@ -1,0 +1,152 @@
+import { checkDType, type DType, isFloat } from '../dtype.js';
+import { ArgumentError, DTypeError } from '../errors.js';
+import { full as fullOp } from '../ops/full.js';
+import { isTensor } from '../ops/primitive.js';
+import * as random from '../ops/random.js';
+import { defaultGenerator, Generator } from '../program/generator.js';
+import { checkShape, describe, type Shape } from '../program/view.js';
+import { checkOptions, Tensor, type TensorOptions, tensor } from './tensor.js';
+
+// Functions that make tensors. Shapes are arrays or separate numbers: zeros([2, 3]) or zeros(2, 3).
+
+export interface RandomOptions extends TensorOptions {
+  /** Where the numbers come from; default: the generator that manualSeed() seeds. */
+  readonly generator?: Generator;
+}
+
+type ShapeArgs<O> = readonly [Shape, O?] | readonly number[] | readonly [...number[], O];
+
+const plainOptions = ['dtype', 'requiresGrad'];
+
+function parse<O extends TensorOptions>(op: string, args: ShapeArgs<O>, names: readonly string[]): [number[], O, DType] {
+  const list = [...args] as unknown[];
+  let options = {} as O;
+  const last = list[list.length - 1];
+  if (list.length > 0 && typeof last === 'object' && last !== null && !Array.isArray(last)) options = list.pop() as O;
+  else if (list.length > 0 && last === undefined) list.pop();
+  checkOptions(op, options, names);
+  const shape = checkShape(op, list.length === 1 && Array.isArray(list[0]) ? list[0] : list);
+  return [shape, options, checkDType(options.dtype ?? 'float32', op)];
+}
+
+function finish(t: Tensor, options: TensorOptions): Tensor {
+  if (options.requiresGrad !== undefined) t.requiresGrad = options.requiresGrad;
+  return t;
+}
+
+/** Zeros of a shape; float32 by default. */
+export function zeros(...args: ShapeArgs<TensorOptions>): Tensor {
+  const [shape, options, dtype] = parse('zeros', args, plainOptions);
+  return finish(fullOp(shape, 0, dtype), options);
+}
+
+/** Ones of a shape; float32 by default. */
+export function ones(...args: ShapeArgs<TensorOptions>): Tensor {
+  const [shape, options, dtype] = parse('ones', args, plainOptions);
+  return finish(fullOp(shape, 1, dtype), options);
+}
+
+/** A tensor of one value; float32 by default (bool for true and false). */
+export function full(shape: Shape, value: number | boolean, options: TensorOptions = {}): Tensor {
+  checkOptions('full', options, plainOptions);
+  if (typeof value !== 'number' && typeof value !== 'boolean') {
+    throw new ArgumentError(`full: the value is a number, not ${describe(value)}`);
+  }
+  const dtype = checkDType(options.dtype ?? (typeof value === 'boolean' ? 'bool' : 'float32'), 'full');
+  return finish(fullOp(checkShape('full', shape), Number(value), dtype), options);
+}
+
+function like(op: string, t: Tensor, value: number, options: TensorOptions): Tensor {
+  if (!isTensor(t)) throw new ArgumentError(`${op}: takes a tensor, not ${describe(t)}`);
+  return full(t.shape, value, { dtype: t.dtype, ...options });
+}
+
+/** Zeros of the shape and dtype of another tensor. */
+export function zerosLike(t: Tensor, options: TensorOptions = {}): Tensor {
+  return like('zerosLike', t, 0, options);
+}
+
+/** Ones of the shape and dtype of another tensor. */
+export function onesLike(t: Tensor, options: TensorOptions = {}): Tensor {
+  return like('onesLike', t, 1, options);
+}
+
+/** The identity matrix [n, m] (m = n by default); float32 by default. */
+export function eye(n: number, m?: number | TensorOptions, options: TensorOptions = {}): Tensor {
+  if (typeof m === 'object' && m !== null) return eye(n, n, m);
+  const [rows, columns] = checkShape('eye', [n, m ?? n]) as [number, number];
+  checkOptions('eye', options, plainOptions);
+  const values = new Float64Array(rows * columns);
+  for (let i = 0; i < Math.min(rows, columns); i++) values[i * columns + i] = 1;
+  return tensor(values, { dtype: 'float32', ...options, shape: [rows, columns] });
+}
+
+/**
+ * Numbers from `start` (0) up to, but not including, `end` by `step` (1). int32 where all are whole, else float32; the
+ * option dtype says otherwise.
+ */
+export function arange(start: number, end?: number | TensorOptions, step?: number | TensorOptions, options?: TensorOptions): Tensor {
+  if (typeof end === 'object') return arange(0, start, 1, end);
+  if (typeof step === 'object') return arange(start, end, 1, step);
+  const [from, to] = end === undefined ? [0, start] : [start, end];
+  const by = step ?? 1;
+  for (const x of [from, to, by]) {
+    if (typeof x !== 'number' || !Number.isFinite(x)) throw new ArgumentError(`arange: ${describe(x)} is not a number`);
+  }
+  if (by === 0) throw new ArgumentError('arange: a step of 0 leads nowhere');
+  const n = Math.max(0, Math.ceil((to - from) / by));
+  checkShape('arange', [n]);
+  const values = Float64Array.from({ length: n }, (_, i) => from + i * by);
+  const whole = [from, to, by].every(Number.isInteger);
+  return tensor(values, { dtype: whole ? 'int32' : 'float32', ...options });
+}
+
+/** `steps` numbers evenly spaced from `start` to `end`, both included; float32 by default. */
+export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
+  const [n] = checkShape('linspace', [steps]) as [number];
+  for (const x of [start, end]) {
+    if (typeof x !== 'number' || !Number.isFinite(x)) throw new ArgumentError(`linspace: ${describe(x)} is not a number`);
+  }
+  const step = n > 1 ? (end - start) / (n - 1) : 0;
+  // From both ends, so that both are hit exactly and the list is symmetric.
+  const values = Float64Array.from({ length: n }, (_, i) => (i < n / 2 ? start + i * step : end - (n - 1 - i) * step));
+  return tensor(values, { dtype: 'float32', ...options });
+}
+
+const randomNames = ['dtype', 'requiresGrad', 'generator'];
+
+function generatorOf(op: string, options: RandomOptions): Generator {
+  const g = options.generator ?? defaultGenerator;
+  if (!(g instanceof Generator)) throw new ArgumentError(`${op}: generator is a Generator, not ${describe(g)}`);
+  return g;
+}
+
+function floatOnly(op: string, dtype: DType): DType {
+  if (!isFloat(dtype)) throw new DTypeError(`${op}: makes float32 or float64, not ${dtype}; see randint`);
+  return dtype;
+}
+
+/** Uniform random numbers in [0, 1); float32 by default. */
+export function rand(...args: ShapeArgs<RandomOptions>): Tensor {
+  const [shape, options, dtype] = parse<RandomOptions>('rand', args, randomNames);
+  return finish(random.uniform(shape, 0, 1, floatOnly('rand', dtype), generatorOf('rand', options)), options);
+}
+
+/** Standard normal random numbers; float32 by default. */
+export function randn(...args: ShapeArgs<RandomOptions>): Tensor {
+  const [shape, options, dtype] = parse<RandomOptions>('randn', args, randomNames);
+  return finish(random.normal(shape, 0, 1, floatOnly('randn', dtype), generatorOf('randn', options)), options);
+}
+
+/** Random whole numbers in [low, high), int32. */
+export function randint(low: number, high: number, shape: Shape, options: { generator?: Generator } = {}): Tensor {
+  checkOptions('randint', options, ['generator']);
+  return random.randint(checkShape('randint', shape), low, high, generatorOf('randint', options));
+}
+
+/** A random order of 0 … n-1, int32. */
+export function randperm(n: number, options: { generator?: Generator } = {}): Tensor {
+  checkOptions('randperm', options, ['generator']);
+  const [size] = checkShape('randperm', [n]) as [number];
+  return tensor(generatorOf('randperm', options).permutation(size));
+}

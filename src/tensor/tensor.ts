@@ -1,0 +1,674 @@
+import { backward } from '../autograd/engine.js';
+import type { Node } from '../autograd/graph.js';
+import { arrayType, checkDType, type DType, dtypeOf, isFloat, type TypedArray } from '../dtype.js';
+import { ArgumentError, DTypeError, GradError, ShapeError } from '../errors.js';
+import * as ops from '../ops/index.js';
+import type { NormOptions, VarianceOptions } from '../ops/composed.js';
+import { installConstant } from '../ops/constant.js';
+import type { Operand } from '../ops/elementwise.js';
+import { fillKernelRow } from '../ops/full.js';
+import { isTensor, tensorBrand } from '../ops/primitive.js';
+import type { ReduceOptions } from '../ops/reduction.js';
+import type { Range } from '../ops/slice.js';
+import { copy } from '../ops/to.js';
+import { Cell } from '../program/cell.js';
+import { contiguous, emitMap } from '../program/calls.js';
+import { checkReadable, constantStorage, withRecorder } from '../program/emit.js';
+import { release, sharedStorage } from '../program/storage.js';
+import {
+  checkShape,
+  describe,
+  fullView,
+  type Shape,
+  sameShape,
+  showShape,
+  sizeOf,
+  View,
+} from '../program/view.js';
+import { PublishedGrad } from './published.js';
+import { showTensor } from './show.js';
+
+/** Values of a tensor as nested arrays: numbers, or booleans for bool. */
+export type NestedArray = number | boolean | NestedArray[];
+
+/** What tensor(...) takes. */
+export type TensorValues = number | boolean | TypedArray | readonly TensorValues[];
+
+export interface TensorOptions {
+  /** Default float32; for typed arrays their own type; for booleans bool. */
+  readonly dtype?: DType;
+  /** Default false. */
+  readonly requiresGrad?: boolean;
+}
+
+/**
+ * An n-dimensional array of float32, float64, int32 or bool, at most 8 axes, with automatic differentiation.
+ *
+ * Methods return new tensors (views of the same memory where that needs no copy: reshape, transpose, slice,
+ * broadcastTo), except those with a name ending in `_`, which change the tensor in place.
+ */
+export class Tensor {
+  readonly [tensorBrand] = true;
+  /** The window on memory that kernels see. */
+  readonly view: View;
+  /** The operation that made this tensor, for backward; null for leaves. */
+  node: Node | null = null;
+  /** Where the gradient is kept. */
+  readonly gradCell = new Cell(null);
+  #requiresGrad = false;
+
+  /** Not for direct use: see tensor(), zeros() and so on. */
+  constructor(view: View) {
+    if (!(view instanceof View)) {
+      throw new ArgumentError(`Tensor: make tensors with tensor(...), zeros(...) and so on, not with new`);
+    }
+    this.view = view;
+  }
+
+  /** Sizes of the axes. */
+  get shape(): Shape {
+    return this.view.shape;
+  }
+
+  get dtype(): DType {
+    return this.view.dtype;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return this.view.size;
+  }
+
+  /** Number of axes. */
+  get rank(): number {
+    return this.view.shape.length;
+  }
+
+  /** True for tensors that were not made by a recorded operation. */
+  get isLeaf(): boolean {
+    return this.node === null;
+  }
+
+  /**
+   * True where gradients flow: a leaf whose flag was set, or a result of one. The flag of a leaf may be set; only
+   * floats have gradients (DTypeError).
+   */
+  get requiresGrad(): boolean {
+    return this.#requiresGrad || this.node !== null;
+  }
+
+  set requiresGrad(value: boolean) {
+    if (typeof value !== 'boolean') throw new ArgumentError(`requiresGrad: true or false, not ${describe(value)}`);
+    if (this.node !== null) {
+      if (value) return;
+      throw new GradError('requiresGrad: only leaves can be switched off; use detach() for a computed tensor');
+    }
+    if (value && !isFloat(this.dtype)) {
+      throw new DTypeError(`requiresGrad: only float32 and float64 have gradients, not ${this.dtype}`);
+    }
+    // Leaves that are trained live long, and compiled steps keep their addresses.
+    if (value && this.view.whole) this.view.storage.share();
+    this.#requiresGrad = value;
+  }
+
+  /** The gradient that backward left for this leaf (or for a tensor with retainGrad()), or null. */
+  get grad(): Tensor | null {
+    const held = this.gradCell.get();
+    if (held instanceof PublishedGrad) {
+      // Gradients of a compiled step are copied when somebody looks: the next step overwrites its own.
+      const g = withRecorder(null, () => held.read());
+      this.gradCell.value = g;
+      return g;
+    }
+    return held as Tensor | null;
+  }
+
+  set grad(value: Tensor | null) {
+    if (value !== null) {
+      if (!isTensor(value)) throw new ArgumentError(`grad: a tensor or null, not ${describe(value)}`);
+      if (!sameShape(value.shape, this.shape) || value.dtype !== this.dtype) {
+        throw new ShapeError(
+          `grad: ${value.dtype} ${showShape(value.shape)} is no gradient of ${this.dtype} ${showShape(this.shape)}`,
+        );
+      }
+    }
+    this.gradCell.set(value);
+  }
+
+  /** Makes backward keep the gradient of this computed tensor in `grad`, as it does for leaves. */
+  retainGrad(): this {
+    if (this.node !== null) this.node.retained = this;
+    else if (!this.#requiresGrad) throw new GradError('retainGrad: this tensor does not require a gradient');
+    return this;
+  }
+
+  /**
+   * Gradients of this scalar (or of gradient · this) with respect to all leaves, added to their `grad`. The graph is
+   * used up, unless `retainGraph`; `createGraph` records the pass itself, for second derivatives.
+   */
+  backward(
+    gradient?: Tensor | null,
+    options: { readonly createGraph?: boolean; readonly retainGraph?: boolean } = {},
+  ): void {
+    if (gradient !== undefined && gradient !== null && !isTensor(gradient)) {
+      throw new ArgumentError(`backward: the gradient is a tensor, not ${describe(gradient)}; options come second`);
+    }
+    backward(this, gradient, options);
+  }
+
+  /** The values: a typed array in row-major order. A live view for contiguous tensors, else a copy. */
+  get data(): TypedArray {
+    checkReadable('data');
+    const { storage, offset, size } = this.view;
+    storage.read('data');
+    if (!this.view.contiguous) return withRecorder(null, () => contiguous(copy, this.view)).storage.read('data');
+    storage.exposed = true;
+    const array = storage.read('data');
+    return this.view.whole ? array : array.subarray(offset, offset + size);
+  }
+
+  /** The values as nested arrays (a bare value for a scalar); bool as true and false. */
+  toArray(): NestedArray {
+    const values = this.#values('toArray');
+    const bool = this.dtype === 'bool';
+    const { shape } = this;
+    let at = 0;
+    const build = (axis: number): NestedArray => {
+      if (axis === shape.length) {
+        const v = values[at++] as number;
+        return bool ? v !== 0 : v;
+      }
+      const out: NestedArray[] = [];
+      for (let i = 0; i < (shape[axis] as number); i++) out.push(build(axis + 1));
+      return out;
+    };
+    return build(0);
+  }
+
+  /** The one value of a tensor of one element; a boolean for bool. Throws ShapeError for other sizes. */
+  item(): number {
+    if (this.size !== 1) {
+      throw new ShapeError(`item: a tensor of shape ${showShape(this.shape)} is not one value; index or reduce it first`);
+    }
+    const v = this.#values('item')[0] as number;
+    return this.dtype === 'bool' ? ((v !== 0) as unknown as number) : v;
+  }
+
+  /** The values without marking the memory as handed out. */
+  #values(what: string): TypedArray {
+    checkReadable(what);
+    this.view.storage.read(what);
+    const v = withRecorder(null, () => contiguous(copy, this.view));
+    const array = v.storage.read(what);
+    return v.whole ? array : array.subarray(v.offset, v.offset + v.size);
+  }
+
+  /** The same memory outside the graph. */
+  detach(): Tensor {
+    return new Tensor(this.view);
+  }
+
+  /** A copy in memory of its own; gradients pass through. */
+  clone(): Tensor {
+    return ops.cloneOf(this);
+  }
+
+  /** The tensor in another dtype (itself where it has that dtype). Floats to int32 truncate and saturate. */
+  to(dtype: DType): Tensor {
+    return ops.to(this, dtype);
+  }
+
+  /** The tensor itself if its memory is in row-major order without gaps, else a copy that is. */
+  contiguous(): Tensor {
+    return this.view.contiguous ? this : this.clone();
+  }
+
+  // ---- in place ----
+
+  #inPlace(op: string): void {
+    if (this.node !== null) {
+      throw new GradError(
+        `${op}: this tensor was computed by ${this.node.op.name} and backward may need it; ` +
+          `use the operation without the underscore, or detach() first`,
+      );
+    }
+  }
+
+  #fits(op: string, other: View): View {
+    const lead = this.rank - other.shape.length;
+    for (let i = 0; i < other.shape.length; i++) {
+      const n = other.shape[i] as number;
+      if (lead < 0 || (n !== 1 && n !== this.shape[i + lead])) {
+        throw new ShapeError(`${op}: ${showShape(other.shape)} does not broadcast to ${showShape(this.shape)}`);
+      }
+    }
+    return other.broadcast(this.shape);
+  }
+
+  /**
+   * Overwrites the values with those of a tensor (broadcast and converted) or of nested or typed arrays of the same
+   * shape (a flat typed array of the same size will do). Not recorded. Parameters are assigned with it.
+   */
+  copy_(values: Tensor | TensorValues): this {
+    this.#inPlace('copy_');
+    let source: View;
+    if (isTensor(values)) source = values.view;
+    else {
+      const t = tensor(values as TensorValues, { dtype: this.dtype });
+      source = t.rank === 1 && t.size === this.size && this.rank !== 1 ? t.view.reshaped(this.shape) : t.view;
+    }
+    const from = this.#fits('copy_', source);
+    // Overlapping windows on the same memory are copied through a temporary.
+    const safe = from.storage === this.view.storage ? ops.cloneOf(new Tensor(from)).view : from;
+    emitMap(copy, this.view, [safe]);
+    return this;
+  }
+
+  /** Sets every element to one value. Not recorded. */
+  fill_(value: number): this {
+    this.#inPlace('fill_');
+    if (typeof value !== 'number') throw new ArgumentError(`fill_: a number, not ${describe(value)}`);
+    emitMap(fillKernelRow, this.view, [], [value]);
+    return this;
+  }
+
+  /** Sets every element to 0. Not recorded. */
+  zero_(): this {
+    return this.fill_(0);
+  }
+
+  /** Replaces the values by those of a result. Not recorded. */
+  #assign(name: string, compute: (self: Tensor) => Tensor): this {
+    this.#inPlace(name);
+    const y = compute(this.detach());
+    if (!sameShape(y.shape, this.shape)) {
+      throw new ShapeError(`${name}: a result of shape ${showShape(y.shape)} does not fit ${showShape(this.shape)}`);
+    }
+    emitMap(copy, this.view, [y.view]);
+    return this;
+  }
+
+  /** Adds in place. Not recorded. */
+  add_(other: Operand): this {
+    return this.#assign('add_', (t) => ops.add(t, detached(other)));
+  }
+
+  /** Subtracts in place. Not recorded. */
+  sub_(other: Operand): this {
+    return this.#assign('sub_', (t) => ops.sub(t, detached(other)));
+  }
+
+  /** Multiplies in place. Not recorded. */
+  mul_(other: Operand): this {
+    return this.#assign('mul_', (t) => ops.mul(t, detached(other)));
+  }
+
+  /** Divides in place. Not recorded. */
+  div_(other: Operand): this {
+    return this.#assign('div_', (t) => ops.div(t, detached(other)));
+  }
+
+  // ---- elementwise ----
+
+  add(other: Operand): Tensor {
+    return ops.add(this, other);
+  }
+  sub(other: Operand): Tensor {
+    return ops.sub(this, other);
+  }
+  mul(other: Operand): Tensor {
+    return ops.mul(this, other);
+  }
+  div(other: Operand): Tensor {
+    return ops.div(this, other);
+  }
+  pow(exponent: Operand): Tensor {
+    return ops.pow(this, exponent);
+  }
+  maximum(other: Operand): Tensor {
+    return ops.maximum(this, other);
+  }
+  minimum(other: Operand): Tensor {
+    return ops.minimum(this, other);
+  }
+  neg(): Tensor {
+    return ops.neg(this);
+  }
+  abs(): Tensor {
+    return ops.abs(this);
+  }
+  sign(): Tensor {
+    return ops.sign(this);
+  }
+  exp(): Tensor {
+    return ops.exp(this);
+  }
+  expm1(): Tensor {
+    return ops.expm1(this);
+  }
+  log(): Tensor {
+    return ops.log(this);
+  }
+  log1p(): Tensor {
+    return ops.log1p(this);
+  }
+  sqrt(): Tensor {
+    return ops.sqrt(this);
+  }
+  square(): Tensor {
+    return ops.square(this);
+  }
+  reciprocal(): Tensor {
+    return ops.reciprocal(this);
+  }
+  sin(): Tensor {
+    return ops.sin(this);
+  }
+  cos(): Tensor {
+    return ops.cos(this);
+  }
+  erf(): Tensor {
+    return ops.erf(this);
+  }
+  floor(): Tensor {
+    return ops.floor(this);
+  }
+  clamp(min?: number | null, max?: number | null): Tensor {
+    return ops.clamp(this, min, max);
+  }
+  relu(): Tensor {
+    return ops.relu(this);
+  }
+  leakyRelu(negativeSlope?: number): Tensor {
+    return ops.leakyRelu(this, negativeSlope);
+  }
+  elu(alpha?: number): Tensor {
+    return ops.elu(this, alpha);
+  }
+  sigmoid(): Tensor {
+    return ops.sigmoid(this);
+  }
+  logSigmoid(): Tensor {
+    return ops.logSigmoid(this);
+  }
+  tanh(): Tensor {
+    return ops.tanh(this);
+  }
+  gelu(): Tensor {
+    return ops.gelu(this);
+  }
+  silu(): Tensor {
+    return ops.silu(this);
+  }
+  softplus(): Tensor {
+    return ops.softplus(this);
+  }
+
+  // ---- comparisons: bool, no gradient ----
+
+  eq(other: Operand): Tensor {
+    return ops.eq(this, other);
+  }
+  ne(other: Operand): Tensor {
+    return ops.ne(this, other);
+  }
+  lt(other: Operand): Tensor {
+    return ops.lt(this, other);
+  }
+  le(other: Operand): Tensor {
+    return ops.le(this, other);
+  }
+  gt(other: Operand): Tensor {
+    return ops.gt(this, other);
+  }
+  ge(other: Operand): Tensor {
+    return ops.ge(this, other);
+  }
+  isNan(): Tensor {
+    return ops.isNan(this);
+  }
+  isFinite(): Tensor {
+    return ops.isFinite(this);
+  }
+  logicalAnd(other: Operand): Tensor {
+    return ops.logicalAnd(this, other);
+  }
+  logicalOr(other: Operand): Tensor {
+    return ops.logicalOr(this, other);
+  }
+  logicalNot(): Tensor {
+    return ops.logicalNot(this);
+  }
+  /** a where this is true, else b. */
+  where(a: Operand, b: Operand): Tensor {
+    return ops.where(this, a, b);
+  }
+
+  // ---- reductions ----
+
+  sum(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+    return ops.sum(this, axis, options);
+  }
+  mean(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+    return ops.mean(this, axis, options);
+  }
+  prod(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+    return ops.prod(this, axis, options);
+  }
+  max(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+    return ops.max(this, axis, options);
+  }
+  min(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+    return ops.min(this, axis, options);
+  }
+  argmax(axis?: number | null, options?: ReduceOptions): Tensor {
+    return ops.argmax(this, axis, options);
+  }
+  argmin(axis?: number | null, options?: ReduceOptions): Tensor {
+    return ops.argmin(this, axis, options);
+  }
+  /** Variance; unbiased by default (correction 1). */
+  var(axis?: number | readonly number[] | null, options?: VarianceOptions): Tensor {
+    return ops.variance(this, axis, options);
+  }
+  /** Standard deviation; unbiased by default (correction 1). */
+  std(axis?: number | readonly number[] | null, options?: VarianceOptions): Tensor {
+    return ops.std(this, axis, options);
+  }
+  norm(axis?: number | readonly number[] | null, options?: NormOptions): Tensor {
+    return ops.norm(this, axis, options);
+  }
+  logSumExp(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+    return ops.logSumExp(this, axis, options);
+  }
+  softmax(axis?: number): Tensor {
+    return ops.softmax(this, axis);
+  }
+  logSoftmax(axis?: number): Tensor {
+    return ops.logSoftmax(this, axis);
+  }
+
+  // ---- shapes and products ----
+
+  matmul(other: Tensor): Tensor {
+    return ops.matmul(this, other);
+  }
+  dot(other: Tensor): Tensor {
+    return ops.dot(this, other);
+  }
+  /** Two axes swapped (default: the last two), or all axes in the order of an array. */
+  transpose(a?: number | readonly number[], b?: number): Tensor {
+    return ops.transpose(this, a, b);
+  }
+  /** transpose() of the last two axes. */
+  get T(): Tensor {
+    return ops.transpose(this);
+  }
+  permute(...axes: readonly (number | readonly number[])[]): Tensor {
+    return ops.permute(this, axes.flat());
+  }
+  /** Another shape, as an array or as separate numbers; one size may be -1. */
+  reshape(...shape: readonly (number | readonly number[])[]): Tensor {
+    return ops.reshape(this, shape.flat());
+  }
+  flatten(start?: number, end?: number): Tensor {
+    return ops.flatten(this, start, end);
+  }
+  squeeze(axis?: number): Tensor {
+    return ops.squeeze(this, axis);
+  }
+  unsqueeze(axis: number): Tensor {
+    return ops.unsqueeze(this, axis);
+  }
+  broadcastTo(shape: Shape): Tensor {
+    return ops.broadcastTo(this, shape);
+  }
+  /** slice(start, end?) along the first axis, or one range per axis: see the function slice. */
+  slice(...ranges: readonly (Range | readonly Range[])[]): Tensor {
+    return ops.slice(this, ...ranges);
+  }
+  narrow(axis: number, start: number, length: number): Tensor {
+    return ops.narrow(this, axis, start, length);
+  }
+  select(axis: number, index: number): Tensor {
+    return ops.select(this, axis, index);
+  }
+  gather(axis: number, index: Tensor): Tensor {
+    return ops.gather(this, axis, index);
+  }
+  indexSelect(axis: number, index: Tensor | readonly number[]): Tensor {
+    return ops.indexSelect(this, axis, index);
+  }
+
+  // ---- lifetime and display ----
+
+  /**
+   * Gives the memory back at once. For hand-written loops; the tensor, and every view of it, is unusable afterwards.
+   */
+  dispose(): void {
+    if (this.view.storage.shared || this.view.storage.exposed) return;
+    release(this.view.storage);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  toString(): string {
+    return showTensor(this);
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return showTensor(this);
+  }
+
+  /** A tensor of one value, for internal use: see full(). */
+  static full(shape: Shape, value: number, dtype: DType): Tensor {
+    return ops.full(shape, value, dtype);
+  }
+}
+
+installConstant((view) => new Tensor(view));
+
+function detached(x: Operand): Operand {
+  return isTensor(x) ? x.detach() : x;
+}
+
+/** Shape of nested arrays; refuses ragged ones. */
+function nestedShape(values: unknown): number[] {
+  const shape: number[] = [];
+  let v = values;
+  while (Array.isArray(v) || dtypeOf(v)) {
+    const list = v as ArrayLike<unknown>;
+    shape.push(list.length);
+    if (shape.length > 64) throw new ShapeError('tensor: the arrays are nested too deeply');
+    if (list.length === 0) break;
+    v = list[0];
+  }
+  return shape;
+}
+
+/**
+ * A tensor of the given values: a number, nested arrays of numbers or booleans, or a typed array (copied; float32,
+ * float64, int32 and Uint8Array keep their type, others become float32). `shape` reshapes a flat list.
+ *
+ * Throws ShapeError for ragged arrays or a shape that does not fit, DTypeError for values that are no numbers.
+ */
+export function tensor(values: TensorValues, options: TensorOptions & { readonly shape?: Shape } = {}): Tensor {
+  checkOptions('tensor', options, ['dtype', 'requiresGrad', 'shape']);
+  const given = options.dtype === undefined ? undefined : checkDType(options.dtype, 'tensor');
+  let array: TypedArray;
+  let shape: number[];
+  if (ArrayBuffer.isView(values) && !(values instanceof DataView)) {
+    const source = values as unknown as TypedArray;
+    const dtype = given ?? dtypeOf(source) ?? 'float32';
+    array = convert(source, dtype);
+    shape = [source.length];
+  } else {
+    shape = nestedShape(values);
+    const flat: (number | boolean)[] = [];
+    flatten(values, shape, 0, flat);
+    const dtype = given ?? (flat.length > 0 && flat.every((x) => typeof x === 'boolean') ? 'bool' : 'float32');
+    array = convert(flat as ArrayLike<number>, dtype);
+  }
+  if (options.shape !== undefined) {
+    const wanted = checkShape('tensor', options.shape);
+    if (sizeOf(wanted) !== array.length) {
+      throw new ShapeError(`tensor: ${array.length} values do not fill shape ${showShape(wanted)}`);
+    }
+    shape = wanted;
+  }
+  const dtype = dtypeOf(array) as DType;
+  const t = new Tensor(fullView(constantStorage(dtype, array), checkShape('tensor', shape)));
+  if (options.requiresGrad !== undefined) t.requiresGrad = options.requiresGrad;
+  return t;
+}
+
+function flatten(v: unknown, shape: readonly number[], axis: number, out: (number | boolean)[]): void {
+  if (axis === shape.length) {
+    if (typeof v !== 'number' && typeof v !== 'boolean') {
+      const ragged = Array.isArray(v) || dtypeOf(v);
+      if (ragged) throw new ShapeError('tensor: the nested arrays are ragged: they differ in depth');
+      throw new DTypeError(`tensor: values are numbers or booleans, not ${describe(v)}`);
+    }
+    out.push(v);
+    return;
+  }
+  if (!Array.isArray(v) && !dtypeOf(v)) throw new ShapeError('tensor: the nested arrays are ragged: they differ in depth');
+  const list = v as ArrayLike<unknown>;
+  if (list.length !== shape[axis]) {
+    throw new ShapeError(`tensor: the nested arrays are ragged: ${list.length} elements next to ${shape[axis]}`);
+  }
+  for (let i = 0; i < list.length; i++) flatten(list[i], shape, axis + 1, out);
+}
+
+/** A fresh typed array of a dtype; whole numbers truncate and saturate as kernels do. */
+function convert(values: ArrayLike<number>, dtype: DType): TypedArray {
+  const out = new (arrayType(dtype))(values.length);
+  if (dtype === 'bool') for (let i = 0; i < out.length; i++) out[i] = (values[i] as number | boolean) ? 1 : 0;
+  else if (dtype === 'int32') {
+    for (let i = 0; i < out.length; i++) {
+      const v = Math.trunc(values[i] as number);
+      out[i] = v !== v ? 0 : Math.min(Math.max(v, -(2 ** 31)), 2 ** 31 - 1);
+    }
+  } else for (let i = 0; i < out.length; i++) out[i] = values[i] as number;
+  return out;
+}
+
+/** Refuses options that do not exist, with the ones that do. */
+export function checkOptions(op: string, options: unknown, names: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new ArgumentError(`${op}: options are an object, not ${describe(options)}`);
+  }
+  for (const key of Object.keys(options)) {
+    if (!names.includes(key)) {
+      throw new ArgumentError(`${op}: there is no option ${describe(key)}; options are ${names.join(', ')}`);
+    }
+  }
+}
+
+/** A leaf that lives long (a parameter or a buffer of a module): zeroed shared memory. */
+export function persistent(shape: Shape, dtype: DType): Tensor {
+  const checked = checkShape('allocation', shape);
+  return new Tensor(fullView(sharedStorage(dtype, sizeOf(checked)), checked));
+}
