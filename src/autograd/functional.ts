@@ -220,10 +220,15 @@ function rowsOfJacobian(y: Tensor, xs: readonly Tensor[], createGraph: boolean):
   });
 }
 
-/** The Jacobian of f at the inputs, of shape [...f(x).shape, ...x.shape] (one per input for an array of inputs). */
+/**
+ * The Jacobian of f at the inputs, of shape [...f(x).shape, ...x.shape] (one per input for an array of
+ * inputs). Without inputs: the function x ↦ J(x).
+ */
 export function jacobian(f: TensorFunction, inputs: Tensor): Tensor;
 export function jacobian(f: TensorFunction, inputs: readonly Tensor[]): Tensor[];
-export function jacobian(f: TensorFunction, inputs: Inputs): Tensor | Tensor[] {
+export function jacobian(f: TensorFunction): (x: Tensor) => Tensor;
+export function jacobian(f: TensorFunction, inputs?: Inputs): Tensor | Tensor[] | ((x: Tensor) => Tensor) {
+  if (inputs === undefined) return (x) => jacobian(f, x);
   const createGraph = nested(inputs);
   return enableGrad(() => {
     const { xs, y } = run('jacobian', f, inputs);
@@ -233,11 +238,13 @@ export function jacobian(f: TensorFunction, inputs: Inputs): Tensor | Tensor[] {
 
 /**
  * The Hessian of a scalar-valued f, of shape [...x.shape, ...x.shape]; for an array of inputs the block
- * matrix hessian[i][j] = ∂²f / ∂xᵢ∂xⱼ.
+ * matrix hessian[i][j] = ∂²f / ∂xᵢ∂xⱼ. Without inputs: the function x ↦ H(x).
  */
 export function hessian(f: TensorFunction, inputs: Tensor): Tensor;
 export function hessian(f: TensorFunction, inputs: readonly Tensor[]): Tensor[][];
-export function hessian(f: TensorFunction, inputs: Inputs): Tensor | Tensor[][] {
+export function hessian(f: TensorFunction): (x: Tensor) => Tensor;
+export function hessian(f: TensorFunction, inputs?: Inputs): Tensor | Tensor[][] | ((x: Tensor) => Tensor) {
+  if (inputs === undefined) return (x) => hessian(f, x);
   const createGraph = nested(inputs);
   return enableGrad(() => {
     const { xs, y } = run('hessian', f, inputs);
