@@ -211,7 +211,8 @@ export const crossEntropyGradKernel: JsKernel = (p, b) => {
     const o = outAt + r * cols;
     const k = lpAt + r * cols;
     const label = labels[labelsAt + r];
-    const sum = 0 - g[gAt + r]; // the sum of the row that nllGrad would give
-    for (let j = 0; j < cols; j++) dx[o + j] = (j === label ? sum : 0) - Math.exp(lp[k + j]) * sum;
+    const atLabel = -g[gAt + r];
+    const sum = 0 + atLabel; // as summed from a row that is 0 elsewhere: never -0
+    for (let j = 0; j < cols; j++) dx[o + j] = (j === label ? atLabel : 0) - Math.exp(lp[k + j]) * sum;
   }
 };
