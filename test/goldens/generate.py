@@ -261,6 +261,8 @@ def ops():
     special = [NAN, INF, -INF, 0.0, -0.0, 1.0, -1.0]
     signed = {'neg', 'abs', 'sqrt', 'sin', 'floor', 'tanh', 'erf', 'expm1', 'log1p', 'reciprocal', 'square'}
     for op, (fn, _) in unary.items():
+        if op == 'sign':  # NumPy's: NaN stays NaN, where PyTorch makes it 0
+            fn = lambda x: torch.from_numpy(np.sign(x.numpy()))
         c.add(op, fn, [special], grad=False, signedZero=op in signed)
     for op, fn in (('isNan', torch.isnan), ('isFinite', torch.isfinite)):
         c.add(op, fn, [special], grad=False)

@@ -19,7 +19,7 @@ export function load<Case, Header = unknown>(name: string): Header & { readonly 
 const arrays = { float32: Float32Array, float64: Float64Array, int32: Int32Array, bool: Uint8Array };
 
 export function decode(g: GoldenTensor, requiresGrad = false): Tensor {
-  const values = arrays[g.dtype].from(g.data, Number);
+  const values = arrays[g.dtype].from(g.data.map(Number));
   return tensor(values, { dtype: g.dtype, shape: [...g.shape], requiresGrad });
 }
 
@@ -133,7 +133,7 @@ export function callOperation(name: string, inputs: readonly Tensor[], attrs: At
   const f = operation(name) as Callable;
   if ('scalar' in attrs) return f(inputs[0], attrs.scalar) as Tensor;
   if (reductions.has(name)) {
-    const { axis, ...options } = attrs;
+    const { axis, ...options }: Attrs = 'p' in attrs ? { ...attrs, p: Number(attrs.p) } : attrs;
     return f(inputs[0], ...trimmed([axis, Object.keys(options).length > 0 ? options : undefined])) as Tensor;
   }
   switch (name) {

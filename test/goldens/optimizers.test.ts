@@ -43,10 +43,11 @@ function filled(k: number, dtype: DType, value: (i: number) => number): Tensor {
   ).to(dtype);
 }
 
-const initial = (k: number, dtype: DType): Tensor =>
-  filled(k, dtype, (i) => (((5 * i + 3 * k) % 17) - 8) / 16 + 1 / 32)
-    .detach()
-    .requiresGrad_();
+function initial(k: number, dtype: DType): Tensor {
+  const p = filled(k, dtype, (i) => (((5 * i + 3 * k) % 17) - 8) / 16 + 1 / 32);
+  p.requiresGrad = true;
+  return p;
+}
 
 const gradient = (k: number, step: number, dtype: DType): Tensor =>
   filled(k, dtype, (i) => ((((7 * i + 5 * step + 3 * k) % 13) - 6) / 8) * 2 ** -(step % 4));
