@@ -258,6 +258,16 @@ describe.each(types)('fills of %o', (Type) => {
   });
 });
 
+test('normal takes u1 = (word + 1) / 2^32', () => {
+  // A small word, found by search: 371 is word 2 of block 1770921. With 371 or 373 for 372, r would differ by 5e-4.
+  const words = new Uint32Array(4);
+  philoxBlock(7, 8, 1770921, words);
+  expect(words[2]).toBe(371);
+  const x = new Float32Array(4);
+  normalKernel([4, 0, 7, 8, 1770921, 0, 1], [x]);
+  expect(Math.abs(Math.hypot(x[2], x[3]) - Math.sqrt(-2 * Math.log(372 / 2 ** 32)))).toBeLessThan(1e-6);
+});
+
 describe('randint', () => {
   test('is low + floor(u (high - low)) of one word each', () => {
     const x = new Int32Array(6);

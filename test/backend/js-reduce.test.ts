@@ -114,6 +114,9 @@ test('int32: sums wrap, extremes are exact', () => {
   const out = new Int32Array(1);
   sumKernel([...vector(3), 1], [out, x]);
   expect(out[0]).toBe(1);
+  // 2^23 + 1 times 2^31 - 1 (broadcast), beyond what a double counts exactly: 2^54 + 2^31 - 2^23 - 1.
+  sumKernel([0, 1, 2 ** 23 + 1, 0, 0, 0, 1], [out, x]);
+  expect(out[0]).toBe(2 ** 31 - 2 ** 23 - 1);
   maxKernel(vector(4), [out, x]);
   expect(out[0]).toBe(2 ** 31 - 1);
   minKernel(vector(4), [out, x]);

@@ -87,7 +87,7 @@ const SQRT2 = Math.SQRT2;
 
 /**
  * ln x for normal x > 0. With x = 2^k m, m in (sqrt 1/2, sqrt 2], and s = (m - 1) / (m + 1):
- * ln m = 2 artanh s = 2s + 2s (z/3 + z^2/5 + ... + z^10/21), z = s^2 <= 0.0295; the first term left out is below 3e-17 of the sum.
+ * ln m = 2 artanh s = 2s + 2s (z/3 + z^2/5 + ... + z^10/21), z = s^2 <= 0.0295; the first term left out is below 1e-18 of the sum.
  */
 export function logUnit(x: number): number {
   bits.setFloat64(0, x);
