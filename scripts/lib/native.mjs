@@ -159,6 +159,7 @@ function failureKey() {
  * node-gyp. Gives null when there is an addon, else the reasons in one line. Never throws for want of a tool.
  */
 export async function ensureNative({ retry = true } = {}) {
+  if (process.env.SIMDGRAD_ADDON) return null; // the loader takes that one and no other
   if (['cmake', 'gyp'].some((kind) => !nativeIsStale(addonPaths[kind]))) return null;
   if (cmakeObstacle() !== null && gypObstacle() !== null) {
     return [...new Set([cmakeObstacle(), gypObstacle()])].join(', ');
