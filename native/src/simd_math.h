@@ -16,8 +16,8 @@ struct Poly<float> {
   // (2 artanh(s)/s - 2) / z with z = s^2, for log(1 + f), s = f / (2 + f), f in [sqrt(1/2) - 1, sqrt(2) - 1]: 2^-35.
   static constexpr float kLog[] = {0.666666665540420124f, 0.400001222118106494f, 0.285507786331919654f,
                                    0.233316144718434992f};
-  // erf(x) / x as a polynomial of x^2, |x| <= 1: 2^-34.
-  static constexpr float kErf[] = {1.12837916706154342f,    -0.376126384680287104f,   0.112837824952368445f,
+  // erf(x) / x - 1 as a polynomial of x^2, |x| <= 1: 2^-34.
+  static constexpr float kErf[] = {0.12837916706154342f,    -0.376126384680287104f,   0.112837824952368445f,
                                    -0.0268654307276702429f, 0.0052210318078580228f,   -0.000848408040553510629f,
                                    0.00011265959025606609f, -9.66704457148699642e-6f};
   // exp(x^2) erfc(x) / t as a polynomial of t - kErfcMiddle, t = 1 / (x + 2), 1 <= x <= 4: 2^-26.
@@ -56,7 +56,7 @@ struct Poly<double> {
                                     0.132686383692668239, 0.130880348509275538};
   // 2^-62.
   static constexpr double kErf[] = {
-      1.12837916709551257,     -0.376126389031837481,    0.112837916709548787,    -0.0268661706450767932,
+      0.12837916709551257,     -0.376126389031837481,    0.112837916709548787,    -0.0268661706450767932,
       0.00522397762481801447,  -0.000854832698083378991, 0.000120553311116427109, -0.0000149255952668311816,
       1.6461000484121368e-6,   -1.6350312701054695e-7,   1.46597752740474358e-8,  -1.13728488567916737e-9,
       5.9571761477489114e-11};
@@ -86,33 +86,42 @@ SIMDGRAD_INLINE Vec<T> polynomial(const T (&c)[n], Vec<T> x) {
   return y;
 }
 
-// x = n ln 2 + r with |r| <= ln(2)/2; returns e^r - 1 and sets n. NaN gives NaN.
+// e^x = 2^n (1 + r + c): n is an integer, |r| <= ln(2)/2, and c is small, the rest of e^r - 1 with what rounding took
+// from r. NaN gives NaN.
 template <class T>
-SIMDGRAD_INLINE Vec<T> reduced_expm1(Vec<T> x, Vec<T>& n) {
+struct ExpParts {
+  Vec<T> n, r, c;
+};
+
+template <class T>
+SIMDGRAD_INLINE ExpParts<T> exp_parts(Vec<T> x) {
   using P = Poly<T>;
-  n = round(x * set1(P::kLog2e));
-  const Vec<T> r = fnma(n, set1(P::kLn2Low), fnma(n, set1(P::kLn2High), x));
-  return fma(r * r, polynomial(P::kExpm1, r), r);
+  const Vec<T> n = round(x * set1(P::kLog2e));
+  const Vec<T> high = fnma(n, set1(P::kLn2High), x);  // exact
+  const Vec<T> r = fnma(n, set1(P::kLn2Low), high);
+  const Vec<T> lost = fnma(n, set1(P::kLn2Low), high - r);
+  return {n, r, fma(r * r, polynomial(P::kExpm1, r), lost)};
 }
 
 template <class T>
 SIMDGRAD_INLINE Vec<T> v_exp(Vec<T> x) {
   using P = Poly<T>;
   x = min(set1(P::kExpMax), max(set1(P::kExpMin), x));  // in this order of arguments NaN passes
-  Vec<T> n;
-  const Vec<T> p = reduced_expm1(x, n);
-  return ldexp2(set1(T(1)) + p, to_int(n));
+  const ExpParts<T> e = exp_parts(x);
+  const Vec<T> one = set1(T(1));
+  const Vec<T> s = one + e.r;
+  const Vec<T> lost = (one - s) + e.r;
+  return ldexp2(s + (e.c + lost), to_int(e.n));
 }
 
-// e^x - 1 = 2^n p + (2^n - 1), where p = e^r - 1; with half of 2^n, since 2^n itself may be too large by one bit.
+// e^x - 1 = 2^n (r + c) + (2^n - 1); with half of 2^n, since 2^n itself may be too large by one bit.
 template <class T>
 SIMDGRAD_INLINE Vec<T> v_expm1(Vec<T> x0) {
   using P = Poly<T>;
   const Vec<T> x = min(set1(P::kExpMax), max(set1(T(-40)), x0));
-  Vec<T> n;
-  const Vec<T> p = reduced_expm1(x, n);
-  const Vec<T> half = pow2(to_int(n - set1(T(1))));
-  const Vec<T> y = fma(half, p, half - set1(T(0.5)));
+  const ExpParts<T> e = exp_parts(x);
+  const Vec<T> half = pow2(to_int(e.n - set1(T(1))));
+  const Vec<T> y = fma(half, e.c, fma(half, e.r, half - set1(T(0.5))));
   return select(abs(x0) < set1(P::kTiny), x0, y + y);
 }
 
@@ -179,11 +188,14 @@ SIMDGRAD_INLINE Vec<T> v_log1p(Vec<T> x) {
   return select(abs(x) < set1(P::kTiny), x, select(x == infinity<T>(), x, y));
 }
 
-// tanh |x| = -t / (t + 2) with t = e^(-2|x|) - 1.
+// With t = e^(2|x|) - 1, tanh |x| is t / (t + 2), and 1 - 2 / (t + 2) where that is above one half.
 template <class T>
 SIMDGRAD_INLINE Vec<T> v_tanh(Vec<T> x) {
-  const Vec<T> t = v_expm1(set1(T(-2)) * abs(x));
-  return copysign(t / (t + set1(T(2))), x);
+  const Vec<T> size = abs(x), two = set1(T(2));
+  const Mask<T> small = size < set1(T(0.55));
+  const Vec<T> t = v_expm1(size + size);
+  const Vec<T> q = select(small, t, two) / (t + two);
+  return copysign(select(small, q, set1(T(1)) - q), x);
 }
 
 // 1 / (1 + e^-x), for negative x as e^x / (1 + e^x): nothing overflows and nothing cancels.
@@ -207,7 +219,7 @@ SIMDGRAD_INLINE Vec<T> v_erf(Vec<T> x) {
   const Vec<T> one = set1(T(1));
   const Vec<T> size = min(set1(P::kErfOne), abs(x));  // NaN passes
   const Vec<T> z = size * size;
-  const Vec<T> small = x * polynomial(P::kErf, z);
+  const Vec<T> small = fma(x, polynomial(P::kErf, z), x);
   const Vec<T> t = one / (size + set1(T(2)));
   const Vec<T> w = polynomial(P::kErfc, t - set1(P::kErfcMiddle));
   const Vec<T> large = one - v_exp(neg(z)) * (t * w);
