@@ -1,11 +1,11 @@
 import type { JsKernel, TypedArray } from '../backend.js';
 import { advance, instantiate, integer, MAX_RANK, makeStrided, readStrided, typeCode } from './strided.js';
 
-/** A function of up to three elements and up to two attributes. Elements come as doubles. */
-export type ElementFunction = (...values: number[]) => number | boolean;
+/** A function of the elements (as doubles) and the attributes. */
+export type ElementFunction = (...values: never[]) => number | boolean;
 
 export interface MapOptions {
-  /** Used instead of `f` where the output is int32, if its arithmetic is not that of doubles stored modulo 2^32. */
+  /** Used instead of `f` where the output is int32, if the result of `f` modulo 2^32 is not what is wanted. */
   int?: ElementFunction;
 }
 
@@ -57,8 +57,8 @@ function loopSource(inputs: number, attrs: number, toBool: boolean): string {
 export function mapKernel(
   inputs: 0 | 1 | 2 | 3,
   attrs: number,
-  f: (...values: never[]) => number | boolean,
-  options: { int?: (...values: never[]) => number | boolean } = {},
+  f: ElementFunction,
+  options: MapOptions = {},
 ): JsKernel {
   const operands = inputs + 1;
   const layout = makeStrided(operands);

@@ -3,7 +3,7 @@ import type { TypedArray } from '../backend.js';
 /** The highest rank that kernels take. */
 export const MAX_RANK = 8;
 
-/** Two of the operand's elements share a dimension's stride table: operand k has its strides at k * MAX_RANK. */
+/** One shape and, for each operand, an offset and a stride per dimension; those of operand k begin at k * MAX_RANK. */
 export interface Strided {
   /** Number of dimensions that are left after collapsing; 0 for a single element. */
   rank: number;
@@ -92,7 +92,7 @@ let serial = 0;
  *
  * Loops over elements are compiled anew for each operation and each combination of element types, since V8 specialises and inlines
  * by what it has seen at a place in the code: one loop shared by all operations would call through a pointer for every element,
- * several times slower. The serial number keeps V8 from recognising the text and sharing what it learned after all.
+ * several times slower. (Node started with --disallow-code-generation-from-strings cannot do this.) The serial number keeps V8 from recognising the text and sharing what it learned after all.
  */
 export function instantiate<F>(scope: Readonly<Record<string, unknown>>, body: string): F {
   const make = new Function(...Object.keys(scope), `'use strict'; // ${serial++}\n${body}`);
