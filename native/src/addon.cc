@@ -265,7 +265,8 @@ napi_value set_isa(napi_env env, napi_callback_info info) {
   char wanted[32] = "";
   size_t length = 0;
   if (args.count != 1 ||
-      napi_get_value_string_utf8(env, args.values[0], wanted, sizeof wanted, &length) != napi_ok) {
+      napi_get_value_string_utf8(env, args.values[0], wanted, sizeof wanted, &length) != napi_ok ||
+      length != strlen(wanted)) {
     return throw_error(env, kArgument, "setIsa: the name of an instruction set is expected");
   }
   char available[64] = "";
