@@ -27,3 +27,4 @@ export { Generator, manualSeed } from './program/generator.js';
 export { enableGrad, isGradEnabled, noGrad } from './autograd/mode.js';
 export { grad, gradcheck, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from './autograd/functional.js';
 export { backendInfo, setBackend, setNumThreads } from './backend/load.js';
+export { type CompiledStep, type CompileOptions, compile } from './tensor/compile.js';

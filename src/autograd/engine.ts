@@ -27,7 +27,7 @@ function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor
   if (isGradEnabled() && op.vjp !== nonDifferentiable && isFloat(out.dtype)) {
     let wanted = false;
     for (const x of inputs) {
-      if (x.node === null && tracing() !== null) observe(() => x.requiresGrad);
+      if (x.node === null && tracing() !== null) observe(() => x.requiresGrad, x);
       if (x.requiresGrad) wanted = true;
     }
     if (wanted) result.node = new Node(op as Primitive<unknown>, inputs, attrs, result);

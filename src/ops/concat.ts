@@ -1,12 +1,12 @@
 import { promote } from '../dtype.js';
 import { ArgumentError, ShapeError } from '../errors.js';
-import { emitMap, fresh } from '../program/calls.js';
+import { copy, emitMap, fresh } from '../program/calls.js';
 import { normalizeAxis, sameShape, showShape, View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
 import { reshape } from './reshape.js';
 import { narrow } from './slice.js';
-import { copy, to } from './to.js';
+import { to } from './to.js';
 
 const op = primitive<number>({
   name: 'concat',

@@ -3,12 +3,11 @@ import { reshapeView } from '../program/calls.js';
 import { checkShape, showShape, type Shape, sizeOf } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
-import { copy } from './to.js';
 
 const op = primitive<Shape>({
   name: 'reshape',
   infer: ([x], shape) => ({ shape, dtype: (x as Spec).dtype }),
-  run: ([x], out) => reshapeView(copy, x as NonNullable<typeof x>, out.shape),
+  run: ([x], out) => reshapeView(x as NonNullable<typeof x>, out.shape),
   saves: [],
   vjp: (g, { specs: [x] }) => [reshape(g, (x as Spec).shape)],
   samples: [

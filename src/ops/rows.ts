@@ -5,7 +5,7 @@ import { normalizeAxis, type Shape, showShape, type View } from '../program/view
 import type { Tensor } from '../tensor/tensor.js';
 import { permute } from './permute.js';
 import { checkTensor, type Sample, type Spec } from './primitive.js';
-import { copy, to } from './to.js';
+import { to } from './to.js';
 
 // What operations along the last axis share: they see a contiguous [rows, cols] matrix.
 
@@ -17,7 +17,7 @@ export function rowsOf(shape: Shape): { rows: number; cols: number } {
 }
 
 export function dense(x: View | undefined): View {
-  return contiguous(copy, x as View);
+  return contiguous(x as View);
 }
 
 export { fresh };

@@ -1,10 +1,9 @@
-import { emitMap, fresh } from '../program/calls.js';
+import { copy, emitMap, fresh } from '../program/calls.js';
 import type { Shape, View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { fillKernelRow } from './full.js';
 import { apply, primitive, type Spec } from './primitive.js';
 import { type SliceAttrs, slice, sliceView } from './slice.js';
-import { copy } from './to.js';
 
 interface Attrs {
   readonly part: SliceAttrs;

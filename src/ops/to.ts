@@ -1,12 +1,7 @@
-import { defineKernel } from '../backend/backend.js';
-import { copyKernel } from '../backend/js/map.js';
 import { checkDType, type DType, isFloat } from '../dtype.js';
-import { emitMap, fresh } from '../program/calls.js';
+import { copy, emitMap, fresh } from '../program/calls.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
-
-/** Copies with conversion: floats to int32 truncate toward zero and saturate; anything to bool is x != 0. */
-export const copy = defineKernel('copy', copyKernel);
 
 const op = primitive<DType>({
   name: 'to',

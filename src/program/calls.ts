@@ -1,10 +1,14 @@
-import type { Kernel } from '../backend/backend.js';
+import { defineKernel, type Kernel } from '../backend/backend.js';
+import { copyKernel } from '../backend/js/map.js';
 import type { DType } from '../dtype.js';
 import { allocate, emit, type Param } from './emit.js';
 import type { Storage } from './storage.js';
 import { fullView, rowMajor, type Shape, sameShape, sizeOf, View } from './view.js';
 
 // Kernel calls in the layouts of native/kernels.def.
+
+/** Copies with conversion: floats to int32 truncate toward zero and saturate; anything to bool is x != 0. */
+export const copy = defineKernel('copy', copyKernel);
 
 /** A fresh contiguous view for a result. */
 export function fresh(dtype: DType, shape: Shape): View {
@@ -127,7 +131,7 @@ export function emitMatmul(kernel: Kernel, c: View, a: View, b: View): void {
 }
 
 /** The same elements, contiguous: the view itself where it is so already. */
-export function contiguous(copy: Kernel, x: View): View {
+export function contiguous(x: View): View {
   if (x.contiguous) return x;
   const out = fresh(x.dtype, x.shape);
   emitMap(copy, out, [x]);
@@ -135,8 +139,8 @@ export function contiguous(copy: Kernel, x: View): View {
 }
 
 /** The view under another shape of the same size, copied only where strides leave no other way. */
-export function reshapeView(copy: Kernel, x: View, shape: Shape): View {
+export function reshapeView(x: View, shape: Shape): View {
   if (sameShape(x.shape, shape)) return x;
-  const source = contiguous(copy, x);
+  const source = contiguous(x);
   return new View(source.storage, shape, rowMajor(shape), source.offset);
 }

@@ -37,8 +37,8 @@ export interface Recorder {
   record(call: Recorded): void;
   /** Registers advancing state; the returned slots are refilled on every replay. */
   advancing(state: Advancing): Slot[];
-  /** Remembers what a read gave; the program is only replayed while it gives the same. */
-  observe(read: () => unknown): void;
+  /** Remembers what a read gave; the program is only replayed while it gives the same. Once per key, if one is given. */
+  observe(read: () => unknown, key?: object): void;
   /** Called before a cell is read or written. */
   readCell(cell: Cell): void;
   writeCell(cell: Cell): void;
@@ -112,7 +112,8 @@ export function emit(kernel: Kernel, params: Param[], storages: Storage[], outpu
   }
   arrays.length = storages.length;
   for (let i = 0; i < storages.length; i++) {
-    arrays[i] = (storages[i] as Storage).array ?? (storages[i] as Storage).read(opName || kernel.name);
+    const s = storages[i] as Storage;
+    arrays[i] = s.array === null || s.torn ? s.read(opName || kernel.name) : s.array;
   }
   backend().run(kernel, params as number[], arrays);
 }
@@ -122,9 +123,9 @@ export function advance(state: Advancing): Param[] {
   return recorder === null ? [...state.advance()] : recorder.advancing(state);
 }
 
-/** Tells a trace in progress that it depends on what `read` returns. */
-export function observe(read: () => unknown): void {
-  if (recorder !== null) recorder.observe(read);
+/** Tells a trace in progress that it depends on what `read` returns (once per key, if one is given). */
+export function observe(read: () => unknown, key?: object): void {
+  if (recorder !== null) recorder.observe(read, key);
 }
 
 /** Refuses to hand out values while a step is traced. */

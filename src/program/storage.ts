@@ -14,6 +14,8 @@ export class Storage {
   version = 0;
   /** Set while an asynchronous step writes this storage; says which. */
   busy: string | null = null;
+  /** Set while an asynchronous step updates this storage in place, so that reading it would give a mixture. */
+  torn = false;
   /** True once a caller was handed the array itself, so it must not be moved behind their back. */
   exposed = false;
   /** Set for what outlives the scope it was made in (gradients held by leaves). */
@@ -36,6 +38,7 @@ export class Storage {
 
   /** The array, for a kernel. */
   read(what: string): TypedArray {
+    if (this.torn) this.checkIdle(what);
     if (this.released) {
       throw new StateError(`${what}: the memory of this tensor was given back (by scope, dispose or using)`);
     }

@@ -10,9 +10,8 @@ import { fillKernelRow } from '../ops/full.js';
 import { isTensor, tensorBrand } from '../ops/primitive.js';
 import type { ReduceOptions } from '../ops/reduction.js';
 import type { Range } from '../ops/slice.js';
-import { copy } from '../ops/to.js';
 import { Cell } from '../program/cell.js';
-import { contiguous, emitMap } from '../program/calls.js';
+import { contiguous, copy, emitMap } from '../program/calls.js';
 import { checkReadable, constantStorage, withRecorder } from '../program/emit.js';
 import { release, sharedStorage } from '../program/storage.js';
 import {
@@ -161,7 +160,7 @@ export class Tensor {
     checkReadable('data');
     const { storage, offset, size } = this.view;
     storage.read('data');
-    if (!this.view.contiguous) return withRecorder(null, () => contiguous(copy, this.view)).storage.read('data');
+    if (!this.view.contiguous) return withRecorder(null, () => contiguous(this.view)).storage.read('data');
     storage.exposed = true;
     const array = storage.read('data');
     return this.view.whole ? array : array.subarray(offset, offset + size);
@@ -198,7 +197,7 @@ export class Tensor {
   #values(what: string): TypedArray {
     checkReadable(what);
     this.view.storage.read(what);
-    const v = withRecorder(null, () => contiguous(copy, this.view));
+    const v = withRecorder(null, () => contiguous(this.view));
     const array = v.storage.read(what);
     return v.whole ? array : array.subarray(v.offset, v.offset + v.size);
   }

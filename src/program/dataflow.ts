@@ -1,0 +1,57 @@
+import type { Recorded } from './emit.js';
+import type { Storage } from './storage.js';
+
+// Who reads and writes what in a list of recorded calls.
+
+/** Outputs that a kernel also reads, although they stand only once among its buffers. */
+const updatedInPlace: Readonly<Record<string, readonly number[]>> = {
+  sgdMomentum: [1],
+  adam: [1, 2],
+};
+
+/** Position of the bias offset among the params of a matrix product with `nb` batch axes. */
+export function biasPosition(nb: number): number {
+  return 1 + nb + 3 + (nb + 2) + 2 * (nb + 3);
+}
+
+/** True if buffer `i` is an output that the kernel reads too. */
+export function readsOutput(call: Recorded, i: number): boolean {
+  return updatedInPlace[call.kernel.name]?.includes(i) ?? false;
+}
+
+export function readsOf(call: Recorded): Storage[] {
+  const reads = call.storages.slice(call.outputs);
+  // A product without bias names its result again in the place of the bias.
+  if (call.kernel.name === 'matmul' && call.params[biasPosition(call.params[0] as number)] === -1) reads.pop();
+  for (let i = 0; i < call.outputs; i++) if (readsOutput(call, i)) reads.push(call.storages[i] as Storage);
+  return reads;
+}
+
+export function writesOf(call: Recorded): readonly Storage[] {
+  return call.storages.slice(0, call.outputs);
+}
+
+/** True if output `i` of the call sets every element of its storage. */
+export function overwrites(call: Recorded, i: number): boolean {
+  const { kernel, params, storages } = call;
+  const { length } = storages[i] as Storage;
+  if (readsOutput(call, i)) return false;
+  if (kernel.name === 'sgd' || kernel.name === 'sgdMomentum' || kernel.name === 'adam') {
+    return params[0] === length && params[1 + i] === 0;
+  }
+  // A flat elementwise call: [1, n, offset, 1, …].
+  return call.outputs === 1 && params[0] === 1 && params[1] === length && params[2] === 0 && params[3] === 1;
+}
+
+/** Drops calls whose results nobody reads. `kept` are virtual storages that are read after the program. */
+export function dropDead(calls: readonly Recorded[], kept: ReadonlySet<Storage>): Recorded[] {
+  const live = new Set(kept);
+  const out: Recorded[] = [];
+  for (let i = calls.length - 1; i >= 0; i--) {
+    const call = calls[i] as Recorded;
+    if (!writesOf(call).some((s) => s.array !== null || live.has(s))) continue;
+    for (const s of readsOf(call)) live.add(s);
+    out.push(call);
+  }
+  return out.reverse();
+}

@@ -1,0 +1,58 @@
+import { byteWidth } from '../dtype.js';
+import type { Recorded } from './emit.js';
+import type { Program } from './program.js';
+
+/** Multiplications and additions of a call, each counted as one. */
+function flops({ kernel, params, storages }: Recorded): number {
+  if (kernel.name === 'matmul') {
+    const nb = params[0] as number;
+    let n = 2;
+    for (let i = 1; i <= nb + 3; i++) n *= params[i] as number;
+    return n;
+  }
+  return storages[0]?.length ?? 0;
+}
+
+/** Bytes of all operands, each counted once: the least that has to move if nothing is in a cache. */
+function bytes({ storages }: Recorded): number {
+  return [...new Set(storages)].reduce((n, s) => n + s.length * byteWidth(s.dtype), 0);
+}
+
+function shapes({ kernel, params, storages }: Recorded): string {
+  if (kernel.name === 'matmul') {
+    const nb = params[0] as number;
+    const [m, n, k] = params.slice(nb + 1, nb + 4);
+    const batch = nb > 0 ? `${params.slice(1, nb + 1).join('x')} of ` : '';
+    return `${batch}${m}x${k} · ${k}x${n}`;
+  }
+  return storages.map((s) => s.length).join(', ');
+}
+
+function short(n: number): string {
+  if (n >= 1e9) return `${(n / 1e9).toFixed(2)} G`;
+  if (n >= 1e6) return `${(n / 1e6).toFixed(2)} M`;
+  if (n >= 1e3) return `${(n / 1e3).toFixed(1)} k`;
+  return `${n} `;
+}
+
+/** A program as a table: one line per kernel call. A `+` in the operation's name marks what was fused. */
+export function explainProgram(name: string, key: string, program: Program): string {
+  const rows = program.calls.map((call, i) => [
+    String(i),
+    call.kernel.name,
+    call.op,
+    shapes(call),
+    `${short(flops(call))}flop`,
+    `${short(bytes(call))}B`,
+  ]);
+  const head = ['', 'kernel', 'operation', 'sizes', 'work', 'data'];
+  const widths = head.map((h, c) => Math.max(h.length, ...rows.map((r) => (r[c] as string).length)));
+  const line = (r: readonly string[]) => r.map((x, c) => x.padEnd(widths[c] as number)).join('  ').trimEnd();
+  const total = program.calls.reduce((n, c) => n + flops(c), 0);
+  return [
+    `${name}(${key}): ${program.calls.length} kernel calls (${program.traced} before fusion), ` +
+      `${short(total)}flop, ${short(program.arenaBytes)}B of intermediate values`,
+    line(head),
+    ...rows.map(line),
+  ].join('\n');
+}

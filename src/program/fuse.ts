@@ -1,0 +1,227 @@
+import { defineKernel } from '../backend/backend.js';
+import { crossEntropyGradKernel, crossEntropyKernel } from '../backend/js/rows.js';
+import { biasPosition, readsOf, writesOf } from './dataflow.js';
+import type { Param, Recorded } from './emit.js';
+import type { Storage } from './storage.js';
+
+/** -logSoftmax(x)[label] and logSoftmax(x) in one pass over the rows. */
+const crossEntropy = defineKernel('crossEntropy', crossEntropyKernel);
+/** Backward of both in one pass. */
+const crossEntropyGrad = defineKernel('crossEntropyGrad', crossEntropyGradKernel);
+
+/** Codes of the activations that a matrix product can apply to its result (native/kernels.def). */
+const activations: Readonly<Record<string, number>> = { relu: 1, sigmoid: 2, tanh: 3 };
+
+/** A list of calls in which pairs are replaced by one call that does both. */
+class Rewriter {
+  readonly calls: (Recorded | null)[];
+  readonly #readers = new Map<Storage, number[]>();
+  readonly #writers = new Map<Storage, number[]>();
+
+  constructor(
+    calls: readonly Recorded[],
+    private readonly kept: ReadonlySet<Storage>,
+  ) {
+    this.calls = [...calls];
+    calls.forEach((call, i) => {
+      this.#note(call, i);
+    });
+  }
+
+  #note(call: Recorded, i: number): void {
+    for (const s of readsOf(call)) push(this.#readers, s, i);
+    for (const s of writesOf(call)) push(this.#writers, s, i);
+  }
+
+  #forget(call: Recorded, i: number): void {
+    for (const [map, list] of [
+      [this.#readers, readsOf(call)],
+      [this.#writers, writesOf(call)],
+    ] as const) {
+      for (const s of list) {
+        const at = map.get(s);
+        if (at) map.set(s, at.filter((j) => j !== i));
+      }
+    }
+  }
+
+  /** The call that makes the virtual storage `s`, if it is the only one and comes before `i`. */
+  producer(s: Storage, i: number): number {
+    const writers = this.#writers.get(s) ?? [];
+    return s.array === null && writers.length === 1 && (writers[0] as number) < i ? (writers[0] as number) : -1;
+  }
+
+  /** True if call `i` is all that ever reads the virtual storage `s`. */
+  readOnlyBy(s: Storage, i: number): boolean {
+    return s.array === null && !this.kept.has(s) && (this.#readers.get(s) ?? []).every((j) => j === i);
+  }
+
+  /** True if nobody reads `s` between the two calls. */
+  unreadBetween(s: Storage, first: number, last: number): boolean {
+    return (this.#readers.get(s) ?? []).every((j) => j <= first || j >= last);
+  }
+
+  /** True if what the first call reads still has the same values at the second. */
+  unchangedBetween(first: number, last: number): boolean {
+    return readsOf(this.calls[first] as Recorded).every((s) =>
+      (this.#writers.get(s) ?? []).every((j) => j <= first || j > last),
+    );
+  }
+
+  /** Puts one call in the place of the second of two, and drops the first. */
+  replace(first: number, last: number, call: Recorded): void {
+    this.#forget(this.calls[first] as Recorded, first);
+    this.#forget(this.calls[last] as Recorded, last);
+    this.calls[first] = null;
+    this.calls[last] = call;
+    this.#note(call, last);
+  }
+}
+
+function push(map: Map<Storage, number[]>, s: Storage, i: number): void {
+  const list = map.get(s);
+  if (list) list.push(i);
+  else map.set(s, [i]);
+}
+
+function sameParams(a: readonly Param[], from: number, b: readonly Param[]): boolean {
+  return b.every((x, i) => a[from + i] === x);
+}
+
+/** Rows and columns of the product, if its result fills its storage without gaps. */
+function denseProduct(call: Recorded): { nb: number; rows: number; cols: number } | null {
+  if (call.kernel.name !== 'matmul') return null;
+  const { params } = call;
+  const nb = params[0] as number;
+  const cols = params[nb + 2] as number;
+  let rows = params[nb + 1] as number;
+  for (let i = 1; i <= nb; i++) rows *= params[i] as number;
+  const c = nb + 4;
+  if (params[c] !== 0 || params[c + nb + 1] !== cols || (call.storages[0] as Storage).length !== rows * cols) return null;
+  return { nb, rows, cols };
+}
+
+/** Offset of a bias that an elementwise addition adds to every row of its other operand, else -1. */
+function rowBias(call: Recorded, cols: number, rows: number, product: number): number {
+  const { params } = call;
+  const nd = params[0] as number;
+  const shape = params.slice(1, 1 + nd) as number[];
+  const operand = (k: number) => params.slice(1 + nd + k * (nd + 1), 1 + nd + (k + 1) * (nd + 1)) as number[];
+  const [out, matrix, bias] = [operand(0), operand(product), operand(3 - product)] as [number[], number[], number[]];
+  if (shape.reduce((a, b) => a * b, 1) !== rows * cols || shape[nd - 1] !== cols) return -1;
+  let step = 1;
+  for (let i = nd - 1; i >= 0; i--) {
+    if (shape[i] !== 1 && (out[i + 1] !== step || matrix[i + 1] !== step)) return -1;
+    if (shape[i] !== 1 && bias[i + 1] !== (i === nd - 1 ? 1 : 0)) return -1;
+    step *= shape[i] as number;
+  }
+  return out[0] === 0 && matrix[0] === 0 ? (bias[0] as number) : -1;
+}
+
+/** product, then + bias  →  product with bias. */
+function fuseBias(r: Rewriter, i: number): void {
+  const add = r.calls[i] as Recorded;
+  if (add.kernel.name !== 'add') return;
+  for (const which of [1, 2]) {
+    const y = add.storages[which] as Storage;
+    const first = r.producer(y, i);
+    const product = first >= 0 ? r.calls[first] : null;
+    const dense = product ? denseProduct(product) : null;
+    if (!product || !dense || !r.readOnlyBy(y, i) || !r.unchangedBetween(first, i)) continue;
+    const at = biasPosition(dense.nb);
+    if (product.params[at] !== -1 || product.params[at + 1] !== 0) continue;
+    const offset = rowBias(add, dense.cols, dense.rows, which);
+    const [out, bias] = [add.storages[0] as Storage, add.storages[3 - which] as Storage];
+    if (offset < 0 || out.array !== null || out.length !== y.length || bias === y || bias === out) continue;
+    const params = [...product.params];
+    params[at] = offset;
+    const [, a, b] = product.storages as [Storage, Storage, Storage];
+    r.replace(first, i, {
+      kernel: product.kernel,
+      params,
+      storages: [out, a, b, bias],
+      outputs: 1,
+      op: `${product.op}+bias`,
+    });
+    return;
+  }
+}
+
+/** product (with bias or without), then an activation  →  product with activation. */
+function fuseActivation(r: Rewriter, i: number): void {
+  const act = r.calls[i] as Recorded;
+  const code = activations[act.kernel.name];
+  if (code === undefined) return;
+  const [out, y] = act.storages as [Storage, Storage];
+  const first = r.producer(y, i);
+  const product = first >= 0 ? r.calls[first] : null;
+  const dense = product ? denseProduct(product) : null;
+  if (!product || !dense || !r.readOnlyBy(y, i) || !r.unchangedBetween(first, i)) return;
+  const size = dense.rows * dense.cols;
+  if (out.array !== null || out.length !== size || !sameParams(act.params, 0, [1, size, 0, 1, 0, 1])) return;
+  const at = biasPosition(dense.nb);
+  if (product.params[at + 1] !== 0) return;
+  const params = [...product.params];
+  params[at + 1] = code;
+  const [, a, b, bias] = product.storages as [Storage, Storage, Storage, Storage];
+  r.replace(first, i, {
+    kernel: product.kernel,
+    params,
+    storages: [out, a, b, params[at] === -1 ? out : bias],
+    outputs: 1,
+    op: `${product.op}+${act.op}`,
+  });
+}
+
+/** logSoftmax, then the entry of the label  →  both in one pass. */
+function fuseCrossEntropy(r: Rewriter, i: number): void {
+  const nll = r.calls[i] as Recorded;
+  if (nll.kernel.name !== 'nll') return;
+  const [loss, lp, labels] = nll.storages as [Storage, Storage, Storage];
+  const first = r.producer(lp, i);
+  const soft = first >= 0 ? r.calls[first] : null;
+  if (soft?.kernel.name !== 'logSoftmax' || loss.array !== null) return;
+  const [rows, cols, lossAt, lpAt, labelAt] = nll.params as [Param, Param, Param, Param, Param];
+  if (!sameParams(soft.params, 0, [rows, cols, lpAt]) || !r.unreadBetween(lp, first, i)) return;
+  if (!r.unchangedBetween(first, i)) return;
+  r.replace(first, i, {
+    kernel: crossEntropy,
+    params: [rows, cols, lossAt, lpAt, soft.params[3] as Param, labelAt],
+    storages: [loss, lp, soft.storages[1] as Storage, labels],
+    outputs: 2,
+    op: 'crossEntropy',
+  });
+}
+
+/** Backward of the label's entry, then of logSoftmax  →  both in one pass. */
+function fuseCrossEntropyGrad(r: Rewriter, i: number): void {
+  const grad = r.calls[i] as Recorded;
+  if (grad.kernel.name !== 'logSoftmaxGrad') return;
+  const [dx, dlp, lp] = grad.storages as [Storage, Storage, Storage];
+  const first = r.producer(dlp, i);
+  const nllGrad = first >= 0 ? r.calls[first] : null;
+  if (nllGrad?.kernel.name !== 'nllGrad' || !r.readOnlyBy(dlp, i) || dx.array !== null || lp === dlp) return;
+  const [rows, cols, dxAt, dlpAt, lpAt] = grad.params as [Param, Param, Param, Param, Param];
+  if (!sameParams(nllGrad.params, 0, [rows, cols, dlpAt]) || !r.unchangedBetween(first, i)) return;
+  const [, g, labels] = nllGrad.storages as [Storage, Storage, Storage];
+  r.replace(first, i, {
+    kernel: crossEntropyGrad,
+    params: [rows, cols, dxAt, nllGrad.params[3] as Param, lpAt, nllGrad.params[4] as Param],
+    storages: [dx, g, lp, labels],
+    outputs: 1,
+    op: 'crossEntropyGrad',
+  });
+}
+
+/**
+ * Replaces sequences of calls by one that does the same arithmetic in one pass. `kept` are virtual storages that are
+ * read after the program.
+ */
+export function fuse(calls: readonly Recorded[], kept: ReadonlySet<Storage>): Recorded[] {
+  const r = new Rewriter(calls, kept);
+  for (const rule of [fuseBias, fuseActivation, fuseCrossEntropy, fuseCrossEntropyGrad]) {
+    for (let i = 0; i < r.calls.length; i++) if (r.calls[i]) rule(r, i);
+  }
+  return r.calls.filter((call) => call !== null);
+}
+

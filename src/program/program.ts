@@ -1,0 +1,314 @@
+import type { Executable, Instruction, Patch, ProgramBuffer } from '../backend/backend.js';
+import { typeCode } from '../backend/js/strided.js';
+import { backend } from '../backend/load.js';
+import { arrayType, type TypedArray } from '../dtype.js';
+import { StateError } from '../errors.js';
+import { type Arena, idleArena, type Interval, type Layout, layOut } from './arena.js';
+import { copy } from './calls.js';
+import { dropDead, overwrites, readsOutput, writesOf } from './dataflow.js';
+import { type Param, type Recorded, Slot } from './emit.js';
+import { fuse } from './fuse.js';
+import { sharedArray, type Storage } from './storage.js';
+import type { Trace } from './trace.js';
+
+/** Real memory that lies outside the program and that it uses. */
+interface Captured {
+  readonly storage: Storage;
+  /** Buffer that holds the values from before the step. */
+  readonly buffer: number;
+  /** Buffer that receives the new values, where they are published as a whole; else `buffer` is written itself. */
+  readonly fresh: number;
+  readonly written: boolean;
+  /** What both buffers are bound to at the moment. */
+  bound: TypedArray;
+  boundFresh: TypedArray;
+  /** The other of the two memories of a published storage. */
+  spare: TypedArray | null;
+}
+
+/** A planned trace: the program of one step for one set of shapes. */
+export class Program {
+  readonly calls: readonly Recorded[];
+  readonly #executable: Executable;
+  readonly #layout: Layout;
+  readonly #temporaries: { readonly storage: Storage; readonly buffer: number }[] = [];
+  readonly #captured: Captured[] = [];
+  readonly #written: Storage[] = [];
+  /** Sources of the input buffers: an argument's place, or plain memory outside. */
+  readonly #inputs: (number | Storage)[] = [];
+  readonly #results = new Map<Storage, TypedArray>();
+  readonly #slots: readonly Slot[];
+  readonly #slotValues: Float64Array;
+  #arena: Arena | null = null;
+  #arenaBuffer: SharedArrayBuffer | null = null;
+  #inFlight = false;
+
+  /**
+   * @param kept virtual storages whose values are read after a run: results and gradients
+   * @param name of the step, for messages
+   */
+  constructor(
+    trace: Trace,
+    kept: readonly Storage[],
+    readonly name: string,
+    readonly traced = trace.calls.length,
+  ) {
+    const keep = new Set(kept);
+    this.calls = publish(dropDead(fuse(dropDead(trace.calls, keep), keep), keep));
+    this.#slots = trace.slots;
+    this.#slotValues = new Float64Array(new SharedArrayBuffer(Math.max(1, trace.slots.length) * 8));
+
+    const intervals = new Map<Storage, { storage: Storage; first: number; last: number }>();
+    this.calls.forEach((call, i) => {
+      for (const s of call.storages) {
+        if (s.array !== null || trace.inputs.includes(s) || keep.has(s)) continue;
+        const known = intervals.get(s);
+        if (known) known.last = i;
+        else intervals.set(s, { storage: s, first: i, last: i });
+      }
+    });
+    this.#layout = layOut([...intervals.values()] as Interval[]);
+
+    const buffers: ProgramBuffer[] = [];
+    const index = new Map<Storage, number>();
+    const freshIndex = new Map<Storage, number>();
+    const pin = (array: TypedArray): number => buffers.push({ kind: 'pinned', array }) - 1;
+    const place = (length: number, like: TypedArray): number =>
+      buffers.push({ kind: 'input', like: like.constructor as never, type: typeCode(like), length }) - 1;
+
+    trace.inputs.forEach((s, i) => {
+      index.set(s, place(s.length, new (arrayType(s.dtype))(0)));
+      this.#inputs.push(i);
+    });
+    const arena = this.#acquireArena();
+    const writtenSet = new Set(this.calls.flatMap((call) => writesOf(call).filter((s) => s.array !== null)));
+    for (const call of this.calls) {
+      for (const s of call.storages) {
+        if (index.has(s)) continue;
+        if (s.array === null) {
+          if (keep.has(s)) {
+            const array = sharedArray(s.dtype, s.length);
+            this.#results.set(s, array);
+            index.set(s, pin(array));
+          } else {
+            const buffer = pin(this.#temporary(s, arena.buffer));
+            this.#temporaries.push({ storage: s, buffer });
+            index.set(s, buffer);
+          }
+        } else if (s.trace === trace) {
+          // A constant of the step: its values can be kept where they cannot be detached.
+          s.share();
+          index.set(s, pin(s.array as TypedArray));
+        } else if (s.share()) {
+          const array = s.array as TypedArray;
+          const buffer = pin(array);
+          const written = writtenSet.has(s);
+          const fresh = written && publishable(this.calls, s) ? pin(array) : buffer;
+          index.set(s, buffer);
+          if (fresh !== buffer) freshIndex.set(s, fresh);
+          this.#captured.push({ storage: s, buffer, fresh, written, bound: array, boundFresh: array, spare: null });
+          if (written) this.#written.push(s);
+        } else {
+          index.set(s, place(s.length, s.array));
+          this.#inputs.push(s);
+          if (writtenSet.has(s)) this.#written.push(s);
+        }
+      }
+    }
+    for (const s of kept) {
+      if (!this.#results.has(s)) this.#results.set(s, sharedArray(s.dtype, s.length));
+    }
+
+    const slotIndex = new Map(trace.slots.map((slot, i) => [slot, i]));
+    const patches: Patch[] = [];
+    const instructions: Instruction[] = [];
+    const renewed = new Set<Storage>();
+    this.calls.forEach((call, i) => {
+      const params = call.params.map((p: Param, j) => {
+        if (!(p instanceof Slot)) return p;
+        patches.push({ instruction: i, param: j, slot: slotIndex.get(p) as number });
+        return p.value;
+      });
+      const current = (s: Storage) => (renewed.has(s) ? freshIndex.get(s) : index.get(s)) as number;
+      const ins = call.storages.slice(call.outputs).map(current);
+      const outs = writesOf(call).map((s) => {
+        if (freshIndex.has(s)) renewed.add(s);
+        return current(s);
+      });
+      instructions.push({ kernel: call.kernel, params, buffers: [...outs, ...ins] });
+    });
+    this.#executable = backend().program({ instructions, buffers, patches, slots: this.#slotValues });
+    this.#arena = arena;
+    this.#arenaBuffer = arena.buffer;
+  }
+
+  /** Where the values of a result are after a run. */
+  result(s: Storage): TypedArray {
+    return this.#results.get(s) as TypedArray;
+  }
+
+  /** Bytes of intermediate values. */
+  get arenaBytes(): number {
+    return this.#layout.bytes;
+  }
+
+  #temporary(s: Storage, buffer: SharedArrayBuffer): TypedArray {
+    const offset = this.#layout.offsets.get(s) as number;
+    return new (arrayType(s.dtype))(buffer as unknown as ArrayBuffer, offset, s.length);
+  }
+
+  #acquireArena(): Arena {
+    const arena = idleArena();
+    arena.reserve(this.#layout.bytes);
+    return arena;
+  }
+
+  #checkIdle(): void {
+    if (this.#inFlight) {
+      throw new StateError(`${this.name}: an asynchronous run of this step is in flight; await it first`);
+    }
+    for (const s of this.#written) s.checkIdle(this.name);
+  }
+
+  /** Binds what moved since the last run, and returns the arena that the run uses. */
+  #prepare(): Arena {
+    const arena = this.#acquireArena();
+    if (arena !== this.#arena || arena.buffer !== this.#arenaBuffer) {
+      for (const { storage, buffer } of this.#temporaries) {
+        this.#executable.bind(buffer, this.#temporary(storage, arena.buffer));
+      }
+      this.#arena = arena;
+      this.#arenaBuffer = arena.buffer;
+    }
+    for (const c of this.#captured) {
+      const array = c.storage.array as TypedArray;
+      if (c.bound !== array) {
+        this.#executable.bind(c.buffer, array);
+        c.bound = array;
+        if (c.fresh === c.buffer) c.boundFresh = array;
+      }
+    }
+    for (let i = 0; i < this.#slots.length; i++) this.#slotValues[i] = (this.#slots[i] as Slot).value;
+    return arena;
+  }
+
+  #bindFresh(c: Captured, array: TypedArray): void {
+    if (c.boundFresh === array) return;
+    this.#executable.bind(c.fresh, array);
+    c.boundFresh = array;
+  }
+
+  #sources(args: readonly TypedArray[]): TypedArray[] {
+    return this.#inputs.map((source) =>
+      typeof source === 'number' ? (args[source] as TypedArray) : (source.array as TypedArray),
+    );
+  }
+
+  #touched(): void {
+    for (const s of this.#written) s.version++;
+  }
+
+  /** Runs on the calling thread. `args` are the arguments' values. */
+  run(args: readonly TypedArray[]): void {
+    this.#checkIdle();
+    this.#prepare();
+    for (const c of this.#captured) if (c.fresh !== c.buffer) this.#bindFresh(c, c.bound);
+    this.#executable.run(this.#inputs.length === args.length ? args : this.#sources(args));
+    this.#touched();
+  }
+
+  /**
+   * Runs off the calling thread on copies of the arguments. What the step writes goes to memory beside the old values,
+   * which everyone else goes on reading; it is published when the step completes.
+   */
+  async runAsync(args: readonly TypedArray[]): Promise<void> {
+    this.#checkIdle();
+    for (const source of this.#inputs) {
+      if (typeof source !== 'number' && this.#written.includes(source)) {
+        throw new StateError(
+          `${this.name}: an asynchronous step cannot write a tensor whose data was handed out before it was compiled; ` +
+            'compile the step first, or use a parameter',
+        );
+      }
+    }
+    const arena = this.#prepare();
+    for (const c of this.#captured) {
+      if (c.fresh === c.buffer) continue;
+      c.spare ??= sharedArray(c.storage.dtype, c.storage.length);
+      this.#bindFresh(c, c.spare);
+    }
+    this.#inFlight = true;
+    arena.busy = true;
+    for (const c of this.#captured) {
+      if (!c.written) continue;
+      c.storage.busy = this.name;
+      c.storage.torn = c.fresh === c.buffer;
+    }
+    try {
+      await this.#executable.runAsync(this.#sources(args));
+      for (const c of this.#captured) if (c.fresh !== c.buffer) this.#publish(c);
+      this.#touched();
+    } finally {
+      for (const c of this.#captured) {
+        if (!c.written) continue;
+        c.storage.busy = null;
+        c.storage.torn = false;
+      }
+      arena.busy = false;
+      this.#inFlight = false;
+    }
+  }
+
+  #publish(c: Captured): void {
+    const { storage } = c;
+    const old = storage.array as TypedArray;
+    const spare = c.spare as TypedArray;
+    if (storage.exposed) {
+      // Somebody holds the array as a live view of the values: it has to stay.
+      old.set(spare);
+      return;
+    }
+    storage.array = spare;
+    c.spare = old;
+  }
+
+  /** Runs once more and returns nanoseconds per call. Writes what a run writes. */
+  profile(args: readonly TypedArray[]): Float64Array {
+    this.#checkIdle();
+    this.#prepare();
+    for (const c of this.#captured) if (c.fresh !== c.buffer) this.#bindFresh(c, c.bound);
+    const times = this.#executable.profile(this.#sources(args));
+    this.#touched();
+    return times;
+  }
+}
+
+/** True if new values of `s` can go to other memory than the old ones: no call updates it in place by one buffer. */
+function publishable(calls: readonly Recorded[], s: Storage): boolean {
+  return !calls.some((call) => writesOf(call).some((t, i) => t === s && readsOutput(call, i)));
+}
+
+/**
+ * Makes the first write of every published storage complete: where only a part is set, the old values are copied over
+ * first (onto themselves, in a synchronous run).
+ */
+function publish(calls: readonly Recorded[]): Recorded[] {
+  const seen = new Set<Storage>();
+  const out: Recorded[] = [];
+  for (const call of calls) {
+    writesOf(call).forEach((s, i) => {
+      if (s.array === null || seen.has(s)) return;
+      seen.add(s);
+      if (overwrites(call, i) || !publishable(calls, s)) return;
+      out.push({
+        kernel: copy,
+        params: [1, s.length, 0, 1, 0, 1],
+        storages: [s, s],
+        outputs: 1,
+        op: 'publish',
+      });
+    });
+    out.push(call);
+  }
+  return out;
+}

@@ -1,0 +1,172 @@
+import type { DType } from '../dtype.js';
+import { CompileError } from '../errors.js';
+import type { Cell } from './cell.js';
+import { type Advancing, type Param, type Recorded, type Recorder, Slot } from './emit.js';
+import { Storage } from './storage.js';
+
+interface Advance {
+  readonly state: Advancing;
+  readonly slots: readonly Slot[];
+}
+
+interface Guard {
+  readonly read: () => unknown;
+  readonly value: unknown;
+}
+
+/** What one tracing of a step function recorded. */
+export class Trace implements Recorder {
+  readonly calls: Recorded[] = [];
+  readonly inputs: Storage[] = [];
+  readonly slots: Slot[] = [];
+  readonly #advances: Advance[] = [];
+  readonly #guards: Guard[] = [];
+  readonly #observed = new Set<object>();
+  /** What was in each cell before the step touched it. */
+  readonly cells = new Map<Cell, unknown>();
+
+  /** A virtual storage that a run fills with an argument. */
+  input(dtype: DType, length: number): Storage {
+    const storage = new Storage(dtype, length, null, this);
+    this.inputs.push(storage);
+    return storage;
+  }
+
+  record(call: Recorded): void {
+    for (const s of call.storages) {
+      if (s.array === null && s.trace !== this) s.read(call.op);
+    }
+    this.calls.push(call);
+  }
+
+  advancing(state: Advancing): Slot[] {
+    const slots = state.advance().map((value) => new Slot(value));
+    this.#advances.push({ state, slots });
+    this.slots.push(...slots);
+    return slots;
+  }
+
+  observe(read: () => unknown, key?: object): void {
+    if (key) {
+      if (this.#observed.has(key)) return;
+      this.#observed.add(key);
+    }
+    this.#guards.push({ read, value: read() });
+  }
+
+  readCell(cell: Cell): void {
+    if (this.cells.has(cell)) return;
+    const { value } = cell;
+    this.cells.set(cell, value);
+    this.#guards.push({ read: () => cell.value, value });
+  }
+
+  writeCell(cell: Cell): void {
+    if (!this.cells.has(cell)) this.cells.set(cell, cell.value);
+  }
+
+  /** True while everything that the trace depended on reads as it did. */
+  holds(): boolean {
+    for (const { read, value } of this.#guards) if (read() !== value) return false;
+    return true;
+  }
+
+  /** Moves all advancing state on by one step and refills the slots. */
+  advance(): void {
+    let done = 0;
+    try {
+      for (const { state, slots } of this.#advances) {
+        const values = state.advance();
+        done++;
+        for (let i = 0; i < slots.length; i++) (slots[i] as Slot).value = values[i] as number;
+      }
+    } catch (error) {
+      this.#rewind(done);
+      throw error;
+    }
+  }
+
+  /** Takes the last advance back, for a step that was refused. */
+  rewind(): void {
+    this.#rewind(this.#advances.length);
+  }
+
+  #rewind(count: number): void {
+    for (let i = count - 1; i >= 0; i--) (this.#advances[i] as Advance).state.rewind();
+  }
+
+  /** Puts back what the cells held before. */
+  restoreCells(): void {
+    for (const [cell, before] of this.cells) cell.value = before;
+  }
+
+  /** Takes over the slot values of another trace of the same step. */
+  adoptSlots(other: Trace): void {
+    other.slots.forEach((slot, i) => {
+      (this.slots[i] as Slot).value = slot.value;
+    });
+  }
+}
+
+const advice =
+  'What changes from step to step has to be an input: pass it to the step as a tensor (a number as tensor(value)), ' +
+  'or let an optimizer, a schedule or a generator own it';
+
+function show(p: Param): string {
+  return p instanceof Slot ? 'a changing number' : String(p);
+}
+
+/**
+ * Maps every storage of trace `a` to its counterpart in `b`, or throws a CompileError naming the first operation that
+ * came out differently.
+ */
+export function compareTraces(a: Trace, b: Trace): Map<Storage, Storage> {
+  const same = new Map<Storage, Storage>();
+  a.inputs.forEach((s, i) => {
+    same.set(s, b.inputs[i] as Storage);
+  });
+  const slotsA = new Map(a.slots.map((s, i) => [s, i]));
+  const slotsB = new Map(b.slots.map((s, i) => [s, i]));
+  const fail = (i: number, op: string, what: string): never => {
+    throw new CompileError(
+      `compile: operation ${i} (${op}) came out differently when the step was traced again: ${what}. ${advice}.`,
+    );
+  };
+  const n = Math.min(a.calls.length, b.calls.length);
+  for (let i = 0; i < n; i++) {
+    const p = a.calls[i] as Recorded;
+    const q = b.calls[i] as Recorded;
+    if (p.kernel !== q.kernel || p.op !== q.op) fail(i, p.op, `it is ${q.op} now; the function took another branch`);
+    if (p.params.length !== q.params.length) fail(i, p.op, 'shapes differ');
+    for (let j = 0; j < p.params.length; j++) {
+      const [x, y] = [p.params[j] as Param, q.params[j] as Param];
+      const equal =
+        x instanceof Slot ? y instanceof Slot && slotsA.get(x) === slotsB.get(y) : Object.is(x, y);
+      if (!equal) fail(i, p.op, `a number was ${show(x)} and is ${show(y)} now`);
+    }
+    p.storages.forEach((s, j) => {
+      const t = q.storages[j] as Storage;
+      const known = same.get(s);
+      if (known) {
+        if (known !== t) fail(i, p.op, `operand ${j} is another tensor`);
+        return;
+      }
+      if (s.trace === a) {
+        if (t.trace !== b || s.dtype !== t.dtype || s.length !== t.length || (s.array === null) !== (t.array === null)) {
+          fail(i, p.op, `operand ${j} is another tensor`);
+        }
+        if (s.array !== null && !s.array.every((v, k) => Object.is(v, t.array?.[k]))) {
+          fail(i, p.op, `operand ${j} is made from an array whose values changed`);
+        }
+      } else if (s !== t) {
+        fail(i, p.op, `operand ${j} was one tensor made outside the step and is another one now`);
+      }
+      same.set(s, t);
+    });
+  }
+  if (a.calls.length !== b.calls.length) {
+    const longer = a.calls.length > b.calls.length ? a : b;
+    fail(n, (longer.calls[n] as Recorded).op, `there were ${a.calls.length} operations, now ${b.calls.length}`);
+  }
+  return same;
+}

@@ -1,0 +1,382 @@
+import { enableGrad, isGradEnabled, noGrad } from '../autograd/mode.js';
+import type { TypedArray } from '../dtype.js';
+import { ArgumentError, CompileError, StateError } from '../errors.js';
+import { isTensor } from '../ops/primitive.js';
+import { cloneOf } from '../ops/to.js';
+import type { Cell } from '../program/cell.js';
+import { contiguous } from '../program/calls.js';
+import { constantStorage, tracing, withRecorder } from '../program/emit.js';
+import { explainProgram } from '../program/explain.js';
+import { Program } from '../program/program.js';
+import type { Storage } from '../program/storage.js';
+import { compareTraces, Trace } from '../program/trace.js';
+import { describe, fullView, type View } from '../program/view.js';
+import { PublishedGrad } from './published.js';
+import { checkOptions, Tensor } from './tensor.js';
+
+export interface CompileOptions {
+  /** Shown in messages. Default: the function's name. */
+  readonly name?: string;
+  /** How many programs (one per combination of shapes, modes and frozen parameters) are kept. Default 16. */
+  readonly cacheSize?: number;
+}
+
+/** A step function that was compiled. Calling it runs the step. */
+export interface CompiledStep<A extends readonly unknown[], R> {
+  (...args: A): R;
+  /**
+   * Runs the step off the main thread and resolves to what it returns. Arguments may be changed as soon as the call
+   * returns. Until it resolves everyone sees the old parameters, then the new ones, never a mixture. Calls are run one
+   * after the other. (The JS backend has no other thread: it works in short slices between the events of this one.)
+   */
+  async(...args: A): Promise<R>;
+  /** The programs as text: every kernel call with shapes, flops and bytes, and what was fused. */
+  explain(): string;
+}
+
+/** One way in which the step was traced. */
+interface Entry {
+  readonly key: string;
+  readonly trace: Trace;
+  readonly program: Program;
+  readonly outputs: Structure;
+  /** Storages of the results, in the order of `outputs`. */
+  readonly results: readonly { storage: Storage; shape: readonly number[] }[];
+  /** What every replay leaves in cells. */
+  readonly effects: readonly { cell: Cell; make: () => unknown }[];
+  /** False until the second call has confirmed the trace. */
+  confirmed: boolean;
+}
+
+/** The shape of what a step returns: tensors by position, other values as they were. */
+type Structure =
+  | { kind: 'tensor'; index: number }
+  | { kind: 'list'; items: Structure[] }
+  | { kind: 'object'; items: [string, Structure][] }
+  | { kind: 'value'; value: unknown };
+
+/**
+ * Makes a fast step of a function of tensors.
+ *
+ * The function is traced on the first call: its operations, the backward pass and the optimizer's update are recorded
+ * and planned as one program, which serves that call and all later ones with the same shapes and dtypes. Python-style
+ * control flow is resolved while tracing; reading a value (`item()`, `data`) is a CompileError. On the second call the
+ * function is traced again and compared, so that a number, array or branch that changes from step to step is an error and
+ * not a silently frozen value. Arguments are tensors (inputs), or strings, booleans, null and undefined, each
+ * combination of which has a program of its own. Returns tensors, or arrays and plain objects of them; they are new ones
+ * at every call and outside any graph.
+ *
+ * @example
+ * const step = compile((x, y) => {
+ *   optimizer.zeroGrad();
+ *   const loss = F.crossEntropy(model.forward(x), y);
+ *   loss.backward();
+ *   optimizer.step();
+ *   return loss;
+ * });
+ */
+export function compile<A extends readonly unknown[], R>(
+  fn: (...args: A) => R,
+  options: CompileOptions = {},
+): CompiledStep<A, R> {
+  if (typeof fn !== 'function') throw new ArgumentError(`compile: takes a function, not ${describe(fn)}`);
+  checkOptions('compile', options, ['name', 'cacheSize']);
+  const { cacheSize = 16 } = options;
+  if (!Number.isInteger(cacheSize) || cacheSize < 1) {
+    throw new ArgumentError(`compile: cacheSize is a whole number >= 1, not ${describe(cacheSize)}`);
+  }
+  const step = new Step<A, R>(fn, options.name ?? (fn.name || 'step'), cacheSize);
+  return Object.assign((...args: A): R => step.run(args), {
+    async: (...args: A): Promise<R> => step.runAsync(args),
+    explain: () => step.explain(),
+  });
+}
+
+class Step<A extends readonly unknown[], R> {
+  /** Most recently used first. */
+  #entries: Entry[] = [];
+  #queue: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+
+  constructor(
+    private readonly fn: (...args: A) => R,
+    private readonly name: string,
+    private readonly cacheSize: number,
+  ) {}
+
+  run(args: A): R {
+    // Inside another step this one is simply part of it.
+    if (tracing() !== null) return this.fn(...args);
+    if (this.#waiting > 0) {
+      throw new StateError(`${this.name}: an asynchronous run of this step is in flight; await it first`);
+    }
+    return this.#once(args, (entry, arrays) => {
+      entry.program.run(arrays);
+      return undefined;
+    }) as R;
+  }
+
+  async runAsync(args: A): Promise<R> {
+    if (tracing() !== null) {
+      throw new CompileError(`${this.name}: an asynchronous step cannot be part of another compiled step`);
+    }
+    // A step that has to wait takes its inputs as they are now.
+    const now = this.#waiting === 0 ? args : (args.map((x) => (isTensor(x) ? copied(x) : x)) as unknown as A);
+    const before = this.#queue;
+    const mine = (async () => {
+      if (this.#waiting > 1) await before.catch(() => undefined);
+      return (await this.#once(now, (entry, arrays) => entry.program.runAsync(arrays))) as R;
+    });
+    this.#waiting++;
+    const result = mine();
+    this.#queue = result;
+    try {
+      return await result;
+    } finally {
+      this.#waiting--;
+    }
+  }
+
+  explain(): string {
+    if (this.#entries.length === 0) return `${this.name}: not traced yet; call it once`;
+    return this.#entries.map((e) => explainProgram(this.name, e.key, e.program)).join('\n\n');
+  }
+
+  /** One step, through whichever program fits. */
+  #once(args: A, execute: (entry: Entry, arrays: TypedArray[]) => Promise<void> | undefined): unknown {
+    const key = this.#key(args);
+    const arrays = args.flatMap((x) => (isTensor(x) ? [values(x)] : []));
+    let entry = this.#find(key);
+    if (entry?.confirmed) entry.trace.advance();
+    else if (entry) this.#confirm(entry, args);
+    else {
+      entry = this.#trace(key, args);
+      this.#entries.unshift(entry);
+      if (this.#entries.length > this.cacheSize) this.#entries.pop();
+    }
+    const ready = entry;
+    const finish = (): unknown => {
+      for (const { cell, make } of ready.effects) cell.value = make();
+      return rebuild(
+        ready.outputs,
+        ready.results.map((r) => this.#output(ready, r)),
+      );
+    };
+    const refuse = (error: unknown): never => {
+      ready.trace.rewind();
+      throw error;
+    };
+    let pending: Promise<void> | undefined;
+    try {
+      pending = execute(ready, arrays);
+    } catch (error) {
+      return refuse(error);
+    }
+    return pending ? pending.then(finish, refuse) : finish();
+  }
+
+  #output(entry: Entry, { storage, shape }: Entry['results'][number]): Tensor {
+    const array = entry.program.result(storage).slice();
+    return new Tensor(fullView(constantStorage(storage.dtype, array), shape));
+  }
+
+  #key(args: A): string {
+    let key = isGradEnabled() ? '' : 'noGrad ';
+    args.forEach((x, i) => {
+      if (i > 0) key += ', ';
+      if (isTensor(x)) {
+        key += `${x.dtype}[${x.shape.join(', ')}]`;
+        if (x.requiresGrad) key += ' requiring a gradient';
+      } else if (x === null || typeof x === 'boolean' || typeof x === 'string' || x === undefined) {
+        key += JSON.stringify(x) ?? 'undefined';
+      } else {
+        throw new ArgumentError(
+          `${this.name}: argument ${i} is ${describe(x)}; a compiled step takes tensors (a number as tensor(value)), ` +
+            'strings, booleans, null and undefined',
+        );
+      }
+    });
+    return key;
+  }
+
+  #find(key: string): Entry | undefined {
+    const i = this.#entries.findIndex((e) => e.key === key && e.trace.holds());
+    const entry = this.#entries[i];
+    if (i > 0 && entry) {
+      this.#entries.splice(i, 1);
+      this.#entries.unshift(entry);
+    }
+    return entry;
+  }
+
+  /** Records what the function does, without computing anything; puts back what it changed. */
+  #record(args: A): { trace: Trace; result: unknown; kept: Kept; effects: Map<Cell, unknown> } {
+    const trace = new Trace();
+    try {
+      return withRecorder(trace, () => {
+        const placeholders = args.map((x) => {
+          if (!isTensor(x)) return x;
+          const t = new Tensor(fullView(trace.input(x.dtype, x.size), x.shape));
+          if (x.requiresGrad) t.requiresGrad = true;
+          return t;
+        });
+        const inMode = isGradEnabled() ? enableGrad : noGrad;
+        const result = inMode(() => this.fn(...(placeholders as unknown as A)));
+        if (result instanceof Promise) {
+          throw new CompileError(`${this.name}: a compiled function must be synchronous; use step.async(...) to await it`);
+        }
+        const kept = new Kept(trace);
+        const outputs = structure(this.name, result, (t) => kept.add(t.view));
+        // Gradients of arguments belong to the placeholders and end with the trace.
+        const own = new Set(placeholders.flatMap((x) => (isTensor(x) ? [x.gradCell] : [])));
+        const effects = new Map<Cell, unknown>();
+        for (const cell of trace.cells.keys()) {
+          if (own.has(cell)) continue;
+          const { value } = cell;
+          if (isTensor(value) && value.view.storage.array === null) kept.publish(cell, value.view);
+          effects.set(cell, value);
+        }
+        trace.restoreCells();
+        return { trace, result: outputs, kept, effects };
+      });
+    } catch (error) {
+      trace.rewind();
+      trace.restoreCells();
+      throw error;
+    }
+  }
+
+  #trace(key: string, args: A): Entry {
+    const { trace, result, kept, effects } = this.#record(args);
+    try {
+      const program = new Program(trace, kept.storages, this.name);
+      return {
+        key,
+        trace,
+        program,
+        outputs: result as Structure,
+        results: kept.results.map((v) => ({ storage: v.storage, shape: v.shape })),
+        effects: [...effects].map(([cell, value]) => {
+          const view = kept.published.get(cell);
+          if (!view) return { cell, make: () => value };
+          return { cell, make: () => new PublishedGrad(view, (v) => copyOf(program, v)) };
+        }),
+        confirmed: false,
+      };
+    } catch (error) {
+      trace.rewind();
+      throw error;
+    }
+  }
+
+  /** The second call: traces again, and compares. The new trace's state is already moved on; its slots are taken over. */
+  #confirm(entry: Entry, args: A): void {
+    const again = this.#record(args);
+    try {
+      const same = compareTraces(entry.trace, again.trace);
+      const before = JSON.stringify(entry.outputs, hideUnserializable);
+      if (before !== JSON.stringify(again.result, hideUnserializable)) {
+        throw new CompileError(`${this.name}: what the step returns came out differently when it was traced again`);
+      }
+      entry.results.forEach((r, i) => {
+        const other = again.kept.results[i];
+        if (!other || (same.get(r.storage) ?? other.storage) !== other.storage) {
+          throw new CompileError(`${this.name}: the step returned another tensor when it was traced again`);
+        }
+      });
+      entry.trace.adoptSlots(again.trace);
+      entry.confirmed = true;
+    } catch (error) {
+      again.trace.rewind();
+      throw error;
+    }
+  }
+}
+
+/** Virtual storages whose values are read after a run. */
+class Kept {
+  readonly results: View[] = [];
+  readonly published = new Map<Cell, View>();
+  readonly storages: Storage[] = [];
+
+  constructor(private readonly trace: Trace) {}
+
+  /** A result: whole, made in this trace, and shared with no other, so that it can have memory of its own. */
+  add(view: View): number {
+    const own = this.#own(view);
+    this.results.push(own);
+    return this.results.length - 1;
+  }
+
+  publish(cell: Cell, view: View): void {
+    this.published.set(cell, this.#own(view));
+  }
+
+  #own(view: View): View {
+    const { storage } = view;
+    const usable =
+      view.whole &&
+      storage.array === null &&
+      storage.trace === this.trace &&
+      !this.trace.inputs.includes(storage) &&
+      !this.storages.includes(storage);
+    const own = usable ? view : noGrad(() => cloneOf(new Tensor(view))).view;
+    this.storages.push(own.storage);
+    return own;
+  }
+}
+
+function copyOf(program: Program, view: View): Tensor {
+  const array = program.result(view.storage).slice();
+  return new Tensor(fullView(constantStorage(view.dtype, array), view.shape));
+}
+
+/** The values of an argument as one typed array. */
+function values(x: Tensor): TypedArray {
+  const view = x.view.contiguous ? x.view : contiguous(x.view);
+  const array = view.storage.read('compile');
+  return view.whole ? array : array.subarray(view.offset, view.offset + view.size);
+}
+
+function copied(x: Tensor): Tensor {
+  const t = noGrad(() => cloneOf(x));
+  if (x.requiresGrad) t.requiresGrad = true;
+  return t;
+}
+
+function structure(name: string, x: unknown, add: (t: Tensor) => number, depth = 0): Structure {
+  if (isTensor(x)) return { kind: 'tensor', index: add(x) };
+  if (depth > 8) throw new CompileError(`${name}: what the step returns is nested too deeply`);
+  if (Array.isArray(x)) return { kind: 'list', items: x.map((y) => structure(name, y, add, depth + 1)) };
+  if (x === null || typeof x !== 'object') {
+    if (typeof x === 'function' || typeof x === 'symbol') {
+      throw new CompileError(`${name}: a compiled step returns tensors, not ${describe(x)}`);
+    }
+    return { kind: 'value', value: x };
+  }
+  const proto: unknown = Object.getPrototypeOf(x);
+  if (proto !== Object.prototype && proto !== null) {
+    throw new CompileError(`${name}: a compiled step returns tensors, arrays or plain objects of them, not ${describe(x)}`);
+  }
+  return { kind: 'object', items: Object.entries(x).map(([k, v]) => [k, structure(name, v, add, depth + 1)]) };
+}
+
+function rebuild(s: Structure, tensors: readonly Tensor[]): unknown {
+  switch (s.kind) {
+    case 'tensor':
+      return tensors[s.index];
+    case 'list':
+      return s.items.map((x) => rebuild(x, tensors));
+    case 'object':
+      return Object.fromEntries(s.items.map(([k, v]) => [k, rebuild(v, tensors)]));
+    default:
+      return s.value;
+  }
+}
+
+function hideUnserializable(_key: string, value: unknown): unknown {
+  if (value === undefined) return 'undefined';
+  if (typeof value === 'bigint' || (typeof value === 'number' && !Number.isFinite(value))) return String(value);
+  return value;
+}
+
