@@ -2,9 +2,11 @@
 // Every round times the multiply-add loop and then every competitor, so that all meet the same noise; medians count.
 //
 // Build: see native/test/matmul_test.cc (add -ldl). Run:
-//   matmul_bench [-t threads] [-isa name] [-f64] [-r rounds] [-blas path] [MxNxK[:NN|NT|TN|TT]…]
+//   matmul_bench [-t threads] [-isa name] [-f64] [-r rounds] [-blas path] [-l1 KB] [-l2 KB] [-l3 KB]
+//                [MxNxK[:NN|NT|TN|TT]…]
 // -blas loads a shared library with cblas_sgemm/cblas_dgemm (OpenBLAS, BLIS, MKL) and compares with it.
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -78,6 +80,7 @@ using Dgemm = void (*)(int, int, int, int, int, int, double, const double*, int,
 struct Options {
   int threads = 1, rounds = 15;
   std::string isa;
+  CacheSizes cache;
   Sgemm sgemm = nullptr;
   Dgemm dgemm = nullptr;
 };
@@ -86,6 +89,7 @@ template <class T>
 void bench(const Options& o, const Target& target, const std::vector<Shape>& shapes) {
   const Type type = sizeof(T) == 4 ? Type::F32 : Type::F64;
   SimpleContext context(o.threads);
+  context.set_cache(o.cache);
   std::mt19937 rng(1);
   std::uniform_real_distribution<float> value(-1, 1);
   printf("%s %s, %d thread%s\n%-20s %9s %9s %7s%s\n", target.name, sizeof(T) == 4 ? "f32" : "f64", o.threads,
@@ -168,6 +172,11 @@ int main(int argc, char** argv) {
   Options o;
   bool f64 = false;
   std::vector<Shape> shapes;
+#ifdef _SC_LEVEL1_DCACHE_SIZE
+  auto size = [](int what, int64_t otherwise) { return sysconf(what) > 0 ? sysconf(what) : otherwise; };
+  o.cache = {size(_SC_LEVEL1_DCACHE_SIZE, o.cache.l1), size(_SC_LEVEL2_CACHE_SIZE, o.cache.l2),
+             size(_SC_LEVEL3_CACHE_SIZE, o.cache.l3)};
+#endif
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
     const bool more = i + 1 < argc;
@@ -177,6 +186,8 @@ int main(int argc, char** argv) {
       o.rounds = std::max(1, atoi(argv[++i]));
     } else if (arg == "-isa" && more) {
       o.isa = argv[++i];
+    } else if ((arg == "-l1" || arg == "-l2" || arg == "-l3") && more) {
+      (arg == "-l1" ? o.cache.l1 : arg == "-l2" ? o.cache.l2 : o.cache.l3) = atoll(argv[++i]) << 10;
     } else if (arg == "-f64") {
       f64 = true;
     } else if (arg == "-blas" && more) {

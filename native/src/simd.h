@@ -728,6 +728,21 @@ template <class T>
 SIMDGRAD_INLINE Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return fma(neg(a), b, c);
 }
+// sum = a * b + sum, fused like fma, with sum kept in its register: for loops that hold many sums. (Compilers like to
+// overwrite a or b instead and then run out of registers.)
+#if SIMDGRAD_X86 && SIMDGRAD_TARGET != SIMDGRAD_BASELINE && defined(__GNUC__)
+SIMDGRAD_INLINE void accumulate(Vec<float>& sum, Vec<float> a, Vec<float> b) {
+  asm("vfmadd231ps %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
+}
+SIMDGRAD_INLINE void accumulate(Vec<double>& sum, Vec<double> a, Vec<double> b) {
+  asm("vfmadd231pd %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
+}
+#else
+template <class T>
+SIMDGRAD_INLINE void accumulate(Vec<T>& sum, Vec<T> a, Vec<T> b) {
+  sum = fma(a, b, sum);
+}
+#endif
 // 2^e for integers in the range of normal numbers.
 template <class T>
 SIMDGRAD_INLINE Vec<T> pow2(IntVec<T> e) {
@@ -821,6 +836,56 @@ SIMDGRAD_REDUCE(reduce_max, a > b ? a : b)
 SIMDGRAD_REDUCE(reduce_min, a < b ? a : b)
 #endif
 #undef SIMDGRAD_REDUCE
+
+// out[0..3] = the sums of the lanes of a, b, c and d. (Not in reduce_add's order: use one of the two throughout.)
+#if SIMDGRAD_X86
+#if SIMDGRAD_TARGET == SIMDGRAD_AVX512
+SIMDGRAD_INLINE void reduce_add4(Vec<float> a, Vec<float> b, Vec<float> c, Vec<float> d, float* out) {
+  const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a.v, b.v), _mm512_unpackhi_ps(a.v, b.v));
+  const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c.v, d.v), _mm512_unpackhi_ps(c.v, d.v));
+  const __m512 x = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+  const __m256 y = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
+  _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1)));
+}
+SIMDGRAD_INLINE void reduce_add4(Vec<double> a, Vec<double> b, Vec<double> c, Vec<double> d, double* out) {
+  const __m512d ab = _mm512_add_pd(_mm512_unpacklo_pd(a.v, b.v), _mm512_unpackhi_pd(a.v, b.v));
+  const __m512d cd = _mm512_add_pd(_mm512_unpacklo_pd(c.v, d.v), _mm512_unpackhi_pd(c.v, d.v));
+  const __m256d x = _mm256_add_pd(_mm512_castpd512_pd256(ab), _mm512_extractf64x4_pd(ab, 1));
+  const __m256d y = _mm256_add_pd(_mm512_castpd512_pd256(cd), _mm512_extractf64x4_pd(cd, 1));
+  _mm256_storeu_pd(out, _mm256_add_pd(_mm256_permute2f128_pd(x, y, 0x20), _mm256_permute2f128_pd(x, y, 0x31)));
+}
+#elif SIMDGRAD_TARGET == SIMDGRAD_AVX2
+SIMDGRAD_INLINE void reduce_add4(Vec<float> a, Vec<float> b, Vec<float> c, Vec<float> d, float* out) {
+  const __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(a.v, b.v), _mm256_unpackhi_ps(a.v, b.v));
+  const __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(c.v, d.v), _mm256_unpackhi_ps(c.v, d.v));
+  const __m256 x = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+  _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)));
+}
+SIMDGRAD_INLINE void reduce_add4(Vec<double> a, Vec<double> b, Vec<double> c, Vec<double> d, double* out) {
+  const __m256d x = _mm256_add_pd(_mm256_unpacklo_pd(a.v, b.v), _mm256_unpackhi_pd(a.v, b.v));
+  const __m256d y = _mm256_add_pd(_mm256_unpacklo_pd(c.v, d.v), _mm256_unpackhi_pd(c.v, d.v));
+  _mm256_storeu_pd(out, _mm256_add_pd(_mm256_permute2f128_pd(x, y, 0x20), _mm256_permute2f128_pd(x, y, 0x31)));
+}
+#else
+SIMDGRAD_INLINE void reduce_add4(Vec<float> a, Vec<float> b, Vec<float> c, Vec<float> d, float* out) {
+  const __m128 ab = _mm_add_ps(_mm_unpacklo_ps(a.v, b.v), _mm_unpackhi_ps(a.v, b.v));
+  const __m128 cd = _mm_add_ps(_mm_unpacklo_ps(c.v, d.v), _mm_unpackhi_ps(c.v, d.v));
+  _mm_storeu_ps(out, _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)));
+}
+SIMDGRAD_INLINE void reduce_add4(Vec<double> a, Vec<double> b, Vec<double> c, Vec<double> d, double* out) {
+  _mm_storeu_pd(out, _mm_add_pd(_mm_unpacklo_pd(a.v, b.v), _mm_unpackhi_pd(a.v, b.v)));
+  _mm_storeu_pd(out + 2, _mm_add_pd(_mm_unpacklo_pd(c.v, d.v), _mm_unpackhi_pd(c.v, d.v)));
+}
+#endif
+#else
+template <class T>
+SIMDGRAD_INLINE void reduce_add4(Vec<T> a, Vec<T> b, Vec<T> c, Vec<T> d, T* out) {
+  out[0] = reduce_add(a);
+  out[1] = reduce_add(b);
+  out[2] = reduce_add(c);
+  out[3] = reduce_add(d);
+}
+#endif
 
 // A hint that *p will be read soon.
 SIMDGRAD_INLINE void prefetch(const void* p) {
@@ -966,3 +1031,30 @@ SIMDGRAD_INLINE void transpose_block(const T* src, int64_t src_stride, T* dst, i
   }
 }
 #endif
+
+// dst[j * dst_stride + i] = src[i * src_stride + j] for i < rows, j < cols; nothing else is read or written.
+template <class T>
+SIMDGRAD_INLINE void transpose(const T* src, int64_t src_stride, T* dst, int64_t dst_stride, int64_t rows,
+                               int64_t cols) {
+  constexpr int N = Vec<T>::N;
+  for (int64_t i = 0; i < rows; i += N) {
+    const int in_rows = rows - i < N ? (int)(rows - i) : N;
+    const T* s = src + i * src_stride;
+    T* d = dst + i;
+    int64_t j = 0;
+    if (in_rows == N) {
+      for (; j + N <= cols; j += N) transpose_block(s + j, src_stride, d + j * dst_stride, dst_stride);
+    }
+    for (; j < cols; j += N) {
+      // An incomplete block takes a detour over the stack.
+      alignas(64) T from[N * N], to[N * N];
+      const int in_cols = cols - j < N ? (int)(cols - j) : N;
+      const Tail<T> tail_rows = tail<T>(in_rows), tail_cols = tail<T>(in_cols);
+      for (int r = 0; r < N; ++r) {
+        store(from + r * N, r < in_rows ? load_tail(s + r * src_stride + j, tail_cols) : zero<T>());
+      }
+      transpose_block(from, N, to, N);
+      for (int c = 0; c < in_cols; ++c) store_tail(d + (j + c) * dst_stride, load(to + c * N), tail_rows);
+    }
+  }
+}

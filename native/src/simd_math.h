@@ -24,6 +24,9 @@ struct Poly<float> {
   static constexpr float kErfc[] = {1.02158270524202298f,  2.74864323561445797f,  4.47155195517802062f,
                                     2.33172877768853905f,  -5.50496642960006268f, -6.46903039753384734f,
                                     12.1467320024366857f};
+  // (tanh(x) / x - 1) / x^2 as a polynomial of x^2, |x| <= 0.56: 2^-32.
+  static constexpr float kTanh[] = {-0.333333332863630565f, 0.133333225303048709f,    -0.0539641982833971082f,
+                                    0.0218132611306344131f, -0.00850476961142402643f, 0.0024953795604686838f};
   static constexpr float kErfcMiddle = 0.25f;
   static constexpr float kErfOne = 4.0f;  // erf is 1 from here on
   static constexpr float kTiny = 5.9604645e-8f;  // 2^-24: below it f(x) = x for expm1, log1p
@@ -66,6 +69,11 @@ struct Poly<double> {
                                     -38.5678520711840656, -43.40534771975214, 171.112196290710941, -14.2689613893019498,
                                     -652.46715376837578, 927.622782607233826, 1405.88387529365073, -5454.42702802559961,
                                     2495.4768051171948};
+  // 2^-58.
+  static constexpr double kTanh[] = {-0.333333333333333322,   0.133333333333324663,    -0.05396825396714515,
+                                     0.0218694884807225643,   -0.00886323410480222943, 0.00359210658647197878,
+                                     -0.00145563207093280409, 0.000588792024475582964, -0.00023421481867115479,
+                                     0.0000844371956710307139, -0.0000201414945630838823};
   static constexpr double kErfcMiddle = 0.229;
   static constexpr double kErfOne = 6.0;
   static constexpr double kTiny = 1.1102230246251565e-16;  // 2^-53
@@ -188,22 +196,32 @@ SIMDGRAD_INLINE Vec<T> v_log1p(Vec<T> x) {
   return select(abs(x) < set1(P::kTiny), x, select(x == infinity<T>(), x, y));
 }
 
-// With t = e^(2|x|) - 1, tanh |x| is t / (t + 2), and 1 - 2 / (t + 2) where that is above one half.
+// Odd power series up to 0.55; beyond, where tanh is above one half, 1 - 2 / (e^(2|x|) + 1).
 template <class T>
 SIMDGRAD_INLINE Vec<T> v_tanh(Vec<T> x) {
-  const Vec<T> size = abs(x), two = set1(T(2));
-  const Mask<T> small = size < set1(T(0.55));
-  const Vec<T> t = v_expm1(size + size);
-  const Vec<T> q = select(small, t, two) / (t + two);
-  return copysign(select(small, q, set1(T(1)) - q), x);
+  const Vec<T> size = abs(x), one = set1(T(1)), z = x * x;
+  const Vec<T> small = fma(x, z * polynomial(Poly<T>::kTanh, z), x);
+  const Vec<T> large = one - set1(T(2)) / (v_exp(size + size) + one);
+  return select(size < set1(T(0.55)), small, copysign(large, x));
 }
 
-// 1 / (1 + e^-x), for negative x as e^x / (1 + e^x): nothing overflows and nothing cancels.
+// With z = e^-|x|: 1 / (1 + z), or z / (1 + z) for negative x. Nothing overflows and nothing cancels. What rounding
+// takes from z and from 1 + z is kept, and put back as the differential of the quotient.
 template <class T>
 SIMDGRAD_INLINE Vec<T> v_sigmoid(Vec<T> x) {
+  using P = Poly<T>;
   const Vec<T> one = set1(T(1));
-  const Vec<T> z = v_exp(neg(abs(x)));
-  return select(x < zero<T>(), z, one) / (one + z);
+  const ExpParts<T> e = exp_parts(max(set1(P::kExpMin), neg(abs(x))));
+  const IntVec<T> n = to_int(e.n);
+  const Vec<T> s = one + e.r;
+  const Vec<T> z = ldexp2(s, n);
+  const Vec<T> z_low = ldexp2((one - s) + (e.r + e.c), n);
+  const Vec<T> sum = one + z;
+  const Vec<T> sum_low = ((one - sum) + z) + z_low;
+  const Mask<T> negative = x < zero<T>();
+  const Vec<T> q = select(negative, z, one) / sum;
+  const Vec<T> inverse = select(negative, one - q, q);  // of the sum
+  return fma(fnma(q, sum_low, select(negative, z_low, zero<T>())), inverse, q);
 }
 
 // max(x, 0) + log(1 + e^-|x|).

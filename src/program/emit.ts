@@ -74,7 +74,7 @@ export function leaveOp(before: string): void {
   opName = before;
 }
 
-/** Called for every storage that eager code allocates, while set (backward uses it to know what it may recycle). */
+/** Collects every storage that is allocated, while set (backward uses it to know what is its own). */
 let allocationLog: Storage[] | null = null;
 
 export function logAllocations(log: Storage[] | null): Storage[] | null {
@@ -86,8 +86,10 @@ export function logAllocations(log: Storage[] | null): Storage[] | null {
 /** Memory for a result: virtual while tracing. Its contents are undefined until a kernel fills it. */
 export function allocate(dtype: DType, length: number): Storage {
   checkLength(length, dtype, opName);
-  if (recorder !== null) return new Storage(dtype, length, null, recorder);
-  const storage = new Storage(dtype, length, plainArray(dtype, length));
+  const storage =
+    recorder === null
+      ? new Storage(dtype, length, plainArray(dtype, length))
+      : new Storage(dtype, length, null, recorder);
   if (allocationLog !== null) allocationLog.push(storage);
   return storage;
 }

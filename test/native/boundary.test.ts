@@ -100,7 +100,9 @@ describe.skipIf(addonPath === null)('the boundary', () => {
       const short = rng.pick(long);
       seen.add(`${familyOf(row.name)} ${short}`);
       const error = errorOf(() => call(row.name, params, ...make(short)));
-      expect(String(error), `${row.name} [${params}] ${types} ${lengths}, ${short} short`).toMatch(/length|elements/);
+      expect(String(error), `${row.name} [${params}] ${types} ${lengths}, ${short} short`).toMatch(
+        /length|elements/,
+      );
       expect(error!.code).toBe('SIMDGRAD_ARGUMENT');
     }
     expect([...seen].filter((s) => s.startsWith('matmul')).length).toBe(4);

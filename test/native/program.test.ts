@@ -309,7 +309,9 @@ describe.skipIf(addonPath === null)('Program', () => {
       for (const method of ['run', 'runAsync', 'bind', 'profile'] as const) {
         const fn = program[method] as (...args: unknown[]) => unknown;
         // V8 refuses most of them before the addon is asked.
-        expect(errorOf(() => fn.call(receiver, [], () => 0))?.message).toMatch(/Illegal invocation|not a Program/);
+        expect(errorOf(() => fn.call(receiver, [], () => 0))?.message).toMatch(
+          /Illegal invocation|not a Program/,
+        );
       }
     }
   });
