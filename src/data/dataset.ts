@@ -1,0 +1,216 @@
+import { ArgumentError, IndexError, ShapeError } from '../errors.js';
+import { stack } from '../ops/index.js';
+import { checkTensor, isTensor } from '../ops/primitive.js';
+import { defaultGenerator, Generator } from '../program/generator.js';
+import { describe, showShape } from '../program/view.js';
+import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
+
+/**
+ * Examples by number, each one a list of tensors (say, input and label). Own classes may implement it; those that can
+ * fetch many examples at once should add `gather`.
+ */
+export interface Dataset<T extends readonly Tensor[] = readonly Tensor[]> {
+  /** Number of examples. */
+  readonly size: number;
+  /** Example i. */
+  get(i: number): T;
+  /** The examples that an int32 vector names, each tensor with a leading axis. */
+  gather?(indices: Tensor): T;
+}
+
+/** Whole number in [0, size), counted from the end where negative. */
+function checkIndex(op: string, i: unknown, size: number): number {
+  if (typeof i !== 'number' || !Number.isInteger(i) || i < -size || i >= size) {
+    throw new IndexError(`${op}: ${describe(i)} is not the number of an example; there are ${size}, from 0`);
+  }
+  return i < 0 ? i + size : i;
+}
+
+/**
+ * Tensors whose first axes run over the same examples: `new TensorDataset(x, y)`. They are not copied, but their memory
+ * is moved to where compiled steps can read it in place, unless somebody holds their `data` already.
+ *
+ * Throws ShapeError for scalars and for first axes that differ.
+ */
+export class TensorDataset<T extends readonly Tensor[] = Tensor[]> implements Dataset<T> {
+  readonly tensors: T;
+  /** Number of examples. */
+  readonly size: number;
+
+  constructor(...tensors: T) {
+    if (tensors.length === 0) throw new ArgumentError('TensorDataset: takes at least one tensor');
+    for (const t of tensors) {
+      checkTensor('TensorDataset', t);
+      if (t.rank === 0) throw new ShapeError('TensorDataset: a scalar has no axis of examples');
+      if (t.shape[0] !== tensors[0].shape[0]) {
+        throw new ShapeError(
+          `TensorDataset: the first axes differ: ${tensors.map((x) => showShape(x.shape)).join(' and ')}`,
+        );
+      }
+    }
+    for (const t of tensors) if (t.view.whole) t.view.storage.share();
+    this.tensors = tensors;
+    this.size = tensors[0].shape[0];
+  }
+
+  /** Number of examples, as `size`. */
+  get length(): number {
+    return this.size;
+  }
+
+  /** Example i (from the end where negative) of every tensor, as views. */
+  get(i: number): T {
+    const at = checkIndex('TensorDataset.get', i, this.size);
+    return this.tensors.map((t) => t.select(0, at)) as unknown as T;
+  }
+
+  /** The examples that an int32 vector or an array of whole numbers names, in that order; fresh tensors. */
+  gather(indices: Tensor | readonly number[]): T {
+    return this.tensors.map((t) => t.indexSelect(0, indices)) as unknown as T;
+  }
+
+  /** Some of the examples, without a copy of their values. */
+  subset(indices: Indices): Subset<T> {
+    return new Subset(this, indices);
+  }
+}
+
+/** Numbers of examples: an array, an Int32Array or an int32 vector. */
+export type Indices = readonly number[] | Int32Array | Tensor;
+
+/** Some examples of a dataset, in a given order, without a copy of their values. */
+export class Subset<T extends readonly Tensor[] = readonly Tensor[]> implements Dataset<T> {
+  readonly dataset: Dataset<T>;
+  /** int32 [size]: the numbers in the dataset. */
+  readonly indices: Tensor;
+  readonly size: number;
+
+  constructor(dataset: Dataset<T>, indices: Indices) {
+    this.dataset = checkDataset('Subset', dataset);
+    const list = isTensor(indices) ? indices.data : indices;
+    if (!Array.isArray(list) && !(list instanceof Int32Array)) {
+      throw new ArgumentError(`Subset: indices are whole numbers, int32, not ${describe(indices)}`);
+    }
+    const own = new Int32Array(list.length);
+    for (let i = 0; i < own.length; i++) {
+      const at = list[i] as number;
+      // Negative numbers would count from an end that is not this subset's.
+      if (!Number.isInteger(at) || at < 0 || at >= dataset.size) {
+        throw new IndexError(
+          `Subset: index ${describe(at)} at position ${i} is outside [0, ${dataset.size})`,
+        );
+      }
+      own[i] = at;
+    }
+    this.indices = tensor(own);
+    this.size = own.length;
+  }
+
+  /** Number of examples, as `size`. */
+  get length(): number {
+    return this.size;
+  }
+
+  /** Example i of the subset (from the end where negative). */
+  get(i: number): T {
+    const at = checkIndex('Subset.get', i, this.size);
+    return this.dataset.get(this.indices.select(0, at).item());
+  }
+
+  /** The examples that an int32 vector or an array of whole numbers names, in that order. */
+  gather(indices: Tensor | readonly number[]): T {
+    return gather(this.dataset, this.indices.indexSelect(0, indices));
+  }
+
+  /** Some of these examples. */
+  subset(indices: Indices): Subset<T> {
+    return new Subset(this, indices);
+  }
+}
+
+/** The argument if it is a dataset. */
+export function checkDataset<T extends readonly Tensor[]>(op: string, ds: Dataset<T>): Dataset<T> {
+  const given: Partial<Dataset<T>> | null | undefined = ds;
+  if (typeof given !== 'object' || given === null || typeof given.get !== 'function') {
+    throw new ArgumentError(
+      `${op}: takes a dataset such as new TensorDataset(x, y), or an object with size and get(i), not ${describe(ds)}`,
+    );
+  }
+  if (!Number.isInteger(given.size) || (given.size as number) < 0) {
+    throw new ArgumentError(`${op}: the dataset's size is a whole number >= 0, not ${describe(given.size)}`);
+  }
+  return ds;
+}
+
+/** Many examples of any dataset at once: by its own `gather`, or one by one and stacked. */
+export function gather<T extends readonly Tensor[]>(ds: Dataset<T>, indices: Tensor): T {
+  if (typeof ds.gather === 'function') return ds.gather(indices);
+  const examples = Array.from(indices.data as Int32Array, (i) => ds.get(i));
+  if (examples.length === 0) throw new ShapeError('gather: no examples to stack');
+  return examples[0].map((_, k) => stack(examples.map((e) => e[k]))) as unknown as T;
+}
+
+/** The class of each example: the last tensor of a TensorDataset; undefined where there is none to be found. */
+export function labelsOf(ds: Dataset): Int32Array | undefined {
+  if (ds instanceof Subset) {
+    const all = labelsOf(ds.dataset);
+    return all && (ds.indices.data as Int32Array).map((i) => all[i]);
+  }
+  if (!(ds instanceof TensorDataset)) return undefined;
+  const y = ds.tensors[ds.tensors.length - 1];
+  if (y.rank !== 1 || (y.dtype !== 'int32' && y.dtype !== 'bool')) return undefined;
+  return Int32Array.from(y.to('int32').detach().clone().data as Int32Array);
+}
+
+export interface SplitOptions {
+  /** Where the order comes from; default: the generator that manualSeed() seeds. */
+  readonly generator?: Generator;
+  /** Default true; false cuts the examples in their order. */
+  readonly shuffle?: boolean;
+}
+
+/** The generator of an options object, or the default one. */
+export function generatorOf(op: string, generator: Generator | undefined): Generator {
+  const g = generator ?? defaultGenerator;
+  if (!(g instanceof Generator))
+    throw new ArgumentError(`${op}: generator is a Generator, not ${describe(g)}`);
+  return g;
+}
+
+/**
+ * Cuts a dataset at random into subsets that have no example in common: `split(ds, [0.8, 0.2])` or `split(ds, [800, 200])`.
+ *
+ * @param parts fractions that add up to 1 (each is rounded down, what remains goes one each to the first ones, as in
+ *   PyTorch's random_split), or whole numbers that add up to the size
+ * @throws ArgumentError for parts that are neither
+ */
+export function split<T extends readonly Tensor[]>(
+  ds: Dataset<T>,
+  parts: readonly number[],
+  options: SplitOptions = {},
+): Subset<T>[] {
+  const { size } = checkDataset('split', ds);
+  checkOptions('split', options, ['generator', 'shuffle']);
+  const generator = generatorOf('split', options.generator);
+  const { shuffle = true } = options;
+  if (typeof shuffle !== 'boolean')
+    throw new ArgumentError(`split: shuffle is true or false, not ${describe(shuffle)}`);
+  if (!Array.isArray(parts) || parts.some((p) => typeof p !== 'number' || !(p >= 0))) {
+    throw new ArgumentError(`split: parts are fractions that add up to 1 or sizes that add up to ${size}`);
+  }
+  const total = parts.reduce((a, b) => a + b, 0);
+  let sizes: number[];
+  if (total === size && parts.every(Number.isInteger)) sizes = [...parts];
+  else if (Math.abs(total - 1) < 1e-9) {
+    sizes = parts.map((p) => Math.floor(size * p));
+    const rest = size - sizes.reduce((a, b) => a + b, 0);
+    for (let i = 0; i < rest; i++) sizes[i % sizes.length]++;
+  } else {
+    throw new ArgumentError(
+      `split: [${parts.join(', ')}] adds up to ${total}; fractions must add up to 1, sizes to the ${size} examples`,
+    );
+  }
+  const order = shuffle ? generator.permutation(size) : Int32Array.from({ length: size }, (_, i) => i);
+  let start = 0;
+  return sizes.map((n) => new Subset(ds, order.slice(start, (start += n))));
+}
