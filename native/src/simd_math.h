@@ -202,7 +202,7 @@ SIMDGRAD_INLINE Vec<T> v_tanh(Vec<T> x) {
   const Vec<T> size = abs(x), one = set1(T(1)), z = x * x;
   const Vec<T> small = fma(x, z * polynomial(Poly<T>::kTanh, z), x);
   const Vec<T> large = one - set1(T(2)) / (v_exp(size + size) + one);
-  return select(size < set1(T(0.55)), small, copysign(large, x));
+  return copysign(select(size < set1(T(0.55)), small, large), x);
 }
 
 // With z = e^-|x|: 1 / (1 + z), or z / (1 + z) for negative x. Nothing overflows and nothing cancels. What rounding
@@ -213,9 +213,10 @@ SIMDGRAD_INLINE Vec<T> v_sigmoid(Vec<T> x) {
   const Vec<T> one = set1(T(1));
   const ExpParts<T> e = exp_parts(max(set1(P::kExpMin), neg(abs(x))));
   const IntVec<T> n = to_int(e.n);
-  const Vec<T> s = one + e.r;
+  const Vec<T> p = e.r + e.c;
+  const Vec<T> s = one + p;
   const Vec<T> z = ldexp2(s, n);
-  const Vec<T> z_low = ldexp2((one - s) + (e.r + e.c), n);
+  const Vec<T> z_low = ldexp2(((one - s) + p) + ((e.r - p) + e.c), n);
   const Vec<T> sum = one + z;
   const Vec<T> sum_low = ((one - sum) + z) + z_low;
   const Mask<T> negative = x < zero<T>();
