@@ -8,7 +8,7 @@ import { copy } from './calls.js';
 import { dropDead, overwrites, readsOutput, writesOf } from './dataflow.js';
 import { type Param, type Recorded, Slot } from './emit.js';
 import { fuse } from './fuse.js';
-import { sharedArray, type Storage } from './storage.js';
+import { sharedArray, Storage } from './storage.js';
 import type { Trace } from './trace.js';
 
 /** Real memory that lies outside the program and that it uses. */
@@ -29,6 +29,8 @@ interface Captured {
 /** A planned trace: the program of one step for one set of shapes. */
 export class Program {
   readonly calls: readonly Recorded[];
+  /** The backend that the program was made for. */
+  readonly backend = backend();
   readonly #executable: Executable;
   readonly #layout: Layout;
   readonly #temporaries: { readonly storage: Storage; readonly buffer: number }[] = [];
@@ -54,7 +56,7 @@ export class Program {
     readonly traced = trace.calls.length,
   ) {
     const keep = new Set(kept);
-    this.calls = publish(dropDead(fuse(dropDead(trace.calls, keep), keep), keep));
+    this.calls = publish(dropDead(fuse(dropDead(thaw(trace), keep), keep), keep));
     this.#slots = trace.slots;
     this.#slotValues = new Float64Array(new SharedArrayBuffer(Math.max(1, trace.slots.length) * 8));
 
@@ -137,7 +139,7 @@ export class Program {
       });
       instructions.push({ kernel: call.kernel, params, buffers: [...outs, ...ins] });
     });
-    this.#executable = backend().program({ instructions, buffers, patches, slots: this.#slotValues });
+    this.#executable = this.backend.program({ instructions, buffers, patches, slots: this.#slotValues });
     this.#arena = arena;
     this.#arenaBuffer = arena.buffer;
   }
@@ -281,6 +283,30 @@ export class Program {
     this.#touched();
     return times;
   }
+}
+
+/** Constants that the step changes in place start from their values at every run: they are copied first. */
+function thaw(trace: Trace): readonly Recorded[] {
+  const copies = new Map<Storage, Storage>();
+  for (const call of trace.calls) {
+    for (const s of writesOf(call)) {
+      if (s.trace === trace && s.array !== null && !copies.has(s)) {
+        copies.set(s, new Storage(s.dtype, s.length, null, trace));
+      }
+    }
+  }
+  if (copies.size === 0) return trace.calls;
+  const flat = (n: number): number[] => [1, n, 0, 1, 0, 1];
+  return [
+    ...[...copies].map(([from, to]) => ({
+      kernel: copy,
+      params: flat(from.length),
+      storages: [to, from],
+      outputs: 1,
+      op: 'constant',
+    })),
+    ...trace.calls.map((call) => ({ ...call, storages: call.storages.map((s) => copies.get(s) ?? s) })),
+  ];
 }
 
 /** True if new values of `s` can go to other memory than the old ones: no call updates it in place by one buffer. */

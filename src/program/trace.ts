@@ -36,6 +36,11 @@ export class Trace implements Recorder {
     for (const s of call.storages) {
       if (s.array === null && s.trace !== this) s.read(call.op);
     }
+    for (let i = 0; i < call.outputs; i++) {
+      if (this.inputs.includes(call.storages[i] as Storage)) {
+        throw new CompileError(`${call.op}: an argument of a compiled step is changed in place; change a clone() of it`);
+      }
+    }
     this.calls.push(call);
   }
 

@@ -2,6 +2,7 @@ import { enableGrad, isGradEnabled, noGrad } from '../autograd/mode.js';
 import type { TypedArray } from '../dtype.js';
 import { ArgumentError, CompileError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
+import { backend } from '../backend/load.js';
 import { cloneOf } from '../ops/to.js';
 import type { Cell } from '../program/cell.js';
 import { contiguous } from '../program/calls.js';
@@ -200,7 +201,8 @@ class Step<A extends readonly unknown[], R> {
   }
 
   #find(key: string): Entry | undefined {
-    const i = this.#entries.findIndex((e) => e.key === key && e.trace.holds());
+    const current = backend();
+    const i = this.#entries.findIndex((e) => e.key === key && e.program.backend === current && e.trace.holds());
     const entry = this.#entries[i];
     if (i > 0 && entry) {
       this.#entries.splice(i, 1);
