@@ -76,6 +76,11 @@ type Structure =
  *   return loss;
  * });
  */
+export function compile<R>(fn: (...args: Tensor[]) => R, options?: CompileOptions): CompiledStep<Tensor[], R>;
+export function compile<A extends readonly unknown[], R>(
+  fn: (...args: A) => R,
+  options?: CompileOptions,
+): CompiledStep<A, R>;
 export function compile<A extends readonly unknown[], R>(
   fn: (...args: A) => R,
   options: CompileOptions = {},
