@@ -1,23 +1,14 @@
 // node scripts/sanitize.mjs [-- vitest options]: builds the addon with AddressSanitizer and UBSan into build/asan and
 // runs the tests that throw everything at it (test/native, or what is named) on that build.
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import process from 'node:process';
-import { at, main, packageFile, printFailure, runNode, ScriptError, which } from './lib/common.mjs';
-import { cmakeObstacle, runCmake } from './lib/native.mjs';
+import { main, packageFile, runNode, ScriptError, which } from './lib/common.mjs';
+import { buildSanitized, sanitizedAddon } from './lib/native.mjs';
 
 await main(async (args) => {
   if (process.platform !== 'linux') throw new ScriptError('the sanitizer run is for Linux');
-  const obstacle = cmakeObstacle();
-  if (obstacle !== null) throw new ScriptError(`the sanitizer build is not possible: ${obstacle}`);
-  const definitions = { SIMDGRAD_SANITIZE: 'address,undefined' };
-  const built = await runCmake({ out: 'build/asan', definitions, log: 'asan' });
-  if (built.code !== 0) {
-    printFailure('the sanitizer build', built);
-    return 1;
-  }
-  const addon = at('build', 'asan', 'Release', 'simdgrad.node');
-  if (!existsSync(addon)) throw new ScriptError(`the sanitizer build left no ${addon}`);
+  const reason = await buildSanitized();
+  if (reason !== null) throw new ScriptError(`there is no sanitizer run: ${reason}`);
   // Node itself is not instrumented, so the run-time library must be loaded before it.
   const compiler = which('g++') ?? which('c++');
   const library = execFileSync(compiler, ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
@@ -25,7 +16,7 @@ await main(async (args) => {
     LD_PRELOAD: library,
     ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=0:halt_on_error=1:allocator_may_return_null=1',
     UBSAN_OPTIONS: 'print_stacktrace=1:halt_on_error=1',
-    SIMDGRAD_ADDON: addon,
+    SIMDGRAD_ADDON: sanitizedAddon,
     SIMDGRAD_BACKEND: 'native',
     SIMDGRAD_SANITIZED: '1',
   };

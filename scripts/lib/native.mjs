@@ -108,6 +108,20 @@ export function runCmake({ out = 'build/cmake', config = 'Release', definitions 
   return runNode(packageFile('cmake-js', 'bin/cmake-js'), args, { log });
 }
 
+/** The addon with AddressSanitizer and UBSan. */
+export const sanitizedAddon = at('build', 'asan', 'Release', 'simdgrad.node');
+
+/** Builds it; gives null when that worked, else the reason it did not. */
+export async function buildSanitized() {
+  const obstacle = cmakeObstacle();
+  if (obstacle !== null) return obstacle;
+  const definitions = { SIMDGRAD_SANITIZE: 'address,undefined' };
+  const result = await runCmake({ out: 'build/asan', definitions, log: 'asan' });
+  if (result.code === 0 && existsSync(sanitizedAddon)) return null;
+  printFailure('the sanitizer build', result);
+  return 'the sanitizer build failed';
+}
+
 /** Builds through node-gyp into build/Release. Never `rebuild` or `clean`: they delete all of build/. */
 export function runGyp() {
   const nodedir = nodeHeaders() ?? nodeApiHeaders();

@@ -1,0 +1,50 @@
+// node scripts/native-tests.mjs [--sanitize] [name …]: links the C++ tests of the kernels (native/test/<name>_test.cc)
+// with the object files of the addon, as it is shipped or with AddressSanitizer and UBSan, and runs them.
+import { mkdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { basename } from 'node:path';
+import process from 'node:process';
+import { at, filesUnder, main, printFailure, run, ScriptError, which, windows } from './lib/common.mjs';
+import { buildNativeWith, buildSanitized } from './lib/native.mjs';
+
+await main(async (args) => {
+  const sanitize = args.includes('--sanitize');
+  const wanted = args.filter((arg) => !arg.startsWith('--'));
+  const suffix = '_test.cc';
+  const tests = filesUnder(at('native', 'test'), (path) => path.endsWith(suffix)).filter(
+    (path) => wanted.length === 0 || wanted.includes(basename(path, suffix)),
+  );
+  if (tests.length === 0) throw new ScriptError(`there is no test ${wanted.join(' or ')} in native/test`);
+  const compiler = process.env.CXX ?? which('g++') ?? which('c++');
+  if (windows || !compiler) throw new ScriptError('the C++ tests need g++ or clang++');
+  const reason = sanitize ? await buildSanitized() : await buildNativeWith('cmake');
+  if (reason !== null) throw new ScriptError(`the C++ tests have nothing to link with: ${reason}`);
+
+  const folder = sanitize ? 'asan' : 'cmake';
+  const objects = filesUnder(at('build', folder, 'CMakeFiles'), (path) => /target_\w+\.cc\.o$/.test(path));
+  const flags = ['-std=c++20', '-ffp-contract=off', '-pthread'];
+  flags.push(...(sanitize ? ['-O1', '-g', '-fsanitize=address,undefined'] : ['-O2']));
+  mkdirSync(at('build', 'native-tests'), { recursive: true });
+
+  const failed = [];
+  const check = async (test) => {
+    const name = basename(test, '.cc') + (sanitize ? '-asan' : '');
+    const program = at('build', 'native-tests', name);
+    const link = await run(compiler, [...flags, '-o', program, test, ...objects], { log: `${name}-link` });
+    // Node loads the addon without looking for leaks, and the tests end with their memory in use.
+    const env = { ASAN_OPTIONS: 'detect_leaks=0', UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1' };
+    const result = link.code === 0 ? await run(program, [], { log: name, env }) : link;
+    if (result.code === 0) console.log(`${name}: ${result.output.trim().split('\n').at(-1)}`);
+    else {
+      failed.push(name);
+      printFailure(name, result);
+    }
+  };
+  const queue = [...tests];
+  const worker = async () => {
+    for (let test = queue.shift(); test !== undefined; test = queue.shift()) await check(test);
+  };
+  await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, worker));
+  console.log(`native tests: ${tests.length - failed.length} passed, ${failed.length} failed`);
+  return failed.length === 0 ? 0 : 1;
+});
