@@ -519,7 +519,7 @@ void test_reduce(const Target& target) {
             sum += v;
             size += std::fabs(v);
             prod *= v;
-            wrapped += static_cast<int64_t>(std::isfinite(v) ? v : 0);
+            wrapped += t == Type::I32 ? static_cast<int64_t>(v) : 0;
             hi = std::isnan(hi) || std::isnan(v) ? NAN : std::max(hi, v);
             lo = std::isnan(lo) || std::isnan(v) ? NAN : std::min(lo, v);
             if (r == 0) best_hi = best_lo = v;
