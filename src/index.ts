@@ -105,3 +105,7 @@ export { backendInfo, setBackend, setNumThreads } from './backend/load.js';
 export { type CompiledStep, type CompileOptions, compile } from './tensor/compile.js';
 export * as data from './data/index.js';
 export * as io from './io/index.js';
+export * as nn from './nn/index.js';
+export * as F from './nn/functional.js';
+export * as init from './init/index.js';
+export * as optim from './optim/index.js';

@@ -1,49 +1,51 @@
 /**
- * Edit distance with neighbours swapped counted as one edit (restricted Damerau–Levenshtein), or more than `limit` as
- * soon as it is sure to be.
+ * The edit distance of two words, counting an exchange of neighbours as one edit (optimal string alignment).
  */
-function editDistance(a: string, b: string, limit: number): number {
-  if (Math.abs(a.length - b.length) > limit) return limit + 1;
+function distance(a: string, b: string): number {
   let before: number[] = [];
-  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
-    const row = [i];
+    const next = [i];
     for (let j = 1; j <= b.length; j++) {
       const cost = a[i - 1] === b[j - 1] ? 0 : 1;
-      let d = Math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + cost);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
-        d = Math.min(d, before[j - 2] + 1);
-      row.push(d);
+      let d = Math.min((row[j] as number) + 1, (next[j - 1] as number) + 1, (row[j - 1] as number) + cost);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        d = Math.min(d, (before[j - 2] as number) + 1);
+      }
+      next.push(d);
     }
-    before = last;
-    last = row;
+    before = row;
+    row = next;
   }
-  return last[b.length];
+  return row[b.length] as number;
 }
 
-/** Case, hyphens and underscores do not count: `batch_size` is `batchSize`. */
-const plain = (word: string): string => word.toLowerCase().replace(/[-_\s]/g, '');
-
 /**
- * The name of a list that someone who wrote `word` probably meant, or undefined where none is near: one that it
- * begins or that begins it, or one within a third of its letters.
+ * The word of the list that was probably meant, or undefined where none is near: at most a third of the letters differ
+ * (one in short words), or one is the beginning of the other. Capitals, dashes and underscores do not count.
  */
 export function suggest(word: string, list: readonly string[]): string | undefined {
-  if (typeof word !== 'string' || word.length > 64) return undefined;
-  const given = plain(word);
+  const plain = (s: string): string => s.toLowerCase().replace(/[-_]/g, '');
+  // A mistyped name is short; anything else is not worth comparing.
+  const given = plain(word.slice(0, 64));
   if (given === '') return undefined;
   let best: string | undefined;
-  let least = Math.max(1, Math.floor(given.length / 3)) + 1;
-  for (const name of list) {
-    const candidate = plain(name);
-    const distance = given === candidate ? 0 : editDistance(given, candidate, least);
-    if (distance < least) {
-      best = name;
-      least = distance;
+  let least = Infinity;
+  for (const candidate of list) {
+    const other = plain(candidate);
+    let d = distance(given, other);
+    const shorter = Math.min(given.length, other.length);
+    if (shorter >= 2 && (other.startsWith(given) || given.startsWith(other))) d = Math.min(d, 1);
+    if (d <= Math.max(1, Math.floor(Math.max(given.length, other.length) / 3)) && d < least) {
+      least = d;
+      best = candidate;
     }
   }
-  if (best !== undefined || given.length < 3) return best;
-  return list.find(
-    (name) => plain(name).startsWith(given) || (plain(name).length > 2 && given.startsWith(plain(name))),
-  );
+  return best;
+}
+
+/** The end of an error message about a name that does not exist: `; did you mean "x"?`, or nothing. */
+export function didYouMean(word: string, list: readonly string[]): string {
+  const near = suggest(word, list);
+  return near === undefined ? '' : `; did you mean ${JSON.stringify(near)}?`;
 }

@@ -1,0 +1,309 @@
+import { erfOf } from '../backend/js/erf.js';
+import { isFloat } from '../dtype.js';
+import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
+import { checkNumber } from '../ops/elementwise.js';
+import { checkTensor } from '../ops/primitive.js';
+import * as random from '../ops/random.js';
+import { defaultGenerator, Generator } from '../program/generator.js';
+import { describe, showShape, sizeOf } from '../program/view.js';
+import { didYouMean } from '../suggest.js';
+import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
+
+// Initializers. Each fills a tensor in place, outside the graph, and returns it. For [nIn, nOut] the fan-in is shape[0].
+
+export interface InitOptions {
+  /** Where the numbers come from; default: the generator that manualSeed() seeds. */
+  readonly generator?: Generator | undefined;
+}
+
+function generatorOf(op: string, { generator }: InitOptions): Generator {
+  if (generator === undefined) return defaultGenerator;
+  if (generator instanceof Generator) return generator;
+  throw new ArgumentError(`${op}: generator is a Generator, not ${describe(generator)}`);
+}
+
+function checkTarget(op: string, t: Tensor): Tensor {
+  checkTensor(op, t);
+  if (!isFloat(t.dtype)) throw new DTypeError(`${op}: fills float32 or float64, not ${t.dtype}`);
+  return t;
+}
+
+/** Sets every element to 0. */
+export function zeros(t: Tensor): Tensor {
+  return checkTensor('init.zeros', t).fill_(0);
+}
+
+/** Sets every element to 1. */
+export function ones(t: Tensor): Tensor {
+  return checkTensor('init.ones', t).fill_(1);
+}
+
+/** Sets every element to a value. */
+export function constant(t: Tensor, value: number): Tensor {
+  return checkTensor('init.constant', t).fill_(value);
+}
+
+/** Sets the matrix to the identity: 1 on the diagonal, 0 elsewhere. */
+export function eye(t: Tensor): Tensor {
+  checkTensor('init.eye', t);
+  if (t.rank !== 2) throw new ShapeError(`init.eye: takes a matrix, not shape ${showShape(t.shape)}`);
+  const [n, m] = t.shape as [number, number];
+  const values = new Float64Array(n * m);
+  for (let i = 0; i < Math.min(n, m); i++) values[i * m + i] = 1;
+  return t.copy_(tensor(values, { shape: [n, m] }));
+}
+
+export interface UniformOptions extends InitOptions {
+  /** Lower bound. Default 0. */
+  readonly a?: number;
+  /** Upper bound. Default 1. */
+  readonly b?: number;
+}
+
+/** Options that may also be given as two numbers in front. */
+function positional<O>(names: readonly [string, string], x: number | O | undefined, y: number | undefined, rest: O | undefined): O {
+  if (typeof x !== 'number') return x ?? ({} as O);
+  return { [names[0]]: x, ...(y === undefined ? {} : { [names[1]]: y }), ...rest } as O;
+}
+
+/** Uniform on [a, b): uniform(t, { a, b, generator }) or uniform(t, a, b, { generator }). */
+export function uniform(t: Tensor, options?: UniformOptions): Tensor;
+export function uniform(t: Tensor, a: number, b?: number, options?: InitOptions): Tensor;
+export function uniform(t: Tensor, first?: number | UniformOptions, second?: number, rest?: InitOptions): Tensor {
+  const op = 'init.uniform';
+  const options = positional<UniformOptions>(['a', 'b'], first, second, rest);
+  checkOptions(op, options, ['a', 'b', 'generator']);
+  checkTarget(op, t);
+  const [a, b] = [checkNumber(op, 'a', options.a ?? 0), checkNumber(op, 'b', options.b ?? 1)];
+  return t.copy_(random.uniform(t.shape, a, b, t.dtype, generatorOf(op, options)));
+}
+
+export interface NormalOptions extends InitOptions {
+  /** Default 0. */
+  readonly mean?: number;
+  /** Standard deviation. Default 1. */
+  readonly std?: number;
+}
+
+/** Normal: normal(t, { mean, std, generator }) or normal(t, mean, std, { generator }). */
+export function normal(t: Tensor, options?: NormalOptions): Tensor;
+export function normal(t: Tensor, mean: number, std?: number, options?: InitOptions): Tensor;
+export function normal(t: Tensor, first?: number | NormalOptions, second?: number, rest?: InitOptions): Tensor {
+  const op = 'init.normal';
+  const options = positional<NormalOptions>(['mean', 'std'], first, second, rest);
+  checkOptions(op, options, ['mean', 'std', 'generator']);
+  checkTarget(op, t);
+  const [mean, std] = [checkNumber(op, 'mean', options.mean ?? 0), checkNumber(op, 'std', options.std ?? 1)];
+  return t.copy_(random.normal(t.shape, mean, std, t.dtype, generatorOf(op, options)));
+}
+
+export interface TruncNormalOptions extends NormalOptions {
+  /** Lower bound. Default -2. */
+  readonly a?: number;
+  /** Upper bound. Default 2. */
+  readonly b?: number;
+}
+
+/**
+ * Normal with the given mean and standard deviation (0, 1), cut off at the values a and b (-2, 2): the inverse of the
+ * distribution function, applied to uniform numbers.
+ */
+export function truncNormal(t: Tensor, options: TruncNormalOptions = {}): Tensor {
+  const op = 'init.truncNormal';
+  checkOptions(op, options, ['mean', 'std', 'a', 'b', 'generator']);
+  checkTarget(op, t);
+  const mean = checkNumber(op, 'mean', options.mean ?? 0);
+  const std = checkNumber(op, 'std', options.std ?? 1);
+  const a = checkNumber(op, 'a', options.a ?? -2);
+  const b = checkNumber(op, 'b', options.b ?? 2);
+  if (!(std > 0)) throw new ArgumentError(`${op}: std must be > 0, not ${std}`);
+  if (!(a < b)) throw new ArgumentError(`${op}: [${a}, ${b}] is not an interval`);
+  // 2 Φ(z) - 1 = erf(z / √2)
+  const low = erfOf((a - mean) / std / Math.SQRT2);
+  const high = erfOf((b - mean) / std / Math.SQRT2);
+  if (!(low < high)) throw new ArgumentError(`${op}: [${a}, ${b}] lies too far from the mean ${mean}`);
+  const values = random.uniform(t.shape, low, high, 'float64', generatorOf(op, options)).data as Float64Array;
+  for (let i = 0; i < values.length; i++) {
+    const x = mean + std * Math.SQRT2 * inverseErf(values[i] as number);
+    values[i] = Math.min(Math.max(x, a), b);
+  }
+  return t.copy_(tensor(values, { shape: [...t.shape] }));
+}
+
+/**
+ * The inverse of erf on [-1, 1]: the polynomials of Giles (Approximating the erfinv function, 2010), then two steps of
+ * Newton's method.
+ */
+function inverseErf(x: number): number {
+  if (Math.abs(x) >= 1) return x * Infinity;
+  let w = -Math.log((1 - x) * (1 + x));
+  const central = w < 5;
+  w = central ? w - 2.5 : Math.sqrt(w) - 3;
+  const coefficients = central
+    ? [
+        2.81022636e-8, 3.43273939e-7, -3.5233877e-6, -4.39150654e-6, 2.1858087e-4, -1.25372503e-3, -4.17768164e-3,
+        0.246640727, 1.50140941,
+      ]
+    : [
+        -2.00214257e-4, 1.00950558e-4, 1.34934322e-3, -3.67342844e-3, 5.73950773e-3, -7.6224613e-3, 9.43887047e-3,
+        1.00167406, 2.83297682,
+      ];
+  let p = 0;
+  for (const c of coefficients) p = p * w + c;
+  let y = p * x;
+  for (let i = 0; i < 2; i++) y -= (erfOf(y) - x) * (Math.sqrt(Math.PI) / 2) * Math.exp(y * y);
+  return y;
+}
+
+/** [fan-in, fan-out]: how many inputs an output has, and how many outputs an input. */
+function fans(op: string, t: Tensor): [number, number] {
+  checkTarget(op, t);
+  if (t.rank < 2) {
+    throw new ShapeError(`${op}: needs at least two axes [nIn, nOut, …] for its fans, not ${showShape(t.shape)}`);
+  }
+  const [nIn, nOut, ...field] = t.shape as [number, number, ...number[]];
+  const n = sizeOf(field);
+  return [nIn * n, nOut * n];
+}
+
+const nonlinearities = ['linear', 'identity', 'sigmoid', 'tanh', 'relu', 'leakyRelu', 'selu'] as const;
+
+export type Nonlinearity = (typeof nonlinearities)[number];
+
+/**
+ * The recommended gain for a nonlinearity, as in PyTorch: linear, identity and sigmoid 1, tanh 5/3, relu √2, leakyRelu √(2 / (1 + a²)) with its
+ * negative slope `param` (default 0.01), selu 3/4.
+ */
+export function calculateGain(nonlinearity: Nonlinearity, param?: number): number {
+  switch (nonlinearity) {
+    case 'linear':
+    case 'identity':
+    case 'sigmoid':
+      return 1;
+    case 'tanh':
+      return 5 / 3;
+    case 'relu':
+      return Math.SQRT2;
+    case 'leakyRelu': {
+      const a = checkNumber('calculateGain', 'param', param ?? 0.01);
+      return Math.sqrt(2 / (1 + a * a));
+    }
+    case 'selu':
+      return 3 / 4;
+    default: {
+      const hint = typeof nonlinearity === 'string' ? didYouMean(nonlinearity, nonlinearities) : '';
+      throw new ArgumentError(
+        `calculateGain: there is no nonlinearity ${describe(nonlinearity)}${hint} They are ${nonlinearities.join(', ')}`,
+      );
+    }
+  }
+}
+
+export interface XavierOptions extends InitOptions {
+  /** Default 1; see calculateGain. */
+  readonly gain?: number;
+}
+
+function xavierStd(op: string, t: Tensor, options: XavierOptions): number {
+  checkOptions(op, options, ['gain', 'generator']);
+  const [fanIn, fanOut] = fans(op, t);
+  return checkNumber(op, 'gain', options.gain ?? 1) * Math.sqrt(2 / Math.max(fanIn + fanOut, 1));
+}
+
+/** Uniform on ±gain √(6 / (fanIn + fanOut)) (Glorot and Bengio, 2010). */
+export function xavierUniform(t: Tensor, options: XavierOptions = {}): Tensor {
+  const bound = Math.sqrt(3) * xavierStd('init.xavierUniform', t, options);
+  return uniform(t, { a: -bound, b: bound, generator: options.generator });
+}
+
+/** Normal with standard deviation gain √(2 / (fanIn + fanOut)) (Glorot and Bengio, 2010). */
+export function xavierNormal(t: Tensor, options: XavierOptions = {}): Tensor {
+  return normal(t, { std: xavierStd('init.xavierNormal', t, options), generator: options.generator });
+}
+
+export interface KaimingOptions extends InitOptions {
+  /** 'fanIn' (default) keeps the variance of the forward pass, 'fanOut' that of the backward pass. */
+  readonly mode?: 'fanIn' | 'fanOut';
+  /** Default 'leakyRelu'. */
+  readonly nonlinearity?: Nonlinearity;
+  /** Negative slope of leakyRelu. Default 0, which makes it relu. */
+  readonly a?: number;
+}
+
+function kaimingStd(op: string, t: Tensor, options: KaimingOptions): number {
+  checkOptions(op, options, ['mode', 'nonlinearity', 'a', 'generator']);
+  const [fanIn, fanOut] = fans(op, t);
+  const { mode = 'fanIn', nonlinearity = 'leakyRelu', a = 0 } = options;
+  if (mode !== 'fanIn' && mode !== 'fanOut') {
+    throw new ArgumentError(`${op}: mode must be 'fanIn' or 'fanOut', not ${describe(mode)}`);
+  }
+  return calculateGain(nonlinearity, a) / Math.sqrt(Math.max(mode === 'fanIn' ? fanIn : fanOut, 1));
+}
+
+/** Uniform on ±gain √(3 / fan) (He et al., 2015), with the gain of `nonlinearity`. */
+export function kaimingUniform(t: Tensor, options: KaimingOptions = {}): Tensor {
+  const bound = Math.sqrt(3) * kaimingStd('init.kaimingUniform', t, options);
+  return uniform(t, { a: -bound, b: bound, generator: options.generator });
+}
+
+/** Normal with standard deviation gain / √fan (He et al., 2015), with the gain of `nonlinearity`. */
+export function kaimingNormal(t: Tensor, options: KaimingOptions = {}): Tensor {
+  return normal(t, { std: kaimingStd('init.kaimingNormal', t, options), generator: options.generator });
+}
+
+/** Normal with standard deviation 1 / √fanIn (LeCun et al., 1998). */
+export function lecunNormal(t: Tensor, options: InitOptions = {}): Tensor {
+  const op = 'init.lecunNormal';
+  checkOptions(op, options, ['generator']);
+  const [fanIn] = fans(op, t);
+  return normal(t, { std: 1 / Math.sqrt(Math.max(fanIn, 1)), generator: options.generator });
+}
+
+/** Uniform on ±√(3 / fanIn), which has the variance of lecunNormal. */
+export function lecunUniform(t: Tensor, options: InitOptions = {}): Tensor {
+  const op = 'init.lecunUniform';
+  checkOptions(op, options, ['generator']);
+  const [fanIn] = fans(op, t);
+  const bound = Math.sqrt(3 / Math.max(fanIn, 1));
+  return uniform(t, { a: -bound, b: bound, generator: options.generator });
+}
+
+/**
+ * gain (default 1) times a random matrix with orthonormal rows or columns, whichever are fewer (Saxe et al., 2013); axes behind
+ * the first are taken as one. Gram–Schmidt on normal vectors, each orthogonalised twice, in float64.
+ */
+export function orthogonal(t: Tensor, options: XavierOptions = {}): Tensor {
+  const op = 'init.orthogonal';
+  checkOptions(op, options, ['gain', 'generator']);
+  fans(op, t);
+  const gain = checkNumber(op, 'gain', options.gain ?? 1);
+  if (t.size === 0) return t;
+  const rows = t.shape[0] as number;
+  const cols = t.size / rows;
+  const count = Math.min(rows, cols);
+  const n = Math.max(rows, cols);
+  // `count` vectors of n numbers, one after another. Gram–Schmidt leaves the diagonal of R positive, so that the result is uniformly distributed.
+  const q = random.normal([count, n], 0, 1, 'float64', generatorOf(op, options)).data as Float64Array;
+  for (let i = 0; i < count; i++) {
+    const v = q.subarray(i * n, (i + 1) * n);
+    for (let pass = 0; pass < 2; pass++) {
+      for (let j = 0; j < i; j++) {
+        const u = q.subarray(j * n, (j + 1) * n);
+        let dot = 0;
+        for (let k = 0; k < n; k++) dot += (u[k] as number) * (v[k] as number);
+        for (let k = 0; k < n; k++) v[k] = (v[k] as number) - dot * (u[k] as number);
+      }
+    }
+    let square = 0;
+    for (let k = 0; k < n; k++) square += (v[k] as number) ** 2;
+    const scale = 1 / Math.sqrt(square);
+    for (let k = 0; k < n; k++) v[k] = (v[k] as number) * scale;
+  }
+  const values = new Float64Array(t.size);
+  for (let r = 0; r < rows; r++) {
+    for (let c = 0; c < cols; c++) {
+      values[r * cols + c] = gain * (q[rows <= cols ? r * n + c : c * n + r] as number);
+    }
+  }
+  return t.copy_(tensor(values, { shape: [...t.shape] }));
+}

@@ -1,0 +1,187 @@
+import { isFloat } from '../dtype.js';
+import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
+import { noGrad } from '../autograd/mode.js';
+import * as ops from '../ops/index.js';
+import { indexTensor } from '../ops/indices.js';
+import { checkTensor, isTensor } from '../ops/primitive.js';
+import { describe, type Shape, sameShape, showShape } from '../program/view.js';
+import { checkOptions, type Tensor } from '../tensor/tensor.js';
+import { checkReduction, reduce, type ReductionOptions } from './options.js';
+
+export interface NLLOptions extends ReductionOptions {
+  /** One factor per class [C]; with reduction 'mean' the sum is divided by the sum of the factors. */
+  readonly weight?: Tensor | undefined;
+  /** Rows with this label count for nothing. Default: no label is ignored. */
+  readonly ignoreIndex?: number | undefined;
+}
+
+export interface CrossEntropyOptions extends NLLOptions {
+  /** Share of the target that is spread evenly over all classes, in [0, 1]. Default 0. */
+  readonly labelSmoothing?: number;
+}
+
+/** Classes on the last axis of a matrix: [C] becomes [1, C], and [N, C, d…] becomes [N·d…, C]. */
+function asRows(x: Tensor): Tensor {
+  const { shape } = x;
+  const classes = shape[shape.length === 1 ? 0 : 1] as number;
+  if (shape.length === 2) return x;
+  if (shape.length === 1) return ops.reshape(x, [1, classes]);
+  const order = [0, ...shape.slice(2).map((_, i) => i + 2), 1];
+  return ops.reshape(ops.permute(x, order), [x.size / Math.max(classes, 1), classes]);
+}
+
+/** Shape of the labels for scores: without the axis of classes. */
+function labelShape(shape: Shape): number[] {
+  return shape.length === 1 ? [] : shape.filter((_, i) => i !== 1);
+}
+
+function checkScores(op: string, x: unknown): Tensor {
+  const t = checkTensor(op, x, 'the first argument');
+  if (!isFloat(t.dtype)) throw new DTypeError(`${op}: the input must be float32 or float64, not ${t.dtype}`);
+  if (t.rank === 0 || (t.shape[t.rank === 1 ? 0 : 1] as number) === 0) {
+    throw new ShapeError(`${op}: the input is [C], [N, C] or [N, C, d…] with at least one class, not ${showShape(t.shape)}`);
+  }
+  return t;
+}
+
+function checkLabels(op: string, input: Tensor, target: unknown): Tensor {
+  const expected = labelShape(input.shape);
+  if (isTensor(target) && isFloat(target.dtype)) {
+    throw new DTypeError(
+      `${op}: labels are int32, not ${target.dtype}; convert with .to('int32')` +
+        (op === 'crossEntropy' ? `, or give probabilities of shape ${showShape(input.shape)}` : ''),
+    );
+  }
+  const labels = indexTensor(op, typeof target === 'number' ? [target] : target);
+  const scalar = typeof target === 'number' || labels.size === 1;
+  if (!sameShape(labels.shape, expected) && !(scalar && expected.length === 0 && labels.rank <= 1)) {
+    throw new ShapeError(
+      `${op}: labels of shape ${showShape(labels.shape)} do not fit an input of shape ${showShape(input.shape)}: ` +
+        `they must have shape ${showShape(expected)}`,
+    );
+  }
+  return ops.reshape(labels, [labels.size]);
+}
+
+function checkWeight(op: string, weight: Tensor | undefined, classes: number, like: Tensor): Tensor | undefined {
+  if (weight === undefined) return undefined;
+  checkTensor(op, weight, 'weight');
+  if (!sameShape(weight.shape, [classes])) {
+    throw new ShapeError(`${op}: weight has shape ${showShape(weight.shape)}, and there are ${classes} classes`);
+  }
+  return ops.to(weight, like.dtype);
+}
+
+interface Labelled {
+  /** -log p of the labels, times weight, per row. */
+  readonly losses: Tensor;
+  /** What 'mean' divides by: the sum of weights, or the count of rows that are not ignored; null: of all rows. */
+  readonly total: Tensor | null;
+  /** Rows that count, as 0 and 1, or null for all. */
+  readonly kept: Tensor | null;
+}
+
+function labelled(lp: Tensor, labels: Tensor, weight: Tensor | undefined, ignoreIndex: number | undefined): Labelled {
+  if (weight === undefined && ignoreIndex === undefined) return { losses: ops.nll(lp, labels), total: null, kept: null };
+  let kept: Tensor | null = null;
+  let safe = labels;
+  if (ignoreIndex !== undefined) {
+    const keep = ops.ne(labels, ignoreIndex);
+    kept = ops.to(keep, lp.dtype);
+    safe = ops.to(ops.where(keep, labels, 0), 'int32');
+  }
+  let factor = weight === undefined ? null : ops.indexSelect(weight, 0, safe);
+  if (kept !== null) factor = factor === null ? kept : ops.mul(factor, kept);
+  let losses = ops.nll(lp, safe);
+  // where, not a product: an ignored row may be infinite.
+  if (kept !== null) losses = ops.where(kept, losses, 0);
+  if (weight !== undefined) losses = ops.mul(losses, factor as Tensor);
+  return { losses, total: ops.sum(factor as Tensor), kept };
+}
+
+function checkIgnore(op: string, ignoreIndex: number | undefined): number | undefined {
+  if (ignoreIndex === undefined || Number.isInteger(ignoreIndex)) return ignoreIndex;
+  throw new ArgumentError(`${op}: ignoreIndex must be a whole number, not ${describe(ignoreIndex)}`);
+}
+
+function finish(losses: Tensor, total: Tensor | null, reduction: string, shape: Shape): Tensor {
+  if (reduction === 'none') return ops.reshape(losses, shape);
+  return reduction === 'mean' && total !== null ? ops.div(ops.sum(losses), total) : reduce(losses, reduction);
+}
+
+/**
+ * Negative log likelihood: -weight[y] · input[y] for rows of log probabilities. `input` is [N, C], [C] or [N, C, d…], `target` int32
+ * labels of shape [N], [] or [N, d…] (arrays will do).
+ *
+ * Throws IndexError for a label outside [0, C), ShapeError and DTypeError for shapes and dtypes that do not fit.
+ */
+export function nllLoss(input: Tensor, target: Tensor | readonly number[] | Int32Array, options: NLLOptions = {}): Tensor {
+  const op = 'nllLoss';
+  checkOptions(op, options, ['reduction', 'weight', 'ignoreIndex']);
+  const reduction = checkReduction(op, options.reduction);
+  const x = checkScores(op, input);
+  const labels = checkLabels(op, x, target);
+  const lp = asRows(x);
+  const weight = checkWeight(op, options.weight, lp.shape[1] as number, lp);
+  const { losses, total } = labelled(lp, labels, weight, checkIgnore(op, options.ignoreIndex));
+  return finish(losses, total, reduction, labelShape(x.shape));
+}
+
+/**
+ * Cross-entropy of softmax(logits) with the targets: nllLoss(logSoftmax(logits)), which neither overflows nor loses digits. `logits` is
+ * [N, C], [C] or [N, C, d…]. Targets are int32 labels of shape [N], [] or [N, d…] (arrays will do), or
+ * probabilities in the shape of the logits. Weights, label smoothing and 'mean' are as in PyTorch; ignored labels must be
+ * asked for (PyTorch's default is ignoreIndex: -100).
+ *
+ * Throws IndexError for a label outside [0, C), ShapeError and DTypeError for shapes and dtypes that do not fit.
+ */
+export function crossEntropy(
+  logits: Tensor,
+  target: Tensor | readonly number[] | Int32Array | number,
+  options: CrossEntropyOptions = {},
+): Tensor {
+  const op = 'crossEntropy';
+  checkOptions(op, options, ['reduction', 'weight', 'ignoreIndex', 'labelSmoothing']);
+  const reduction = checkReduction(op, options.reduction);
+  const x = checkScores(op, logits);
+  const smoothing = options.labelSmoothing ?? 0;
+  if (!(typeof smoothing === 'number' && smoothing >= 0 && smoothing <= 1)) {
+    throw new ArgumentError(`${op}: labelSmoothing must lie in [0, 1], not ${describe(smoothing)}`);
+  }
+  const ignoreIndex = checkIgnore(op, options.ignoreIndex);
+  const shape = labelShape(x.shape);
+  const z = asRows(x);
+  const classes = z.shape[1] as number;
+  const weight = checkWeight(op, options.weight, classes, z);
+
+  if (isTensor(target) && isFloat(target.dtype) && sameShape(target.shape, x.shape)) {
+    if (ignoreIndex !== undefined) {
+      throw new ArgumentError(`${op}: ignoreIndex goes with labels; these targets are probabilities`);
+    }
+    let p = ops.to(asRows(target), z.dtype);
+    if (smoothing > 0) p = ops.add(ops.mul(p, 1 - smoothing), smoothing / classes);
+    if (weight !== undefined) p = ops.mul(p, weight);
+    return finish(ops.neg(ops.sum(ops.mul(p, ops.logSoftmax(z)), 1)), null, reduction, shape);
+  }
+
+  const labels = checkLabels(op, x, target);
+  const lp = ops.logSoftmax(z);
+  const { losses, total, kept } = labelled(lp, labels, weight, ignoreIndex);
+  if (smoothing === 0) return finish(losses, total, reduction, shape);
+  // (1 - ε) of the loss at the label, and ε / C of the (weighted) losses of all classes.
+  let spread = ops.neg(ops.sum(weight === undefined ? lp : ops.mul(lp, weight), 1));
+  if (kept !== null) spread = ops.where(kept, spread, 0);
+  const mixed = ops.add(ops.mul(losses, 1 - smoothing), ops.mul(spread, smoothing / classes));
+  return finish(mixed, total, reduction, shape);
+}
+
+/**
+ * Rows with a 1 at each label and 0 elsewhere, float32: labels of shape s give [...s, classes]. Without `classes` it is the largest label
+ * plus one, which reads the labels and so cannot be used in a compiled step.
+ */
+export function oneHot(labels: Tensor | readonly number[] | Int32Array, classes?: number): Tensor {
+  const t = indexTensor('oneHot', labels);
+  if (classes !== undefined) return ops.oneHot(t, classes);
+  if (t.size === 0) throw new ArgumentError('oneHot: there are no labels to count classes from; give the number of classes');
+  return ops.oneHot(t, noGrad(() => ops.max(t).item()) + 1);
+}

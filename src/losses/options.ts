@@ -1,0 +1,40 @@
+import { ArgumentError, ShapeError } from '../errors.js';
+import * as ops from '../ops/index.js';
+import { checkTensor } from '../ops/primitive.js';
+import { describe, sameShape, showShape } from '../program/view.js';
+import { didYouMean } from '../suggest.js';
+import type { Tensor } from '../tensor/tensor.js';
+
+/** 'mean' (default) of all elements, their 'sum', or 'none': one loss per element. */
+export type Reduction = 'mean' | 'sum' | 'none';
+
+export interface ReductionOptions {
+  readonly reduction?: Reduction;
+}
+
+export const reductions = ['mean', 'sum', 'none'] as const;
+
+export function checkReduction(op: string, reduction: unknown = 'mean', names: readonly string[] = reductions): string {
+  if (typeof reduction === 'string' && names.includes(reduction)) return reduction;
+  const hint = typeof reduction === 'string' ? didYouMean(reduction, names) : '';
+  throw new ArgumentError(
+    `${op}: reduction must be one of ${names.join(', ')}, not ${describe(reduction)}${hint}`,
+  );
+}
+
+export function reduce(loss: Tensor, reduction: string): Tensor {
+  if (reduction === 'none') return loss;
+  return reduction === 'sum' ? ops.sum(loss) : ops.mean(loss);
+}
+
+/** Refuses inputs and targets of different shapes: broadcasting them is nearly always a mistake. */
+export function checkSameShape(op: string, input: Tensor, target: Tensor): void {
+  checkTensor(op, input, 'the input');
+  checkTensor(op, target, 'the target');
+  if (!sameShape(input.shape, target.shape)) {
+    throw new ShapeError(
+      `${op}: the input has shape ${showShape(input.shape)}, the target ${showShape(target.shape)}; they must be equal ` +
+        '(reshape or broadcastTo one of them)',
+    );
+  }
+}

@@ -1,0 +1,60 @@
+import { ArgumentError } from '../errors.js';
+import { checkNumber } from '../ops/elementwise.js';
+import * as ops from '../ops/index.js';
+import { checkOptions, type Tensor } from '../tensor/tensor.js';
+import { checkReduction, checkSameShape, reduce, type ReductionOptions } from './options.js';
+
+/** Mean squared error: (input - target)². */
+export function mseLoss(input: Tensor, target: Tensor, options: ReductionOptions = {}): Tensor {
+  checkOptions('mseLoss', options, ['reduction']);
+  checkSameShape('mseLoss', input, target);
+  return reduce(ops.square(ops.sub(input, target)), checkReduction('mseLoss', options.reduction));
+}
+
+/** Mean absolute error: |input - target|. */
+export function l1Loss(input: Tensor, target: Tensor, options: ReductionOptions = {}): Tensor {
+  checkOptions('l1Loss', options, ['reduction']);
+  checkSameShape('l1Loss', input, target);
+  return reduce(ops.abs(ops.sub(input, target)), checkReduction('l1Loss', options.reduction));
+}
+
+export interface SmoothL1Options extends ReductionOptions {
+  /** Where the parabola ends, >= 0. Default 1; 0 gives l1Loss. */
+  readonly beta?: number;
+}
+
+/** With d = input - target: d² / (2 beta) where |d| < beta, else |d| - beta / 2 (Girshick, 2015). */
+export function smoothL1Loss(input: Tensor, target: Tensor, options: SmoothL1Options = {}): Tensor {
+  checkOptions('smoothL1Loss', options, ['reduction', 'beta']);
+  checkSameShape('smoothL1Loss', input, target);
+  const reduction = checkReduction('smoothL1Loss', options.reduction);
+  const beta = checkNumber('smoothL1Loss', 'beta', options.beta ?? 1);
+  if (beta < 0) throw new ArgumentError(`smoothL1Loss: beta must be >= 0, not ${beta}`);
+  const d = ops.sub(input, target);
+  const a = ops.abs(d);
+  if (beta === 0) return reduce(a, reduction);
+  return reduce(
+    ops.where(ops.lt(a, beta), ops.mul(ops.square(d), 0.5 / beta), ops.sub(a, beta / 2)),
+    reduction,
+  );
+}
+
+export interface HuberOptions extends ReductionOptions {
+  /** Where the parabola ends, > 0. Default 1. */
+  readonly delta?: number;
+}
+
+/** With d = input - target: d² / 2 where |d| <= delta, else delta (|d| - delta / 2) (Huber, 1964). */
+export function huberLoss(input: Tensor, target: Tensor, options: HuberOptions = {}): Tensor {
+  checkOptions('huberLoss', options, ['reduction', 'delta']);
+  checkSameShape('huberLoss', input, target);
+  const reduction = checkReduction('huberLoss', options.reduction);
+  const delta = checkNumber('huberLoss', 'delta', options.delta ?? 1);
+  if (!(delta > 0)) throw new ArgumentError(`huberLoss: delta must be > 0, not ${delta}`);
+  const d = ops.sub(input, target);
+  const a = ops.abs(d);
+  return reduce(
+    ops.where(ops.le(a, delta), ops.mul(ops.square(d), 0.5), ops.mul(ops.sub(a, delta / 2), delta)),
+    reduction,
+  );
+}

@@ -1,0 +1,92 @@
+import { ArgumentError } from '../errors.js';
+import { isTensor } from '../ops/primitive.js';
+import { observe } from '../program/emit.js';
+import { describe } from '../program/view.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { Module } from './module.js';
+
+/** Runs a module, and lets a compiled step notice hooks and replaced methods. */
+function run(m: Module, x: Tensor): Tensor {
+  observe(() => m.forward);
+  return m.forward(x) as Tensor;
+}
+
+function checkModule(op: string, m: unknown): Module {
+  if (m instanceof Module) return m;
+  const hint = typeof m === 'function' ? '; is there a `new` missing?' : '';
+  throw new ArgumentError(`${op}: takes modules, not ${describe(m)}${hint}`);
+}
+
+/**
+ * Modules one after another: new Sequential(a, b, …), an array of them, or an object { name: module }. Parameters are
+ * named '0.weight' and so on, or by the given names.
+ */
+export class Sequential extends Module {
+  readonly #names: string[] = [];
+  readonly #modules: Module[] = [];
+
+  constructor(...modules: readonly Module[] | readonly [readonly Module[]] | readonly [Readonly<Record<string, Module>>]) {
+    super();
+    const [only] = modules;
+    if (modules.length === 1 && only !== null && typeof only === 'object' && !(only instanceof Module)) {
+      for (const [name, m] of Object.entries(only)) this.#add(name, m);
+    } else {
+      for (const m of modules) this.append(m as Module);
+    }
+  }
+
+  #add(name: string, m: Module): void {
+    if (name.includes('.') || name === '') throw new ArgumentError(`Sequential: ${describe(name)} is not a name`);
+    checkModule('Sequential', m);
+    this.#names.push(name);
+    this.#modules.push(m);
+  }
+
+  protected override fields(): Iterable<readonly [string, unknown]> {
+    const own = [...super.fields()];
+    return [...this.#modules.map((m, i) => [this.#names[i] as string, m] as const), ...own];
+  }
+
+  /** How many modules there are. */
+  get length(): number {
+    return this.#modules.length;
+  }
+
+  /** Module i; negative numbers count from the end. Undefined outside. */
+  at(i: number): Module | undefined {
+    return this.#modules.at(i);
+  }
+
+  [Symbol.iterator](): Iterator<Module> {
+    return this.#modules[Symbol.iterator]();
+  }
+
+  /** Adds a module at the end, named by its position. */
+  append(m: Module): this {
+    this.#add(String(this.#modules.length), m);
+    return this;
+  }
+
+  override forward(x: Tensor): Tensor {
+    observe(() => this.#modules.length);
+    let y = x;
+    for (const m of this.#modules) y = run(m, y);
+    return y;
+  }
+}
+
+/** x + f(x) (He et al., 2015), for a module f or a function of one tensor. */
+export class Residual extends Module {
+  readonly fn: Module | ((x: Tensor) => Tensor);
+
+  constructor(fn: Module | ((x: Tensor) => Tensor)) {
+    super();
+    if (!(fn instanceof Module) && typeof fn !== 'function') checkModule('Residual', fn);
+    this.fn = fn;
+  }
+
+  override forward(x: Tensor): Tensor {
+    if (!isTensor(x)) throw new ArgumentError(`Residual: the input is a tensor, not ${describe(x)}`);
+    return x.add(this.fn instanceof Module ? run(this.fn, x) : this.fn(x));
+  }
+}

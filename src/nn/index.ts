@@ -1,0 +1,17 @@
+// The namespace nn: modules, layers, losses, and helpers for gradients.
+export { ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh } from './activations.js';
+export { Residual, Sequential } from './containers.js';
+export { Dropout, type DropoutModuleOptions, Flatten, Identity, Linear, type LinearOptions } from './layers.js';
+export {
+  BCELoss,
+  BCEWithLogitsLoss,
+  CrossEntropyLoss,
+  HuberLoss,
+  KLDivLoss,
+  L1Loss,
+  MSELoss,
+  NLLLoss,
+  SmoothL1Loss,
+} from './losses.js';
+export { type ForwardHook, Module, Parameter, type StateDict } from './module.js';
+export * as utils from './utils.js';

@@ -1,0 +1,137 @@
+import { checkDType, type DType, isFloat } from '../dtype.js';
+import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
+import { uniform } from '../init/index.js';
+import * as ops from '../ops/index.js';
+import { checkTensor } from '../ops/primitive.js';
+import { observe } from '../program/emit.js';
+import { Generator } from '../program/generator.js';
+import { describe, showShape } from '../program/view.js';
+import { checkOptions, type Tensor } from '../tensor/tensor.js';
+import * as F from './functional.js';
+import { emptyParameter, Module } from './module.js';
+
+/** A whole number >= 1 that says how many features there are. */
+export function checkCount(op: string, name: string, n: unknown): number {
+  if (typeof n === 'number' && Number.isSafeInteger(n) && n >= 1) return n;
+  throw new ArgumentError(`${op}: ${name} must be a whole number >= 1, not ${describe(n)}`);
+}
+
+export function checkFloatDType(op: string, dtype: DType): DType {
+  checkDType(dtype, op);
+  if (!isFloat(dtype)) throw new DTypeError(`${op}: dtype must be float32 or float64, not ${dtype}`);
+  return dtype;
+}
+
+export function checkBoolean(op: string, name: string, x: unknown): boolean {
+  if (typeof x === 'boolean') return x;
+  throw new ArgumentError(`${op}: ${name} must be true or false, not ${describe(x)}`);
+}
+
+export interface LinearOptions {
+  /** Default true. */
+  readonly bias?: boolean;
+  /** Default float32. */
+  readonly dtype?: DType;
+  /** Where the initial values come from; default: the generator that manualSeed() seeds. */
+  readonly generator?: Generator;
+}
+
+/**
+ * y = x · W + b for x of shape [..., nIn]; `weight` is [nIn, nOut], `bias` [nOut] or null. Both start uniform on
+ * ±1/√nIn, as in PyTorch.
+ */
+export class Linear extends Module {
+  weight: Tensor;
+  bias: Tensor | null;
+  readonly nIn: number;
+  readonly nOut: number;
+
+  constructor(nIn: number, nOut: number, options: LinearOptions = {}) {
+    super();
+    checkOptions('Linear', options, ['bias', 'dtype', 'generator']);
+    this.nIn = checkCount('Linear', 'nIn', nIn);
+    this.nOut = checkCount('Linear', 'nOut', nOut);
+    const dtype = checkFloatDType('Linear', options.dtype ?? 'float32');
+    const { generator } = options;
+    const bound = 1 / Math.sqrt(nIn);
+    this.weight = uniform(emptyParameter([nIn, nOut], dtype), { a: -bound, b: bound, generator });
+    this.bias = checkBoolean('Linear', 'bias', options.bias ?? true)
+      ? uniform(emptyParameter([nOut], dtype), { a: -bound, b: bound, generator })
+      : null;
+  }
+
+  override forward(x: Tensor): Tensor {
+    checkTensor('Linear', x, 'the input');
+    observe(() => this.weight);
+    observe(() => this.bias);
+    const { shape } = x;
+    if (shape.length === 0 || shape[shape.length - 1] !== this.weight.shape[0]) {
+      throw new ShapeError(
+        `Linear: the input ${showShape(shape)} does not end with the ${this.weight.shape[0]} features that this layer ` +
+          `takes (its weight is ${showShape(this.weight.shape)})`,
+      );
+    }
+    return ops.linear(x, this.weight, this.bias);
+  }
+
+  protected override describe(): string {
+    return `${this.nIn}, ${this.nOut}${this.bias ? '' : ', { bias: false }'}`;
+  }
+}
+
+/** Returns its input. */
+export class Identity extends Module {
+  override forward(x: Tensor): Tensor {
+    return x;
+  }
+}
+
+/** Joins the axes from startAxis (default 1: all but the batch) to endAxis (default: the last) into one. */
+export class Flatten extends Module {
+  constructor(
+    readonly startAxis = 1,
+    readonly endAxis = -1,
+  ) {
+    super();
+    for (const a of [startAxis, endAxis]) {
+      if (!Number.isInteger(a)) throw new ArgumentError(`Flatten: axes are whole numbers, not ${describe(a)}`);
+    }
+  }
+
+  override forward(x: Tensor): Tensor {
+    return ops.flatten(x, this.startAxis, this.endAxis);
+  }
+}
+
+export interface DropoutModuleOptions {
+  /** Where the masks come from; default: the generator that manualSeed() seeds. */
+  readonly generator?: Generator;
+}
+
+/**
+ * In training mode every element is set to 0 with probability p (default 0.5), and the others are multiplied by
+ * 1 / (1 - p); in evaluation mode nothing is changed (Srivastava et al., 2014).
+ */
+export class Dropout extends Module {
+  p: number;
+  readonly #generator: Generator | undefined;
+
+  constructor(p = 0.5, options: DropoutModuleOptions = {}) {
+    super();
+    checkOptions('Dropout', options, ['generator']);
+    this.p = F.checkProbability('Dropout', 'p', p);
+    if (options.generator !== undefined && !(options.generator instanceof Generator)) {
+      throw new ArgumentError(`Dropout: generator is a Generator, not ${describe(options.generator)}`);
+    }
+    this.#generator = options.generator;
+  }
+
+  override forward(x: Tensor): Tensor {
+    observe(() => this.p);
+    return F.dropout(x, { p: this.p, training: this.training, generator: this.#generator });
+  }
+
+  protected override describe(): string {
+    return String(this.p);
+  }
+}

@@ -1,0 +1,404 @@
+import { enableGrad, noGrad } from '../autograd/mode.js';
+import { type DType, isFloat } from '../dtype.js';
+import { ArgumentError, DTypeError, StateError } from '../errors.js';
+import { fillKernelRow } from '../ops/full.js';
+import { isTensor } from '../ops/primitive.js';
+import { emitMap, fresh } from '../program/calls.js';
+import { advance, enterOp, leaveOp, observe, type Param, withRecorder } from '../program/emit.js';
+import { describe, sameShape, showShape } from '../program/view.js';
+import { didYouMean } from '../suggest.js';
+import { persistent, Tensor } from '../tensor/tensor.js';
+
+/** Options that every optimizer has. */
+export interface BaseOptions {
+  /** Learning rate, >= 0. */
+  lr?: number;
+}
+
+/** Parameters that are updated with the same options. Options may be set between steps. */
+export type ParamGroup<O> = Required<O> & { params: Tensor[] };
+
+/** What optimizers take: tensors, `model.namedParameters()`, or groups of either with options of their own. */
+export type Params<O> =
+  | Iterable<Tensor>
+  | Iterable<readonly [string, Tensor]>
+  | Iterable<{ readonly params: Tensor | Iterable<Tensor> | Iterable<readonly [string, Tensor]> } & Partial<O>>;
+
+/** What an optimizer remembers of one parameter. */
+export interface ParamState {
+  /** How many steps were made. */
+  step: number;
+  readonly tensors: Map<string, Tensor>;
+  /** Further numbers that move with the steps. */
+  readonly numbers: Record<string, number>;
+}
+
+/** A parameter that has a gradient in this step. */
+export interface Active {
+  readonly p: Tensor;
+  readonly g: Tensor;
+  readonly state: ParamState;
+}
+
+/** Checks one option: returns what is wrong, or undefined. */
+export type Check = (value: unknown) => string | undefined;
+
+const number =
+  (test: (x: number) => boolean, what: string): Check =>
+  (x) =>
+    typeof x === 'number' && test(x) ? undefined : `must be ${what}, not ${describe(x)}`;
+
+const pair =
+  (test: (x: number) => boolean, what: string): Check =>
+  (x) =>
+    Array.isArray(x) && x.length === 2 && x.every((v) => typeof v === 'number' && test(v))
+      ? undefined
+      : `must be two numbers ${what}, not ${Array.isArray(x) ? `[${x.map(describe).join(', ')}]` : describe(x)}`;
+
+/** The usual rules for options. */
+export const checks = {
+  notNegative: number((x) => x >= 0 && x < Infinity, 'a number >= 0'),
+  fraction: number((x) => x >= 0 && x < 1, 'in [0, 1)'),
+  closedFraction: number((x) => x >= 0 && x <= 1, 'in [0, 1]'),
+  finite: number(Number.isFinite, 'a finite number'),
+  flag: ((x) => (typeof x === 'boolean' ? undefined : `must be true or false, not ${describe(x)}`)) as Check,
+  fractions: pair((x) => x >= 0 && x < 1, 'in [0, 1)'),
+  positives: pair((x) => x > 0 && x < Infinity, '> 0'),
+};
+
+/** Options of a kind of optimizer: the default and the rule of each. */
+export type OptionTable<O> = { readonly [K in keyof Required<O>]: readonly [Required<O>[K], Check] };
+
+/** Parameters and state as plain values: see Optimizer.stateDict. */
+export interface OptimizerState {
+  state: Record<string, Record<string, number | Tensor>>;
+  paramGroups: (Record<string, unknown> & { params: string[] })[];
+}
+
+function isIterable(x: unknown): x is Iterable<unknown> {
+  return typeof x === 'object' && x !== null && Symbol.iterator in x;
+}
+
+/**
+ * Base of optimizers: parameter groups, options, state. A step updates the parameters in place; those whose `grad` is null
+ * are left alone. Inside a compiled step everything that changes from step to step is refilled at every replay, so
+ * learning rates and other options may be set at any time.
+ */
+export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
+  readonly paramGroups: ParamGroup<O>[] = [];
+  readonly #options: OptionTable<O>;
+  readonly #defaults: Required<O>;
+  readonly #states = new Map<Tensor, ParamState>();
+  readonly #names = new Map<Tensor, string>();
+
+  /** For subclasses: what was given, and the table of options. */
+  constructor(params: Params<O>, options: O, table: OptionTable<O>) {
+    this.#options = table;
+    const name = this.constructor.name;
+    if (typeof options !== 'object' || options === null || isIterable(options)) {
+      throw new ArgumentError(`${name}: options are an object like { lr: 0.01 }, not ${describe(options)}`);
+    }
+    const defaults: Record<string, unknown> = {};
+    for (const key of Object.keys(table) as (keyof O & string)[]) defaults[key] = table[key][0];
+    this.#defaults = { ...(defaults as Required<O>), ...this.#checked(options as Record<string, unknown>) };
+    this.validate(this.#defaults);
+    if (!isIterable(params)) {
+      const hint = typeof params === 'object' && params !== null ? '; pass model.parameters()' : '';
+      throw new ArgumentError(`${name}: takes a list of parameters first, not ${describe(params)}${hint}`);
+    }
+    const list: unknown[] = isTensor(params) ? [params] : [...params];
+    if (list.length === 0) throw new ArgumentError(`${name}: there are no parameters to train`);
+    const grouped = list.some((x) => typeof x === 'object' && x !== null && !isTensor(x) && !Array.isArray(x));
+    if (grouped) for (const g of list) this.#addGroup(g);
+    else this.#addGroup({ params: list });
+  }
+
+  /** For subclasses: rules that concern several options. Throws ArgumentError. */
+  protected validate(_options: Required<O>): void {}
+
+  /** For subclasses: updates the parameters of one group. Called without recording. */
+  protected abstract update(group: ParamGroup<O>, active: readonly Active[]): void;
+
+  #checked(options: Record<string, unknown>): Partial<Required<O>> {
+    const name = this.constructor.name;
+    const names = Object.keys(this.#options);
+    const out: Record<string, unknown> = {};
+    for (const [key, value] of Object.entries(options)) {
+      if (!Object.hasOwn(this.#options, key)) {
+        throw new ArgumentError(
+          `${name}: there is no option ${describe(key)}${didYouMean(key, names)} Options are ${names.join(', ')}`,
+        );
+      }
+      if (value === undefined) continue;
+      const wrong = this.#options[key as keyof O][1](value);
+      if (wrong !== undefined) throw new ArgumentError(`${name}: ${key} ${wrong}`);
+      out[key] = Array.isArray(value) ? [...value] : value;
+    }
+    return out as Partial<Required<O>>;
+  }
+
+  #addGroup(given: unknown): void {
+    const name = this.constructor.name;
+    if (typeof given !== 'object' || given === null || isTensor(given) || Array.isArray(given) || !('params' in given)) {
+      throw new ArgumentError(`${name}: a parameter group is { params, …options }, not ${describe(given)}`);
+    }
+    const { params, ...options } = given as { params: unknown } & Record<string, unknown>;
+    if (!isIterable(params) && !isTensor(params)) {
+      throw new ArgumentError(`${name}: params of a group is a list of parameters, not ${describe(params)}`);
+    }
+    const list: unknown[] = isTensor(params) ? [params] : [...params];
+    const tensors: Tensor[] = [];
+    const named = new Map<Tensor, string>();
+    for (const [i, x] of list.entries()) {
+      const [label, t] = Array.isArray(x) && x.length === 2 ? (x as unknown[]) : [undefined, x];
+      if (!isTensor(t)) throw new ArgumentError(`${name}: parameter ${i} must be a tensor, not ${describe(t)}`);
+      const what = typeof label === 'string' ? `parameter ${label}` : `parameter ${i}`;
+      this.#checkParameter(what, t);
+      if (this.#states.has(t) || tensors.includes(t)) throw new ArgumentError(`${name}: ${what} is given twice`);
+      if (typeof label === 'string') {
+        if ([...this.#names.values(), ...named.values()].includes(label)) {
+          throw new ArgumentError(`${name}: two parameters have the name ${describe(label)}`);
+        }
+        named.set(t, label);
+      }
+      tensors.push(t);
+    }
+    const own = { ...this.#defaults, ...this.#checked(options) };
+    for (const [key, value] of Object.entries(own)) {
+      if (Array.isArray(value)) (own as Record<string, unknown>)[key] = [...value];
+    }
+    this.validate(own);
+    for (const t of tensors) this.#states.set(t, { step: 0, tensors: new Map(), numbers: {} });
+    for (const [t, label] of named) this.#names.set(t, label);
+    this.paramGroups.push({ ...own, params: tensors });
+  }
+
+  #checkParameter(what: string, t: Tensor): void {
+    const name = this.constructor.name;
+    if (!isFloat(t.dtype)) throw new DTypeError(`${name}: ${what} is ${t.dtype}; only float32 and float64 are trained`);
+    if (!t.isLeaf) {
+      throw new ArgumentError(`${name}: ${what} was computed from others; only leaves are trained (detach() makes one)`);
+    }
+    if (!t.view.whole) {
+      throw new ArgumentError(`${name}: ${what} is a window on another tensor; train that one, or a clone()`);
+    }
+  }
+
+  /** Adds a group: { params, …options }; options left out are those of the constructor. */
+  addParamGroup(group: { readonly params: Tensor | Iterable<Tensor> | Iterable<readonly [string, Tensor]> } & Partial<O>): void {
+    this.#addGroup(group);
+  }
+
+  /** Learning rate of the first group; setting it sets that of all groups. */
+  get lr(): number {
+    return (this.paramGroups[0] as ParamGroup<O>).lr as number;
+  }
+
+  set lr(value: number) {
+    const wrong = checks.notNegative(value);
+    if (wrong !== undefined) throw new ArgumentError(`${this.constructor.name}: lr ${wrong}`);
+    for (const group of this.paramGroups) (group as BaseOptions).lr = value;
+  }
+
+  /** Sets the gradient of every parameter to null. */
+  zeroGrad(): void {
+    for (const { params } of this.paramGroups) for (const p of params) p.grad = null;
+  }
+
+  /**
+   * Updates every parameter that has a gradient. A closure is called first, with recording switched on, to compute the
+   * loss and its gradients; its value is returned.
+   */
+  step(): undefined;
+  step<T>(closure: () => T): T;
+  step<T>(closure?: () => T): T | undefined {
+    if (closure !== undefined && typeof closure !== 'function') {
+      throw new ArgumentError(`${this.constructor.name}: step takes a function or nothing, not ${describe(closure)}`);
+    }
+    const value = closure === undefined ? undefined : enableGrad(closure);
+    const before = enterOp(`${this.constructor.name}.step`);
+    try {
+      noGrad(() => {
+        observe(() => this.paramGroups.length);
+        for (const group of this.paramGroups) {
+          observe(() => group.params);
+          observe(() => group.params.length);
+          const active: Active[] = [];
+          for (const p of group.params) {
+            const g = p.grad;
+            if (g === null) continue;
+            active.push({ p, g: g.view.contiguous ? g.detach() : g.detach().contiguous(), state: this.#state(p) });
+          }
+          if (active.length > 0) this.update(group, active);
+        }
+      });
+    } finally {
+      leaveOp(before);
+    }
+    return value;
+  }
+
+  #state(p: Tensor): ParamState {
+    let state = this.#states.get(p);
+    if (state === undefined) {
+      // Someone put a parameter into a group by hand.
+      this.#checkParameter('a parameter', p);
+      state = { step: 0, tensors: new Map(), numbers: {} };
+      this.#states.set(p, state);
+    }
+    return state;
+  }
+
+  /** A choice that depends on options: a compiled step is compiled anew where it comes out differently. */
+  protected when(test: () => boolean): boolean {
+    observe(test);
+    return test();
+  }
+
+  /**
+   * State of a parameter: a tensor like it, filled with `initial` when it is first asked for. It is real memory also while a step is
+   * compiled, so that programs can keep it.
+   */
+  protected stateTensor({ p, state }: Active, name: string, initial = 0): Tensor {
+    let t = state.tensors.get(name);
+    if (t === undefined) {
+      t = persistent(p.shape, p.dtype);
+      const made = t;
+      if (initial !== 0) withRecorder(null, () => made.fill_(initial));
+      state.tensors.set(name, t);
+    }
+    observe(() => state.tensors.get(name));
+    return t;
+  }
+
+  /**
+   * Counts one step for the given parameters and returns the numbers of that step, refilled at every replay of a
+   * compiled step. `undo` takes back what `numbers` changed beside the step counts.
+   */
+  protected advance(active: readonly Active[], numbers: () => number[], undo?: () => void): Param[] {
+    const states = active.map((a) => a.state);
+    return advance({
+      advance: () => {
+        for (const s of states) s.step++;
+        return numbers();
+      },
+      rewind: () => {
+        undo?.();
+        for (const s of states) s.step--;
+      },
+    });
+  }
+
+  /** Numbers of a step as scalar tensors, for updates composed of tensor operations. */
+  protected scalars(dtype: DType, numbers: readonly Param[]): Tensor[] {
+    return numbers.map((x) => {
+      const view = fresh(dtype, []);
+      emitMap(fillKernelRow, view, [], [x]);
+      return new Tensor(view);
+    });
+  }
+
+  #keys(): Map<Tensor, string> {
+    const keys = new Map<Tensor, string>();
+    let i = 0;
+    for (const { params } of this.paramGroups) {
+      for (const p of params) keys.set(p, this.#names.get(p) ?? String(i++));
+    }
+    return keys;
+  }
+
+  /**
+   * A snapshot: `state`, by parameter name where names were given and else by index, with the step count and copies of
+   * the state tensors; and `paramGroups`, the options with the keys of the parameters.
+   */
+  stateDict(): OptimizerState {
+    const keys = this.#keys();
+    const state: OptimizerState['state'] = {};
+    for (const [p, key] of keys) {
+      const s = this.#state(p);
+      if (s.step === 0 && s.tensors.size === 0) continue;
+      const entry: Record<string, number | Tensor> = { step: s.step, ...s.numbers };
+      for (const [name, t] of s.tensors) entry[name] = withRecorder(null, () => t.clone());
+      state[key] = entry;
+    }
+    const paramGroups = this.paramGroups.map(({ params, ...options }) => {
+      const copied: Record<string, unknown> = {};
+      for (const [key, value] of Object.entries(options)) copied[key] = Array.isArray(value) ? [...value] : value;
+      return { ...copied, params: params.map((p) => keys.get(p) as string) };
+    });
+    return { state, paramGroups };
+  }
+
+  /**
+   * Takes over a snapshot of an optimizer of the same kind with the same parameters: steps that follow have the same bits as
+   * if training had not been interrupted. Everything is checked before anything is changed (StateError).
+   */
+  loadStateDict(dict: OptimizerState): void {
+    const name = this.constructor.name;
+    if (typeof dict?.state !== 'object' || dict.state === null || !Array.isArray(dict.paramGroups)) {
+      throw new ArgumentError(`${name}: loadStateDict takes what stateDict() gives, not ${describe(dict)}`);
+    }
+    const keys = this.#keys();
+    const wrong: string[] = [];
+    if (dict.paramGroups.length !== this.paramGroups.length) {
+      wrong.push(`${dict.paramGroups.length} parameter groups where there are ${this.paramGroups.length}`);
+    }
+    const options = this.paramGroups.map((group, i) => {
+      const { params, ...given } = (dict.paramGroups[i] ?? { params: null }) as Record<string, unknown>;
+      const own = group.params.map((p) => keys.get(p) as string);
+      if (!Array.isArray(params)) wrong.push(`group ${i} has no list of parameters`);
+      else if (params.length !== own.length || own.some((k, j) => k !== params[j])) {
+        wrong.push(`group ${i} has parameters [${params.join(', ')}] where there are [${own.join(', ')}]`);
+      }
+      try {
+        const checked = this.#checked(given);
+        this.validate({ ...group, ...checked });
+        return checked;
+      } catch (e) {
+        wrong.push((e as Error).message);
+        return {};
+      }
+    });
+    const next = new Map<Tensor, ParamState>();
+    for (const [p, key] of keys) {
+      const state: ParamState = { step: 0, tensors: new Map(), numbers: {} };
+      for (const [field, value] of Object.entries(dict.state[key] ?? {})) {
+        if (isTensor(value)) {
+          if (!sameShape(value.shape, p.shape) || value.dtype !== p.dtype) {
+            wrong.push(
+              `${field} of ${key}: ${value.dtype} ${showShape(value.shape)} for a parameter that is ${p.dtype} ${showShape(p.shape)}`,
+            );
+          }
+          state.tensors.set(field, value);
+        } else if (typeof value !== 'number') wrong.push(`${field} of ${key}: ${describe(value)}`);
+        else if (field === 'step') state.step = value;
+        else state.numbers[field] = value;
+      }
+      next.set(p, state);
+    }
+    const known = new Set(keys.values());
+    const unexpected = Object.keys(dict.state).filter((key) => !known.has(key));
+    if (unexpected.length > 0) wrong.push(`unexpected parameters: ${unexpected.join(', ')}`);
+    if (wrong.length > 0) throw new StateError(`${name}: the state does not fit: ${wrong.join('; ')}`);
+
+    this.paramGroups.forEach((group, i) => {
+      Object.assign(group, options[i]);
+    });
+    for (const [p, { step, tensors, numbers }] of next) {
+      const own = this.#state(p);
+      own.step = step;
+      for (const key of Object.keys(own.numbers)) delete own.numbers[key];
+      Object.assign(own.numbers, numbers);
+      for (const key of [...own.tensors.keys()]) if (!tensors.has(key)) own.tensors.delete(key);
+      for (const [field, value] of tensors) {
+        // Written in place where there is one, so that compiled steps go on with it.
+        let t = own.tensors.get(field);
+        if (t === undefined) {
+          t = persistent(p.shape, p.dtype);
+          own.tensors.set(field, t);
+        }
+        t.copy_(value);
+      }
+    }
+  }
+}
