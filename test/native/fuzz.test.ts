@@ -131,7 +131,7 @@ class Guarded {
     const size = length * width + 2 * GUARD;
     const buffer = overShared ? new SharedArrayBuffer(size) : new ArrayBuffer(size);
     this.bytes = new Uint8Array(buffer).fill(0xa5);
-    this.array = new classes[type]!(buffer, GUARD, length);
+    this.array = new classes[type]!(buffer as ArrayBuffer, GUARD, length);
   }
 
   fill(rng: Random, labels: { offset: number; bound: number } | null): void {
@@ -312,7 +312,8 @@ describe.skipIf(addonPath === null)('the entry', () => {
         }
         ran++;
       });
-      if (error !== null && !known.test(error.code ?? ''))
+      // What a proxy throws when it is read comes through as it is.
+      if (error !== null && !known.test(error.code ?? '') && !(error instanceof TypeError))
         expect.fail(`program ${i}: ${String(error)} (${error.code})`);
       if (running.length >= 16) {
         for (const failure of (await Promise.all(running)) as (typeof error)[]) {

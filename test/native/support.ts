@@ -52,7 +52,11 @@ export const classes = [Float32Array, Float64Array, Int32Array, Uint8Array] as c
 /** Zeroed memory that programs may pin. */
 export function shared(type: number, length: number): TypedArray {
   const make = classes[type]!;
-  return new make(new SharedArrayBuffer(length * make.BYTES_PER_ELEMENT), 0, length);
+  return new make(
+    new SharedArrayBuffer(length * make.BYTES_PER_ELEMENT) as unknown as ArrayBuffer,
+    0,
+    length,
+  );
 }
 
 export function sharedOf(type: number, values: readonly number[]): TypedArray {
