@@ -11,6 +11,7 @@ import {
   data,
   F,
   Generator,
+  init,
   io,
   nn,
   noGrad,
@@ -28,7 +29,7 @@ Trains a network of fully connected layers on the 60,000 MNIST digits and tests 
 
   --epochs n           passes over the training digits (default 5)
   --batch-size n       digits per step (default 128)
-  --lr x               Adam's learning rate (default 0.001)
+  --lr x               Adam's learning rate at the start; it falls evenly to 0 (default 0.001)
   --hidden n,n,…       sizes of the hidden layers (default 256,128)
   --seed n             of the initial weights and the order of the digits (default 0)
   --limit n            train on the first n digits only (default 60000)
@@ -250,12 +251,15 @@ async function run(options: Options, streams: Streams, interruption: Interruptio
   const layers: nn.Module[] = [];
   for (let i = 0; i + 1 < sizes.length; i++) {
     if (i > 0) layers.push(new nn.ReLU());
-    layers.push(new nn.Linear(sizes[i], sizes[i + 1], { generator }));
+    const layer = new nn.Linear(sizes[i], sizes[i + 1], { generator });
+    // Wider than Linear's own, as suits ReLU: five epochs are enough with it.
+    init.kaimingUniform(layer.weight, { nonlinearity: 'relu', generator });
+    layers.push(layer);
   }
   const model = new nn.Sequential(...layers);
   const optimizer = new optim.Adam(model.namedParameters(), { lr });
   const loader = new data.DataLoader(train, { batchSize, shuffle: true, generator });
-  log(`model: ${sizes.join('-')}, Adam with lr ${lr}, batches of ${batchSize}, seed ${seed}`);
+  log(`model: ${sizes.join('-')}, Adam with lr ${lr} falling to 0, batches of ${batchSize}, seed ${seed}`);
 
   const trainStep = (x: Tensor, y: Tensor): Tensor => {
     optimizer.zeroGrad();
@@ -282,7 +286,7 @@ async function run(options: Options, streams: Streams, interruption: Interruptio
   const startBar = json ? noProgress : await progressBars(streams.stdout);
   const results: Epoch[] = [];
   let firstLoss = Number.NaN;
-  let [samples, seconds] = [0, 0];
+  let [samples, seconds, updates] = [0, 0, 0];
   for (let epoch = 1; epoch <= epochs; epoch++) {
     const name = `epoch ${String(epoch).padStart(String(epochs).length)}/${epochs}`;
     const bar = startBar(name, loader.length);
@@ -292,6 +296,7 @@ async function run(options: Options, streams: Streams, interruption: Interruptio
     let skipped = { milliseconds: 0, samples: 0 };
     try {
       for (const [x, y] of loader) {
+        optimizer.lr = lr * (1 - updates++ / (epochs * loader.length));
         const loss = step(x, y).item();
         sum += loss * x.shape[0];
         count += x.shape[0];
