@@ -124,9 +124,12 @@ def bools(values):
 # ---- generic cases: {op, inputs, attrs, output, grads, grads2} ----
 
 
-def run(fn, inputs, attrs, grad, second):
-    """Output, gradients and gradients of gradients, in the dtype of the inputs."""
-    leaves = [x.clone().requires_grad_(grad and x.is_floating_point()) for x in inputs]
+def run(fn, inputs, attrs, grad, second, only=None):
+    """Output, gradients and gradients of gradients (of the first `only` inputs), in the dtype of the inputs."""
+    n = len(inputs) if only is None else only
+    leaves = [
+        x.clone().requires_grad_(grad and x.is_floating_point() and k < n) for k, x in enumerate(inputs)
+    ]
     out = fn(*leaves, **attrs)
     if not (grad and out.requires_grad):
         return out, None, None
@@ -178,6 +181,7 @@ class Cases:
         second=False,
         dtypes=('float64', 'float32'),
         check32=True,
+        only=None,
         note=None,
         **flags,
     ):
@@ -188,9 +192,9 @@ class Cases:
             # float32 answers are computed in float64 from the float32 inputs and rounded once: the
             # reference is then better than either library. PyTorch's own float32 must agree roughly.
             exact = [x.double() if x.is_floating_point() else x for x in tensors_of(inputs, DTYPES[name])]
-            out, grads, grads2 = run(fn, exact, kwargs, grad, second and not single)
+            out, grads, grads2 = run(fn, exact, kwargs, grad, second and not single, only)
             if single and check32:
-                out32, grads32, _ = run(fn, tensors_of(inputs, F32), kwargs, grad, False)
+                out32, grads32, _ = run(fn, tensors_of(inputs, F32), kwargs, grad, False, only)
                 assert close(out, out32), (op, out, out32)
                 for a, b in zip(grads or [], grads32 or []):
                     assert a is None or close(a, b), (op, a, b)
@@ -647,17 +651,28 @@ def losses():
     put('crossEntropy', ce, [logits, rows])
     put('crossEntropy', ce, [logits, onehot])
     put('crossEntropy', ce, [logits, rows], {'labelSmoothing': 0.2}, {'label_smoothing': 0.2})
-    put('crossEntropy', ce, [logits, ints([1, -100, 3, -100, 2])])
+    # PyTorch ignores -100 unless told otherwise; ours must be told.
+    ignoring, ignored = ints([1, -100, 3, -100, 2]), {'ignoreIndex': -100}
+    put('crossEntropy', ce, [logits, ignoring], ignored)
+    put('crossEntropy', ce, [logits, ignoring], {**ignored, 'labelSmoothing': 0.1}, {'label_smoothing': 0.1})
     put(
         'crossEntropy',
         ce,
-        [logits, ints([1, -100, 3, -100, 2])],
-        {'labelSmoothing': 0.1},
-        {'label_smoothing': 0.1},
+        [logits, ints([-100] * 5)],
+        ignored,
+        grad=False,
+        note='nothing is left: the mean is NaN',
     )
     put('crossEntropy', ce, [logits, ints([1, 0, 3, 0, 2])], {'ignoreIndex': 0}, {'ignore_index': 0})
     put('crossEntropy', w(ce), [logits, labels], {'weight': weight})
-    put('crossEntropy', w(ce), [logits, ints([1, -100, 3, -100, 2])], {'weight': weight})
+    put('crossEntropy', w(ce), [logits, ignoring], {**ignored, 'weight': weight})
+    put(
+        'crossEntropy',
+        w(ce),
+        [logits, ignoring],
+        {**ignored, 'weight': weight, 'labelSmoothing': 0.1},
+        {'label_smoothing': 0.1},
+    )
     put(
         'crossEntropy',
         w(ce),
@@ -675,7 +690,7 @@ def losses():
 
     logp = np.log(rows)
     put('nllLoss', F.nll_loss, [logp, labels])
-    put('nllLoss', F.nll_loss, [logp, ints([1, -100, 3, -100, 2])])
+    put('nllLoss', F.nll_loss, [logp, ignoring], ignored)
     put('nllLoss', w(F.nll_loss), [logp, labels], {'weight': weight})
     for loss, fn, options in (
         ('mseLoss', F.mse_loss, [{}]),
@@ -691,18 +706,22 @@ def losses():
     w6 = [1, 2, 0.5, 1, 3, 0.1]
     bce, bcel = F.binary_cross_entropy, F.binary_cross_entropy_with_logits
 
-    def fixed(fn):  # targets without a gradient, as they are used
-        return lambda x, t, **k: fn(x, t.detach(), **k)
-
-    put('bce', fixed(bce), [probs, targets], second=False)
-    put('bce', fixed(w(bce, values=w6)), [probs, targets], {'weight': w6})
-    put('bce', fixed(bce), [[0.0, 1, 0, 1], [0.0, 1, 1, 0]], grad=False)  # each logarithm is at least -100
+    put('bce', bce, [probs, targets], second=False)
+    put('bce', w(bce, values=w6), [probs, targets], {'weight': w6})
+    # Each logarithm is at least -100, and the spread x (1 - x) at least 1e-12, which PyTorch rounds to float32.
+    put(
+        'bce',
+        lambda x, t, **k: bce(x, t.detach(), **k),
+        [[0.0, 1, 0, 1], [0.0, 1, 1, 0]],
+        only=1,
+        relative=1e-8,
+    )
     z = rnd(6, low=-4, high=4)
-    put('bceWithLogits', fixed(bcel), [z, targets], second=True)
-    put('bceWithLogits', fixed(w(bcel, values=w6)), [z, targets], {'weight': w6})
-    put('bceWithLogits', fixed(w(bcel, 'pos_weight', [3.0] * 6)), [z, targets], {'posWeight': [3.0] * 6})
-    put('bceWithLogits', fixed(bcel), [[1e5, -1e5, 1e5, -1e5, 0, 50, -50], [1, 0, 0, 1, 0.5, 0, 1]])
-    put('bceWithLogits', fixed(bcel), [rnd(3, 2), np.round(_rng.uniform(0, 1, (3, 2)))])
+    put('bceWithLogits', bcel, [z, targets], second=True)
+    put('bceWithLogits', w(bcel, values=w6), [z, targets], {'weight': w6})
+    put('bceWithLogits', w(bcel, 'pos_weight', [3.0] * 6), [z, targets], {'posWeight': [3.0] * 6})
+    put('bceWithLogits', bcel, [[1e5, -1e5, 1e5, -1e5, 0, 50, -50], [1, 0, 0, 1, 0.5, 0, 1]])
+    put('bceWithLogits', bcel, [rnd(3, 2), np.round(_rng.uniform(0, 1, (3, 2)))])
     write('losses', c.cases)
 
 

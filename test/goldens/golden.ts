@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import * as simdgrad from 'simdgrad';
-import { type DType, type Tensor, tensor } from 'simdgrad';
+import { type DType, grad, type Tensor, tensor } from 'simdgrad';
 
 /** A number as the files have it: NaN and the infinities are strings. */
 export type GoldenNumber = number | 'NaN' | 'Infinity' | '-Infinity';
@@ -84,6 +84,31 @@ export function expectTensor(
   const [a, e] = [JSON.stringify(actual.shape), JSON.stringify(expected.shape)];
   if (a !== e) throw new Error(`${what}: shape ${a}, expected ${e}`);
   expectClose(what, actual.data, expected.data, tolerance, options);
+}
+
+/** sum of x * c over all tensors that are there. */
+function weighted(tensors: readonly Tensor[], phase: number): Tensor {
+  const terms = tensors.map((t, k) => t.mul(cotangent(t.shape, t.dtype, phase + k)).sum());
+  return terms.reduce((a, b) => a.add(b));
+}
+
+/** Checks the gradients of gradients of y with respect to those of the inputs that require one: `grads2` of README.md. */
+export function expectSecond(
+  inputs: readonly Tensor[],
+  y: Tensor,
+  grads2: readonly (readonly GoldenNumber[] | null)[],
+): void {
+  const wanted = inputs.filter((x) => x.requiresGrad);
+  const scalar = weighted(grad(weighted([y], 0), wanted, { createGraph: true }), 1);
+  // Linear operations have constant gradients: nothing to differentiate again.
+  const second = scalar.requiresGrad ? grad(scalar, wanted, { allowUnused: true }) : wanted.map(() => null);
+  const expected = grads2.filter((g) => g !== null);
+  if (expected.length !== wanted.length)
+    throw new Error(`${expected.length} gradients for ${wanted.length} inputs`);
+  for (const [k, e] of expected.entries()) {
+    const actual = second[k]?.data ?? new Float64Array(e.length);
+    expectClose(`second gradient ${k}`, actual, e, { relative: 1e-11, absolute: 1e-12 });
+  }
 }
 
 type Callable = (...args: unknown[]) => unknown;

@@ -34,7 +34,7 @@ interface ModuleCase {
 }
 
 /** Modules that have numbers but are not in the library yet. One that appears must be taken off this list. */
-const notYet: readonly string[] = [];
+const notYet: readonly string[] = ['BatchNorm1d', 'LayerNorm'];
 
 /** PyTorch's names of the running statistics and ours. */
 const bufferNames: Record<string, string> = {
@@ -44,8 +44,8 @@ const bufferNames: Record<string, string> = {
 };
 
 const tolerances: Record<ModuleCase['dtype'], Tolerance> = {
-  float64: { relative: 1e-11, absolute: 1e-12 },
-  float32: { relative: 2e-5, absolute: 5e-6 },
+  float64: { relative: 1e-12, absolute: 1e-13 },
+  float32: { relative: 5e-6, absolute: 1e-6 },
 };
 
 type ModuleClass = new (...args: unknown[]) => nn.Module;
