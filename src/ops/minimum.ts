@@ -8,6 +8,7 @@ export const minimum: (a: Operand, b: Operand) => Tensor = binary({
   domain: 'numeric',
   js: Math.min,
   saves: [0, 1],
-  vjp: (g, ctx) => [...tieShares(g, ctx.input(1), ctx.input(0))].reverse(),
+  // a's share is where b is larger.
+  vjp: (g, ctx) => tieShares(g, ctx.input(1), ctx.input(0)),
   samples: binarySamples(),
 });
