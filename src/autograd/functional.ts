@@ -1,11 +1,11 @@
 import { ArgumentError, GradError, ShapeError } from '../errors.js';
+import { stack } from '../ops/concat.js';
 import { isTensor } from '../ops/primitive.js';
 import { describe, showShape } from '../program/view.js';
 import { full } from '../tensor/create.js';
-import { Tensor, tensor } from '../tensor/tensor.js';
-import { stack } from '../ops/concat.js';
+import { type Tensor, tensor } from '../tensor/tensor.js';
 import { backwardPass, seedGradient } from './engine.js';
-import { enableGrad, noGrad } from './mode.js';
+import { enableGrad } from './mode.js';
 
 export interface GradOptions {
   /** Start of the pass: dL/d(outputs); default 1 for scalars. */
@@ -23,7 +23,8 @@ type TensorFunction = (...args: any[]) => Tensor;
 
 function asList(name: string, x: unknown): Tensor[] {
   const list = Array.isArray(x) ? x : [x];
-  for (const t of list) if (!isTensor(t)) throw new ArgumentError(`${name}: takes tensors, not ${describe(t)}`);
+  for (const t of list)
+    if (!isTensor(t)) throw new ArgumentError(`${name}: takes tensors, not ${describe(t)}`);
   if (list.length === 0) throw new ArgumentError(`${name}: takes at least one tensor`);
   return list as Tensor[];
 }
@@ -38,7 +39,11 @@ function asList(name: string, x: unknown): Tensor[] {
  * which can itself be given to grad.
  */
 export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor, options?: GradOptions): Tensor;
-export function grad(outputs: Tensor | readonly Tensor[], inputs: readonly Tensor[], options?: GradOptions): Tensor[];
+export function grad(
+  outputs: Tensor | readonly Tensor[],
+  inputs: readonly Tensor[],
+  options?: GradOptions,
+): Tensor[];
 export function grad(f: TensorFunction): TensorFunction;
 export function grad(
   outputs: Tensor | readonly Tensor[] | TensorFunction,
@@ -57,7 +62,8 @@ export function grad(
     throw new ArgumentError(`grad: ${seeds.length} gradOutputs for ${roots.length} outputs`);
   }
   for (const t of wanted) {
-    if (!t.requiresGrad) throw new GradError('grad: an input does not require a gradient; set requiresGrad on it');
+    if (!t.requiresGrad)
+      throw new GradError('grad: an input does not require a gradient; set requiresGrad on it');
   }
   const createGraph = options.createGraph ?? false;
   const results = backwardPass(
@@ -69,7 +75,9 @@ export function grad(
   const out = wanted.map((t, i) => {
     const g = results.get(t);
     if (!g && !options.allowUnused) {
-      throw new GradError(`grad: input ${i} (shape ${showShape(t.shape)}) is not used; pass { allowUnused: true } for null`);
+      throw new GradError(
+        `grad: input ${i} (shape ${showShape(t.shape)}) is not used; pass { allowUnused: true } for null`,
+      );
     }
     return g ?? null;
   });
@@ -87,7 +95,8 @@ export function valueAndGrad(f: TensorFunction): (...args: unknown[]) => [Tensor
     return enableGrad(() => {
       const input = nested ? given.mul(1) : leaf(given);
       const y = f(input, ...rest);
-      if (!isTensor(y)) throw new ArgumentError(`grad: the function must return a tensor, not ${describe(y)}`);
+      if (!isTensor(y))
+        throw new ArgumentError(`grad: the function must return a tensor, not ${describe(y)}`);
       const g = grad(y, [input], { createGraph: nested, allowUnused: true })[0] ?? zerosOf(input);
       return [nested ? y : y.detach(), g];
     });
@@ -153,7 +162,9 @@ export function jvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tens
     const vs = asList('jvp', v);
     vs.forEach((t, i) => {
       if (xs[i]?.shape.join() !== t.shape.join()) {
-        throw new ShapeError(`jvp: v has shape ${showShape(t.shape)}, the input ${showShape(xs[i]?.shape ?? [])}`);
+        throw new ShapeError(
+          `jvp: v has shape ${showShape(t.shape)}, the input ${showShape(xs[i]?.shape ?? [])}`,
+        );
       }
     });
     if (!y.requiresGrad) return [y, zerosOf(y)];
@@ -164,7 +175,12 @@ export function jvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tens
     let out = zerosOf(y);
     gs.forEach((g, i) => {
       if (!g?.requiresGrad) return;
-      const part = grad([g], [u], { gradOutputs: [vs[i] as Tensor], createGraph, retainGraph: true, allowUnused: true })[0];
+      const part = grad([g], [u], {
+        gradOutputs: [vs[i] as Tensor],
+        createGraph,
+        retainGraph: true,
+        allowUnused: true,
+      })[0];
       if (part) out = out.add(part);
     });
     return [createGraph ? y : y.detach(), out];
@@ -179,7 +195,8 @@ export function hvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tens
   return enableGrad(() => {
     const { xs, y } = run('hvp', f, inputs);
     const vs = asList('hvp', v);
-    if (y.size !== 1) throw new ShapeError(`hvp: the function must give a scalar, not shape ${showShape(y.shape)}`);
+    if (y.size !== 1)
+      throw new ShapeError(`hvp: the function must give a scalar, not shape ${showShape(y.shape)}`);
     const zero = () => xs.map(zerosOf);
     if (!y.requiresGrad) return [y, shaped(inputs, zero())];
     const gs = grad(y, xs, { createGraph: true, allowUnused: true }) as (Tensor | null)[];
@@ -248,7 +265,8 @@ export function hessian(f: TensorFunction, inputs?: Inputs): Tensor | Tensor[][]
   const createGraph = nested(inputs);
   return enableGrad(() => {
     const { xs, y } = run('hessian', f, inputs);
-    if (y.size !== 1) throw new ShapeError(`hessian: the function must give a scalar, not shape ${showShape(y.shape)}`);
+    if (y.size !== 1)
+      throw new ShapeError(`hessian: the function must give a scalar, not shape ${showShape(y.shape)}`);
     const gs = y.requiresGrad
       ? (grad(y, xs, { createGraph: true, allowUnused: true }) as (Tensor | null)[])
       : xs.map(() => null);
@@ -288,9 +306,12 @@ export function gradcheck(f: TensorFunction, inputs: Inputs, options: GradcheckO
   const targets = xs.filter((_, i) => checked[i]);
   const analytic = enableGrad(() => {
     const y = f(...xs);
-    return rowsOfJacobian(y, targets, false).map((j) => j.reshape(y.size, -1).toArray() as number[][]);
+    return rowsOfJacobian(y, targets, false).map(
+      (j, t) => j.reshape(y.size, (targets[t] as Tensor).size).toArray() as number[][],
+    );
   });
-  const value = (): ArrayLike<number> => noGrad(() => tensor(f(...xs).data).data);
+  // Recording stays on: f may itself be made of derivatives.
+  const value = (): ArrayLike<number> => enableGrad(() => tensor(f(...xs).data).data);
   for (let t = 0; t < targets.length; t++) {
     const x = targets[t] as Tensor;
     const { data } = x;
