@@ -68,7 +68,10 @@ export function elementwise(def: Elementwise): Primitive<readonly number[]> {
   return primitive<readonly number[]>({
     name: def.name,
     infer: (inputs) => ({
-      shape: inputs.length === 1 ? (inputs[0] as Spec).shape : broadcastShapes(def.name, ...inputs.map((x) => x.shape)),
+      shape:
+        inputs.length === 1
+          ? (inputs[0] as Spec).shape
+          : broadcastShapes(def.name, ...inputs.map((x) => x.shape)),
       dtype: def.result ?? (inputs[0] as Spec).dtype,
     }),
     run(inputs, out, attrs) {
@@ -82,22 +85,36 @@ export function elementwise(def: Elementwise): Primitive<readonly number[]> {
       vjp === nonDifferentiable
         ? vjp
         : (g, ctx) =>
-            vjp(g, ctx).map((grad, i) => (grad && ctx.needs[i] ? sumTo(grad, (ctx.specs[i] as Spec).shape) : null)),
-    samples: def.samples,
+            vjp(g, ctx).map((grad, i) =>
+              grad && ctx.needs[i] ? sumTo(grad, (ctx.specs[i] as Spec).shape) : null,
+            ),
+    samples: def.domain === 'bool' ? def.samples.map(asBool) : def.samples,
   });
+}
+
+/** The sample with truth values for inputs. */
+function asBool<A>({ inputs, attrs }: Sample<A>): Sample<A> {
+  return { inputs: inputs.map(({ shape }) => ({ shape, dtype: 'bool' })), attrs };
 }
 
 function operand(op: string, x: unknown, like: DType): Tensor {
   if (isTensor(x)) return x;
   if (typeof x !== 'number') {
-    throw new ArgumentError(`${op}: operands are tensors or numbers, not ${describe(x)}; make one with tensor(...)`);
+    throw new ArgumentError(
+      `${op}: operands are tensors or numbers, not ${describe(x)}; make one with tensor(...)`,
+    );
   }
   // A number takes the tensor's dtype; only a fraction next to whole numbers makes the result float32.
   return full([], x, isFloat(like) || Number.isInteger(x) ? (like === 'bool' ? 'int32' : like) : 'float32');
 }
 
 /** Brings operands to one dtype (promotion as in PyTorch) and applies the operation. */
-export function call(op: Primitive<readonly number[]>, domain: Domain, xs: readonly unknown[], attrs = noAttrs): Tensor {
+export function call(
+  op: Primitive<readonly number[]>,
+  domain: Domain,
+  xs: readonly unknown[],
+  attrs = noAttrs,
+): Tensor {
   let like: DType | undefined;
   for (const x of xs) if (isTensor(x)) like = like === undefined ? x.dtype : promote(like, x.dtype);
   like ??= 'float32';
