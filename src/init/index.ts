@@ -61,7 +61,12 @@ export interface UniformOptions extends InitOptions {
 }
 
 /** Options that may also be given as two numbers in front. */
-function positional<O>(names: readonly [string, string], x: number | O | undefined, y: number | undefined, rest: O | undefined): O {
+function positional<O>(
+  names: readonly [string, string],
+  x: number | O | undefined,
+  y: number | undefined,
+  rest: O | undefined,
+): O {
   if (typeof x !== 'number') return x ?? ({} as O);
   return { [names[0]]: x, ...(y === undefined ? {} : { [names[1]]: y }), ...rest } as O;
 }
@@ -69,7 +74,12 @@ function positional<O>(names: readonly [string, string], x: number | O | undefin
 /** Uniform on [a, b): uniform(t, { a, b, generator }) or uniform(t, a, b, { generator }). */
 export function uniform(t: Tensor, options?: UniformOptions): Tensor;
 export function uniform(t: Tensor, a: number, b?: number, options?: InitOptions): Tensor;
-export function uniform(t: Tensor, first?: number | UniformOptions, second?: number, rest?: InitOptions): Tensor {
+export function uniform(
+  t: Tensor,
+  first?: number | UniformOptions,
+  second?: number,
+  rest?: InitOptions,
+): Tensor {
   const op = 'init.uniform';
   const options = positional<UniformOptions>(['a', 'b'], first, second, rest);
   checkOptions(op, options, ['a', 'b', 'generator']);
@@ -88,7 +98,12 @@ export interface NormalOptions extends InitOptions {
 /** Normal: normal(t, { mean, std, generator }) or normal(t, mean, std, { generator }). */
 export function normal(t: Tensor, options?: NormalOptions): Tensor;
 export function normal(t: Tensor, mean: number, std?: number, options?: InitOptions): Tensor;
-export function normal(t: Tensor, first?: number | NormalOptions, second?: number, rest?: InitOptions): Tensor {
+export function normal(
+  t: Tensor,
+  first?: number | NormalOptions,
+  second?: number,
+  rest?: InitOptions,
+): Tensor {
   const op = 'init.normal';
   const options = positional<NormalOptions>(['mean', 'std'], first, second, rest);
   checkOptions(op, options, ['mean', 'std', 'generator']);
@@ -141,12 +156,12 @@ function inverseErf(x: number): number {
   w = central ? w - 2.5 : Math.sqrt(w) - 3;
   const coefficients = central
     ? [
-        2.81022636e-8, 3.43273939e-7, -3.5233877e-6, -4.39150654e-6, 2.1858087e-4, -1.25372503e-3, -4.17768164e-3,
-        0.246640727, 1.50140941,
+        2.81022636e-8, 3.43273939e-7, -3.5233877e-6, -4.39150654e-6, 2.1858087e-4, -1.25372503e-3,
+        -4.17768164e-3, 0.246640727, 1.50140941,
       ]
     : [
-        -2.00214257e-4, 1.00950558e-4, 1.34934322e-3, -3.67342844e-3, 5.73950773e-3, -7.6224613e-3, 9.43887047e-3,
-        1.00167406, 2.83297682,
+        -2.00214257e-4, 1.00950558e-4, 1.34934322e-3, -3.67342844e-3, 5.73950773e-3, -7.6224613e-3,
+        9.43887047e-3, 1.00167406, 2.83297682,
       ];
   let p = 0;
   for (const c of coefficients) p = p * w + c;
@@ -159,7 +174,9 @@ function inverseErf(x: number): number {
 function fans(op: string, t: Tensor): [number, number] {
   checkTarget(op, t);
   if (t.rank < 2) {
-    throw new ShapeError(`${op}: needs at least two axes [nIn, nOut, …] for its fans, not ${showShape(t.shape)}`);
+    throw new ShapeError(
+      `${op}: needs at least two axes [nIn, nOut, …] for its fans, not ${showShape(t.shape)}`,
+    );
   }
   const [nIn, nOut, ...field] = t.shape as [number, number, ...number[]];
   const n = sizeOf(field);

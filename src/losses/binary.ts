@@ -6,10 +6,13 @@ import * as ops from '../ops/index.js';
 import { apply, checkTensor, primitive, type Spec } from '../ops/primitive.js';
 import { showShape, type View } from '../program/view.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
-import { checkReduction, checkSameShape, reduce, type ReductionOptions } from './options.js';
+import { checkReduction, checkSameShape, type ReductionOptions, reduce } from './options.js';
 
 /** Logarithms are cut off here, as in PyTorch, so that a probability of exactly 0 or 1 gives a finite loss. */
 const lowest = -100;
+
+/** PyTorch keeps this number as a float32. */
+const leastSpread = Math.fround(1e-12);
 
 function logOf(x: Tensor): Tensor {
   return ops.clamp(ops.log(x), lowest);
@@ -20,8 +23,8 @@ function logOfRest(x: Tensor): Tensor {
 }
 
 /**
- * A row of its own, because the derivative is not that of the formula where a logarithm is cut off:
- * (x - t) / max(x (1 - x), 1e-12), as in PyTorch.
+ * A row of its own, because the derivative is not that of the formula where a logarithm is cut off: for the input it
+ * is (x - t) / max(x (1 - x), 1e-12), for the target log(1 - x) - log(x), as in PyTorch.
  */
 const op = primitive<null>({
   name: 'binaryCrossEntropy',
@@ -36,10 +39,10 @@ const op = primitive<null>({
   saves: [0, 1],
   vjp: (g, ctx) => {
     const [x, t] = [ctx.input(0), ctx.input(1)];
-    const spread = ops.clamp(ops.mul(x, ops.sub(1, x)), 1e-12);
+    const spread = ops.clamp(ops.mul(x, ops.sub(1, x)), leastSpread);
     return [
       ctx.needs[0] ? ops.mul(g, ops.div(ops.sub(x, t), spread)) : null,
-      ctx.needs[1] ? ops.mul(g, ops.sub(logOfRest(x), logOf(x))) : null,
+      ctx.needs[1] ? ops.mul(g, ops.sub(ops.log1p(ops.neg(x)), ops.log(x))) : null,
     ];
   },
   samples: [[7], [3, 4], [], [0, 2]].map((shape) => ({
@@ -105,7 +108,8 @@ export function bceWithLogits(logits: Tensor, target: Tensor, options: BCEWithLo
     tail = ops.mul(ops.add(ops.mul(ops.sub(factor, 1), t), 1), tail);
   }
   let loss = ops.add(ops.mul(ops.sub(1, t), x), tail);
-  if (options.weight !== undefined) loss = ops.mul(loss, broadcastTo('bceWithLogits', 'weight', options.weight, x));
+  if (options.weight !== undefined)
+    loss = ops.mul(loss, broadcastTo('bceWithLogits', 'weight', options.weight, x));
   return reduce(loss, reduction);
 }
 
@@ -129,6 +133,7 @@ export function klDiv(input: Tensor, target: Tensor, options: KLDivOptions = {})
     const entropy = ops.where(positive, ops.mul(t, ops.log(ops.where(positive, t, 1))), 0);
     loss = ops.sub(entropy, ops.mul(t, x));
   }
-  if (reduction === 'batchMean') return ops.div(ops.sum(loss), input.rank === 0 ? 1 : (input.shape[0] as number));
+  if (reduction === 'batchMean')
+    return ops.div(ops.sum(loss), input.rank === 0 ? 1 : (input.shape[0] as number));
   return reduce(loss, reduction);
 }

@@ -1,17 +1,17 @@
+import { noGrad } from '../autograd/mode.js';
 import { isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
-import { noGrad } from '../autograd/mode.js';
 import * as ops from '../ops/index.js';
 import { indexTensor } from '../ops/indices.js';
 import { checkTensor, isTensor } from '../ops/primitive.js';
 import { describe, type Shape, sameShape, showShape } from '../program/view.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
-import { checkReduction, reduce, type ReductionOptions } from './options.js';
+import { checkReduction, type ReductionOptions, reduce } from './options.js';
 
 export interface NLLOptions extends ReductionOptions {
   /** One factor per class [C]; with reduction 'mean' the sum is divided by the sum of the factors. */
   readonly weight?: Tensor | undefined;
-  /** Rows with this label count for nothing. Default: no label is ignored. */
+  /** Rows with this label count for nothing. Default -100, as in PyTorch. */
   readonly ignoreIndex?: number | undefined;
 }
 
@@ -39,7 +39,9 @@ function checkScores(op: string, x: unknown): Tensor {
   const t = checkTensor(op, x, 'the first argument');
   if (!isFloat(t.dtype)) throw new DTypeError(`${op}: the input must be float32 or float64, not ${t.dtype}`);
   if (t.rank === 0 || (t.shape[t.rank === 1 ? 0 : 1] as number) === 0) {
-    throw new ShapeError(`${op}: the input is [C], [N, C] or [N, C, d…] with at least one class, not ${showShape(t.shape)}`);
+    throw new ShapeError(
+      `${op}: the input is [C], [N, C] or [N, C, d…] with at least one class, not ${showShape(t.shape)}`,
+    );
   }
   return t;
 }
@@ -63,44 +65,44 @@ function checkLabels(op: string, input: Tensor, target: unknown): Tensor {
   return ops.reshape(labels, [labels.size]);
 }
 
-function checkWeight(op: string, weight: Tensor | undefined, classes: number, like: Tensor): Tensor | undefined {
+function checkWeight(
+  op: string,
+  weight: Tensor | undefined,
+  classes: number,
+  like: Tensor,
+): Tensor | undefined {
   if (weight === undefined) return undefined;
   checkTensor(op, weight, 'weight');
   if (!sameShape(weight.shape, [classes])) {
-    throw new ShapeError(`${op}: weight has shape ${showShape(weight.shape)}, and there are ${classes} classes`);
+    throw new ShapeError(
+      `${op}: weight has shape ${showShape(weight.shape)}, and there are ${classes} classes`,
+    );
   }
   return ops.to(weight, like.dtype);
 }
 
 interface Labelled {
-  /** -log p of the labels, times weight, per row. */
+  /** -log p of the labels, times weight, per row; 0 for ignored rows. */
   readonly losses: Tensor;
-  /** What 'mean' divides by: the sum of weights, or the count of rows that are not ignored; null: of all rows. */
-  readonly total: Tensor | null;
-  /** Rows that count, as 0 and 1, or null for all. */
-  readonly kept: Tensor | null;
+  /** What 'mean' divides by: the sum of the weights of rows that count. */
+  readonly total: Tensor;
+  /** Rows that count. */
+  readonly keep: Tensor;
 }
 
-function labelled(lp: Tensor, labels: Tensor, weight: Tensor | undefined, ignoreIndex: number | undefined): Labelled {
-  if (weight === undefined && ignoreIndex === undefined) return { losses: ops.nll(lp, labels), total: null, kept: null };
-  let kept: Tensor | null = null;
-  let safe = labels;
-  if (ignoreIndex !== undefined) {
-    const keep = ops.ne(labels, ignoreIndex);
-    kept = ops.to(keep, lp.dtype);
-    safe = ops.to(ops.where(keep, labels, 0), 'int32');
-  }
-  let factor = weight === undefined ? null : ops.indexSelect(weight, 0, safe);
-  if (kept !== null) factor = factor === null ? kept : ops.mul(factor, kept);
-  let losses = ops.nll(lp, safe);
-  // where, not a product: an ignored row may be infinite.
-  if (kept !== null) losses = ops.where(kept, losses, 0);
-  if (weight !== undefined) losses = ops.mul(losses, factor as Tensor);
-  return { losses, total: ops.sum(factor as Tensor), kept };
+function labelled(lp: Tensor, labels: Tensor, weight: Tensor | undefined, ignoreIndex: number): Labelled {
+  const keep = ops.ne(labels, ignoreIndex);
+  const safe = ops.where(keep, labels, 0);
+  // where, not a product: the loss of an ignored row may be infinite.
+  const losses = ops.where(keep, ops.nll(lp, safe), 0);
+  const kept = ops.to(keep, lp.dtype);
+  if (weight === undefined) return { losses, total: ops.sum(kept), keep };
+  const factor = ops.mul(ops.indexSelect(weight, 0, safe), kept);
+  return { losses: ops.mul(losses, factor), total: ops.sum(factor), keep };
 }
 
-function checkIgnore(op: string, ignoreIndex: number | undefined): number | undefined {
-  if (ignoreIndex === undefined || Number.isInteger(ignoreIndex)) return ignoreIndex;
+function checkIgnore(op: string, ignoreIndex = -100): number {
+  if (Number.isInteger(ignoreIndex)) return ignoreIndex;
   throw new ArgumentError(`${op}: ignoreIndex must be a whole number, not ${describe(ignoreIndex)}`);
 }
 
@@ -115,7 +117,11 @@ function finish(losses: Tensor, total: Tensor | null, reduction: string, shape: 
  *
  * Throws IndexError for a label outside [0, C), ShapeError and DTypeError for shapes and dtypes that do not fit.
  */
-export function nllLoss(input: Tensor, target: Tensor | readonly number[] | Int32Array, options: NLLOptions = {}): Tensor {
+export function nllLoss(
+  input: Tensor,
+  target: Tensor | readonly number[] | Int32Array,
+  options: NLLOptions = {},
+): Tensor {
   const op = 'nllLoss';
   checkOptions(op, options, ['reduction', 'weight', 'ignoreIndex']);
   const reduction = checkReduction(op, options.reduction);
@@ -130,8 +136,7 @@ export function nllLoss(input: Tensor, target: Tensor | readonly number[] | Int3
 /**
  * Cross-entropy of softmax(logits) with the targets: nllLoss(logSoftmax(logits)), which neither overflows nor loses digits. `logits` is
  * [N, C], [C] or [N, C, d…]. Targets are int32 labels of shape [N], [] or [N, d…] (arrays will do), or
- * probabilities in the shape of the logits. Weights, label smoothing and 'mean' are as in PyTorch; ignored labels must be
- * asked for (PyTorch's default is ignoreIndex: -100).
+ * probabilities in the shape of the logits. Weights, label smoothing and 'mean' are as in PyTorch.
  *
  * Throws IndexError for a label outside [0, C), ShapeError and DTypeError for shapes and dtypes that do not fit.
  */
@@ -155,7 +160,7 @@ export function crossEntropy(
   const weight = checkWeight(op, options.weight, classes, z);
 
   if (isTensor(target) && isFloat(target.dtype) && sameShape(target.shape, x.shape)) {
-    if (ignoreIndex !== undefined) {
+    if (options.ignoreIndex !== undefined) {
       throw new ArgumentError(`${op}: ignoreIndex goes with labels; these targets are probabilities`);
     }
     let p = ops.to(asRows(target), z.dtype);
@@ -166,11 +171,11 @@ export function crossEntropy(
 
   const labels = checkLabels(op, x, target);
   const lp = ops.logSoftmax(z);
-  const { losses, total, kept } = labelled(lp, labels, weight, ignoreIndex);
+  const { losses, total, keep } = labelled(lp, labels, weight, ignoreIndex);
   if (smoothing === 0) return finish(losses, total, reduction, shape);
   // (1 - ε) of the loss at the label, and ε / C of the (weighted) losses of all classes.
   let spread = ops.neg(ops.sum(weight === undefined ? lp : ops.mul(lp, weight), 1));
-  if (kept !== null) spread = ops.where(kept, spread, 0);
+  spread = ops.where(keep, spread, 0);
   const mixed = ops.add(ops.mul(losses, 1 - smoothing), ops.mul(spread, smoothing / classes));
   return finish(mixed, total, reduction, shape);
 }
@@ -182,6 +187,7 @@ export function crossEntropy(
 export function oneHot(labels: Tensor | readonly number[] | Int32Array, classes?: number): Tensor {
   const t = indexTensor('oneHot', labels);
   if (classes !== undefined) return ops.oneHot(t, classes);
-  if (t.size === 0) throw new ArgumentError('oneHot: there are no labels to count classes from; give the number of classes');
+  if (t.size === 0)
+    throw new ArgumentError('oneHot: there are no labels to count classes from; give the number of classes');
   return ops.oneHot(t, noGrad(() => ops.max(t).item()) + 1);
 }

@@ -1,5 +1,25 @@
 // Losses as functions; nn has them as modules.
-export { type BCEOptions, type BCEWithLogitsOptions, bce, bceWithLogits, type KLDivOptions, klDiv } from './binary.js';
-export { type CrossEntropyOptions, crossEntropy, type NLLOptions, nllLoss, oneHot } from './classification.js';
+export {
+  type BCEOptions,
+  type BCEWithLogitsOptions,
+  bce,
+  bceWithLogits,
+  type KLDivOptions,
+  klDiv,
+} from './binary.js';
+export {
+  type CrossEntropyOptions,
+  crossEntropy,
+  type NLLOptions,
+  nllLoss,
+  oneHot,
+} from './classification.js';
 export type { Reduction, ReductionOptions } from './options.js';
-export { type HuberOptions, huberLoss, l1Loss, mseLoss, type SmoothL1Options, smoothL1Loss } from './regression.js';
+export {
+  type HuberOptions,
+  huberLoss,
+  l1Loss,
+  mseLoss,
+  type SmoothL1Options,
+  smoothL1Loss,
+} from './regression.js';

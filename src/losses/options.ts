@@ -14,7 +14,11 @@ export interface ReductionOptions {
 
 export const reductions = ['mean', 'sum', 'none'] as const;
 
-export function checkReduction(op: string, reduction: unknown = 'mean', names: readonly string[] = reductions): string {
+export function checkReduction(
+  op: string,
+  reduction: unknown = 'mean',
+  names: readonly string[] = reductions,
+): string {
   if (typeof reduction === 'string' && names.includes(reduction)) return reduction;
   const hint = typeof reduction === 'string' ? didYouMean(reduction, names) : '';
   throw new ArgumentError(

@@ -2,7 +2,7 @@ import { ArgumentError } from '../errors.js';
 import { checkNumber } from '../ops/elementwise.js';
 import * as ops from '../ops/index.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
-import { checkReduction, checkSameShape, reduce, type ReductionOptions } from './options.js';
+import { checkReduction, checkSameShape, type ReductionOptions, reduce } from './options.js';
 
 /** Mean squared error: (input - target)². */
 export function mseLoss(input: Tensor, target: Tensor, options: ReductionOptions = {}): Tensor {

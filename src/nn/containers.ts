@@ -25,7 +25,9 @@ export class Sequential extends Module {
   readonly #names: string[] = [];
   readonly #modules: Module[] = [];
 
-  constructor(...modules: readonly Module[] | readonly [readonly Module[]] | readonly [Readonly<Record<string, Module>>]) {
+  constructor(
+    ...modules: readonly Module[] | readonly [readonly Module[]] | readonly [Readonly<Record<string, Module>>]
+  ) {
     super();
     const [only] = modules;
     if (modules.length === 1 && only !== null && typeof only === 'object' && !(only instanceof Module)) {
@@ -36,7 +38,8 @@ export class Sequential extends Module {
   }
 
   #add(name: string, m: Module): void {
-    if (name.includes('.') || name === '') throw new ArgumentError(`Sequential: ${describe(name)} is not a name`);
+    if (name.includes('.') || name === '')
+      throw new ArgumentError(`Sequential: ${describe(name)} is not a name`);
     checkModule('Sequential', m);
     this.#names.push(name);
     this.#modules.push(m);

@@ -1,15 +1,15 @@
-import { ArgumentError } from '../errors.js';
+import { isFloat } from '../dtype.js';
+import { ArgumentError, DTypeError } from '../errors.js';
 import * as ops from '../ops/index.js';
 import { checkTensor } from '../ops/primitive.js';
 import { bernoulli } from '../ops/random.js';
 import { defaultGenerator, Generator } from '../program/generator.js';
 import { describe } from '../program/view.js';
-import { isFloat } from '../dtype.js';
-import { DTypeError } from '../errors.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
 
 // The namespace F: what modules do, as functions.
 
+export * from '../losses/index.js';
 export {
   elu,
   gelu,
@@ -24,7 +24,6 @@ export {
   softplus,
   tanh,
 } from '../ops/index.js';
-export * from '../losses/index.js';
 
 export function checkProbability(op: string, name: string, p: unknown): number {
   if (typeof p === 'number' && p >= 0 && p <= 1) return p;

@@ -1,7 +1,25 @@
 // The namespace nn: modules, layers, losses, and helpers for gradients.
-export { ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh } from './activations.js';
+export {
+  ELU,
+  GELU,
+  LeakyReLU,
+  LogSoftmax,
+  ReLU,
+  Sigmoid,
+  SiLU,
+  Softmax,
+  Softplus,
+  Tanh,
+} from './activations.js';
 export { Residual, Sequential } from './containers.js';
-export { Dropout, type DropoutModuleOptions, Flatten, Identity, Linear, type LinearOptions } from './layers.js';
+export {
+  Dropout,
+  type DropoutModuleOptions,
+  Flatten,
+  Identity,
+  Linear,
+  type LinearOptions,
+} from './layers.js';
 export {
   BCELoss,
   BCEWithLogitsLoss,
@@ -14,4 +32,5 @@ export {
   SmoothL1Loss,
 } from './losses.js';
 export { type ForwardHook, Module, Parameter, type StateDict } from './module.js';
+export { BatchNorm1d, type BatchNormOptions, LayerNorm, type LayerNormOptions } from './normalization.js';
 export * as utils from './utils.js';

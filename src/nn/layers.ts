@@ -94,7 +94,8 @@ export class Flatten extends Module {
   ) {
     super();
     for (const a of [startAxis, endAxis]) {
-      if (!Number.isInteger(a)) throw new ArgumentError(`Flatten: axes are whole numbers, not ${describe(a)}`);
+      if (!Number.isInteger(a))
+        throw new ArgumentError(`Flatten: axes are whole numbers, not ${describe(a)}`);
     }
   }
 

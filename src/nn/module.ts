@@ -15,7 +15,8 @@ const parameters = new WeakSet<Tensor>();
 export function Parameter(values: Tensor, options: { readonly requiresGrad?: boolean } = {}): Tensor {
   if (!isTensor(values)) throw new ArgumentError(`Parameter: takes a tensor, not ${describe(values)}`);
   checkOptions('Parameter', options, ['requiresGrad']);
-  if (!isFloat(values.dtype)) throw new DTypeError(`Parameter: must be float32 or float64, not ${values.dtype}`);
+  if (!isFloat(values.dtype))
+    throw new DTypeError(`Parameter: must be float32 or float64, not ${values.dtype}`);
   const p = persistent(values.shape, values.dtype);
   p.copy_(values.detach());
   p.requiresGrad = options.requiresGrad ?? true;
@@ -186,7 +187,8 @@ export class Module {
 
   /** Switches this module and all in it to training mode (or to evaluation mode, for false). */
   train(mode = true): this {
-    if (typeof mode !== 'boolean') throw new ArgumentError(`train: takes true or false, not ${describe(mode)}`);
+    if (typeof mode !== 'boolean')
+      throw new ArgumentError(`train: takes true or false, not ${describe(mode)}`);
     for (const m of this.modules()) m.#training = mode;
     return this;
   }
@@ -247,7 +249,8 @@ export class Module {
           for (const k of Object.keys(value)) look(value as Record<string, unknown>, k, buffer);
         }
       };
-      for (const key of Object.keys(m)) look(m as unknown as Record<string, unknown>, key, m.#buffers.has(key));
+      for (const key of Object.keys(m))
+        look(m as unknown as Record<string, unknown>, key, m.#buffers.has(key));
     }
     return this;
   }
@@ -298,7 +301,9 @@ export class Module {
       }
     }
     if (wrong.length > 0) {
-      throw new StateError(`loadStateDict: the state does not fit ${this.constructor.name}: ${wrong.join('; ')}`);
+      throw new StateError(
+        `loadStateDict: the state does not fit ${this.constructor.name}: ${wrong.join('; ')}`,
+      );
     }
     for (const [name, t] of own) {
       const v = given.get(name) as Tensor | undefined;
@@ -312,7 +317,8 @@ export class Module {
    * output, unless undefined. Returns a function that removes it. Inside a compiled step, hooks run while it is traced.
    */
   registerForwardHook(hook: ForwardHook): () => void {
-    if (typeof hook !== 'function') throw new ArgumentError(`registerForwardHook: takes a function, not ${describe(hook)}`);
+    if (typeof hook !== 'function')
+      throw new ArgumentError(`registerForwardHook: takes a function, not ${describe(hook)}`);
     const own: ForwardHook = (m, inputs, output) => hook(m, inputs, output);
     if (this.#hooks.size === 0) {
       const before = Object.getOwnPropertyDescriptor(this, 'forward');
@@ -325,7 +331,12 @@ export class Module {
         }
         return output;
       };
-      Object.defineProperty(this, 'forward', { value: hooked, configurable: true, writable: true, enumerable: false });
+      Object.defineProperty(this, 'forward', {
+        value: hooked,
+        configurable: true,
+        writable: true,
+        enumerable: false,
+      });
       this.#restore = () => {
         if (before) Object.defineProperty(this, 'forward', before);
         else Reflect.deleteProperty(this, 'forward');

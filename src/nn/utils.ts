@@ -21,7 +21,11 @@ function parametersWithGrad(op: string, params: Tensors): Tensor[] {
  * as a scalar tensor. `normType` is 2 by default; Infinity is the largest absolute value. The factor is
  * min(1, maxNorm / (norm + 1e-6)), as in PyTorch. Parameters without a gradient are left out. Nothing is read, so it may stand in a compiled step.
  */
-export function clipGradNorm(params: Tensors, maxNorm: number, options: { readonly normType?: number } = {}): Tensor {
+export function clipGradNorm(
+  params: Tensors,
+  maxNorm: number,
+  options: { readonly normType?: number } = {},
+): Tensor {
   const op = 'clipGradNorm';
   checkOptions(op, options, ['normType']);
   const max = checkNumber(op, 'maxNorm', maxNorm);
@@ -31,7 +35,8 @@ export function clipGradNorm(params: Tensors, maxNorm: number, options: { readon
     if (grads.length === 0) return ops.full([], 0, 'float32');
     const norms = grads.map((g) => g.detach().norm(null, { p }));
     const [first] = norms as [Tensor, ...Tensor[]];
-    const total = norms.length === 1 ? first : ops.stack(norms.map((n) => ops.to(n, first.dtype))).norm(null, { p });
+    const total =
+      norms.length === 1 ? first : ops.stack(norms.map((n) => ops.to(n, first.dtype))).norm(null, { p });
     const factor = ops.clamp(ops.div(max, ops.add(total, 1e-6)), null, 1);
     for (const g of grads) g.detach().mul_(ops.to(factor, g.dtype));
     return total;

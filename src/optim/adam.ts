@@ -4,7 +4,14 @@ import * as ops from '../ops/index.js';
 import { emitOptim } from '../program/calls.js';
 import type { Param } from '../program/emit.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { type Active, checks, Optimizer, type OptionTable, type ParamGroup, type Params } from './optimizer.js';
+import {
+  type Active,
+  checks,
+  Optimizer,
+  type OptionTable,
+  type ParamGroup,
+  type Params,
+} from './optimizer.js';
 
 const kernel = defineKernel('adam', adamKernel);
 
@@ -39,7 +46,11 @@ function table(weightDecay: number): OptionTable<AdamOptions> {
  * p -= lr / (1 - β1^t) · m / (√v / √(1 - β2^t) + eps).
  */
 export class Adam extends Optimizer<AdamOptions> {
-  constructor(params: Params<AdamOptions>, options: AdamOptions = {}, defaults: OptionTable<AdamOptions> = table(0)) {
+  constructor(
+    params: Params<AdamOptions>,
+    options: AdamOptions = {},
+    defaults: OptionTable<AdamOptions> = table(0),
+  ) {
     super(params, options, defaults);
   }
 
@@ -75,7 +86,8 @@ export class Adam extends Optimizer<AdamOptions> {
       const sign = maximize ? -1 : 1;
       const [coupled, shrink] = this.decoupled ? [0, 1 - lr * weightDecay] : [weightDecay, 1];
       const out = [beta1, 1 - beta1, beta2, 1 - beta2, eps, sign, coupled, shrink];
-      for (const { state } of active) out.push(lr / (1 - beta1 ** state.step), Math.sqrt(1 - beta2 ** state.step));
+      for (const { state } of active)
+        out.push(lr / (1 - beta1 ** state.step), Math.sqrt(1 - beta2 ** state.step));
       return out;
     });
     active.forEach((a, i) => {
@@ -83,9 +95,10 @@ export class Adam extends Optimizer<AdamOptions> {
       const [m, v] = [this.stateTensor(a, 'expAvg'), this.stateTensor(a, 'expAvgSq')];
       const largest = this.stateTensor(a, 'maxExpAvgSq');
       const own: Param[] = [...numbers.slice(0, 8), ...numbers.slice(8 + 2 * i, 10 + 2 * i)];
-      const [beta1, rest1, beta2, rest2, eps, sign, coupled, shrink, rate, root2] = this.scalars(p.dtype, own) as [
-        Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor,
-      ];
+      const [beta1, rest1, beta2, rest2, eps, sign, coupled, shrink, rate, root2] = this.scalars(
+        p.dtype,
+        own,
+      ) as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
       const value = p.detach();
       const g = ops.add(ops.mul(a.g, sign), ops.mul(value, coupled));
       m.copy_(ops.add(ops.mul(m, beta1), ops.mul(g, rest1)));

@@ -1,4 +1,45 @@
-// The namespace optim.
+// The namespace optim: optimizers and learning-rate schedules.
 export { Adam, type AdamOptions, AdamW } from './adam.js';
-export { type BaseOptions, Optimizer, type OptimizerState, type ParamGroup, type Params } from './optimizer.js';
+export {
+  Adadelta,
+  type AdadeltaOptions,
+  Adagrad,
+  type AdagradOptions,
+  Adamax,
+  type AdamaxOptions,
+  NAdam,
+  type NAdamOptions,
+  RAdam,
+  type RAdamOptions,
+  RMSprop,
+  type RMSpropOptions,
+  Rprop,
+  type RpropOptions,
+} from './composed.js';
+export {
+  type BaseOptions,
+  Optimizer,
+  type OptimizerState,
+  type ParamGroup,
+  type Params,
+} from './optimizer.js';
+export {
+  ConstantLR,
+  CosineAnnealingLR,
+  CosineAnnealingWarmRestarts,
+  CyclicLR,
+  type CyclicOptions,
+  ExponentialLR,
+  LambdaLR,
+  LinearLR,
+  MultiStepLR,
+  OneCycleLR,
+  type OneCycleOptions,
+  type PlateauOptions,
+  PolynomialLR,
+  ReduceLROnPlateau,
+  Schedule,
+  type ScheduleState,
+  StepLR,
+} from './schedules.js';
 export { SGD, type SGDOptions } from './sgd.js';

@@ -22,7 +22,9 @@ export type ParamGroup<O> = Required<O> & { params: Tensor[] };
 export type Params<O> =
   | Iterable<Tensor>
   | Iterable<readonly [string, Tensor]>
-  | Iterable<{ readonly params: Tensor | Iterable<Tensor> | Iterable<readonly [string, Tensor]> } & Partial<O>>;
+  | Iterable<
+      { readonly params: Tensor | Iterable<Tensor> | Iterable<readonly [string, Tensor]> } & Partial<O>
+    >;
 
 /** What an optimizer remembers of one parameter. */
 export interface ParamState {
@@ -108,7 +110,9 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     }
     const list: unknown[] = isTensor(params) ? [params] : [...params];
     if (list.length === 0) throw new ArgumentError(`${name}: there are no parameters to train`);
-    const grouped = list.some((x) => typeof x === 'object' && x !== null && !isTensor(x) && !Array.isArray(x));
+    const grouped = list.some(
+      (x) => typeof x === 'object' && x !== null && !isTensor(x) && !Array.isArray(x),
+    );
     if (grouped) for (const g of list) this.#addGroup(g);
     else this.#addGroup({ params: list });
   }
@@ -139,7 +143,13 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 
   #addGroup(given: unknown): void {
     const name = this.constructor.name;
-    if (typeof given !== 'object' || given === null || isTensor(given) || Array.isArray(given) || !('params' in given)) {
+    if (
+      typeof given !== 'object' ||
+      given === null ||
+      isTensor(given) ||
+      Array.isArray(given) ||
+      !('params' in given)
+    ) {
       throw new ArgumentError(`${name}: a parameter group is { params, …options }, not ${describe(given)}`);
     }
     const { params, ...options } = given as { params: unknown } & Record<string, unknown>;
@@ -151,10 +161,12 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     const named = new Map<Tensor, string>();
     for (const [i, x] of list.entries()) {
       const [label, t] = Array.isArray(x) && x.length === 2 ? (x as unknown[]) : [undefined, x];
-      if (!isTensor(t)) throw new ArgumentError(`${name}: parameter ${i} must be a tensor, not ${describe(t)}`);
+      if (!isTensor(t))
+        throw new ArgumentError(`${name}: parameter ${i} must be a tensor, not ${describe(t)}`);
       const what = typeof label === 'string' ? `parameter ${label}` : `parameter ${i}`;
       this.#checkParameter(what, t);
-      if (this.#states.has(t) || tensors.includes(t)) throw new ArgumentError(`${name}: ${what} is given twice`);
+      if (this.#states.has(t) || tensors.includes(t))
+        throw new ArgumentError(`${name}: ${what} is given twice`);
       if (typeof label === 'string') {
         if ([...this.#names.values(), ...named.values()].includes(label)) {
           throw new ArgumentError(`${name}: two parameters have the name ${describe(label)}`);
@@ -175,9 +187,12 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 
   #checkParameter(what: string, t: Tensor): void {
     const name = this.constructor.name;
-    if (!isFloat(t.dtype)) throw new DTypeError(`${name}: ${what} is ${t.dtype}; only float32 and float64 are trained`);
+    if (!isFloat(t.dtype))
+      throw new DTypeError(`${name}: ${what} is ${t.dtype}; only float32 and float64 are trained`);
     if (!t.isLeaf) {
-      throw new ArgumentError(`${name}: ${what} was computed from others; only leaves are trained (detach() makes one)`);
+      throw new ArgumentError(
+        `${name}: ${what} was computed from others; only leaves are trained (detach() makes one)`,
+      );
     }
     if (!t.view.whole) {
       throw new ArgumentError(`${name}: ${what} is a window on another tensor; train that one, or a clone()`);
@@ -185,7 +200,9 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   }
 
   /** Adds a group: { params, …options }; options left out are those of the constructor. */
-  addParamGroup(group: { readonly params: Tensor | Iterable<Tensor> | Iterable<readonly [string, Tensor]> } & Partial<O>): void {
+  addParamGroup(
+    group: { readonly params: Tensor | Iterable<Tensor> | Iterable<readonly [string, Tensor]> } & Partial<O>,
+  ): void {
     this.#addGroup(group);
   }
 
@@ -213,7 +230,9 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   step<T>(closure: () => T): T;
   step<T>(closure?: () => T): T | undefined {
     if (closure !== undefined && typeof closure !== 'function') {
-      throw new ArgumentError(`${this.constructor.name}: step takes a function or nothing, not ${describe(closure)}`);
+      throw new ArgumentError(
+        `${this.constructor.name}: step takes a function or nothing, not ${describe(closure)}`,
+      );
     }
     const value = closure === undefined ? undefined : enableGrad(closure);
     const before = enterOp(`${this.constructor.name}.step`);
@@ -227,7 +246,11 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
           for (const p of group.params) {
             const g = p.grad;
             if (g === null) continue;
-            active.push({ p, g: g.view.contiguous ? g.detach() : g.detach().contiguous(), state: this.#state(p) });
+            active.push({
+              p,
+              g: g.view.contiguous ? g.detach() : g.detach().contiguous(),
+              state: this.#state(p),
+            });
           }
           if (active.length > 0) this.update(group, active);
         }
@@ -323,7 +346,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     }
     const paramGroups = this.paramGroups.map(({ params, ...options }) => {
       const copied: Record<string, unknown> = {};
-      for (const [key, value] of Object.entries(options)) copied[key] = Array.isArray(value) ? [...value] : value;
+      for (const [key, value] of Object.entries(options))
+        copied[key] = Array.isArray(value) ? [...value] : value;
       return { ...copied, params: params.map((p) => keys.get(p) as string) };
     });
     return { state, paramGroups };

@@ -2,7 +2,14 @@ import { defineKernel } from '../backend/backend.js';
 import { sgdKernel, sgdMomentumKernel } from '../backend/js/optim.js';
 import { ArgumentError } from '../errors.js';
 import { emitOptim } from '../program/calls.js';
-import { type Active, checks, Optimizer, type OptionTable, type ParamGroup, type Params } from './optimizer.js';
+import {
+  type Active,
+  checks,
+  Optimizer,
+  type OptionTable,
+  type ParamGroup,
+  type Params,
+} from './optimizer.js';
 
 const plain = defineKernel('sgd', sgdKernel);
 const withMomentum = defineKernel('sgdMomentum', sgdMomentumKernel);

@@ -1,0 +1,187 @@
+import { noGrad } from '../autograd/mode.js';
+import type { DType } from '../dtype.js';
+import { ArgumentError, ShapeError } from '../errors.js';
+import { checkNumber } from '../ops/elementwise.js';
+import * as ops from '../ops/index.js';
+import { checkTensor } from '../ops/primitive.js';
+import { observe } from '../program/emit.js';
+import { checkShape, describe, type Shape, sameShape, showShape, sizeOf } from '../program/view.js';
+import { checkOptions, persistent, type Tensor } from '../tensor/tensor.js';
+import { checkBoolean, checkCount, checkFloatDType } from './layers.js';
+import { emptyParameter, Module } from './module.js';
+
+export interface BatchNormOptions {
+  /** Added to the variance. Default 1e-5. */
+  readonly eps?: number;
+  /** Share of each batch in the running statistics. Default 0.1; null: the plain mean over all batches. */
+  readonly momentum?: number | null;
+  /** Whether there are a weight and a bias per feature. Default true. */
+  readonly affine?: boolean;
+  /** Whether running statistics are kept for evaluation mode. Default true; otherwise every batch is its own. */
+  readonly trackRunningStats?: boolean;
+  /** Default float32. */
+  readonly dtype?: DType;
+}
+
+/**
+ * Batch normalisation (Ioffe and Szegedy, 2015) of [N, C] or [N, C, L]: y = (x - mean) / √(var + eps) · weight + bias, per feature.
+ *
+ * In training mode mean and (biased) variance are those of the batch, and the buffers runningMean and runningVar (unbiased) move towards them
+ * by `momentum`; in evaluation mode the buffers are used. Throws ShapeError for a training batch with one value per feature.
+ */
+export class BatchNorm1d extends Module {
+  weight: Tensor | null = null;
+  bias: Tensor | null = null;
+  runningMean: Tensor | null = null;
+  runningVar: Tensor | null = null;
+  numBatchesTracked: Tensor | null = null;
+  eps: number;
+  momentum: number | null;
+  readonly numFeatures: number;
+
+  constructor(numFeatures: number, options: BatchNormOptions = {}) {
+    super();
+    const op = 'BatchNorm1d';
+    checkOptions(op, options, ['eps', 'momentum', 'affine', 'trackRunningStats', 'dtype']);
+    this.numFeatures = checkCount(op, 'numFeatures', numFeatures);
+    this.eps = checkNumber(op, 'eps', options.eps ?? 1e-5);
+    this.momentum = options.momentum === null ? null : checkNumber(op, 'momentum', options.momentum ?? 0.1);
+    const dtype = checkFloatDType(op, options.dtype ?? 'float32');
+    if (checkBoolean(op, 'affine', options.affine ?? true)) {
+      this.weight = emptyParameter([numFeatures], dtype).fill_(1);
+      this.bias = emptyParameter([numFeatures], dtype);
+    }
+    if (checkBoolean(op, 'trackRunningStats', options.trackRunningStats ?? true)) {
+      this.registerBuffer('runningMean', persistent([numFeatures], dtype));
+      this.registerBuffer('runningVar', persistent([numFeatures], dtype).fill_(1));
+      this.registerBuffer('numBatchesTracked', persistent([], 'int32'));
+    }
+  }
+
+  override forward(x: Tensor): Tensor {
+    checkTensor('BatchNorm1d', x, 'the input');
+    const { shape, rank } = x;
+    if ((rank !== 2 && rank !== 3) || shape[1] !== this.numFeatures) {
+      throw new ShapeError(
+        `BatchNorm1d: the input must be [N, ${this.numFeatures}] or [N, ${this.numFeatures}, L], not ${showShape(shape)}`,
+      );
+    }
+    for (const read of [
+      () => this.weight,
+      () => this.bias,
+      () => this.runningMean,
+      () => this.runningVar,
+      () => this.momentum,
+      () => this.eps,
+    ]) {
+      observe(read);
+    }
+    const perFeature = (t: Tensor): Tensor => (rank === 2 ? t : ops.unsqueeze(t, 1));
+    const { runningMean, runningVar } = this;
+    let centred: Tensor;
+    let variance: Tensor;
+    if (this.training || runningMean === null || runningVar === null) {
+      const axes = rank === 2 ? [0] : [0, 2];
+      const count = x.size / this.numFeatures;
+      if (this.training && count <= 1) {
+        throw new ShapeError(
+          `BatchNorm1d: training needs more than one value per feature, and the input is ${showShape(shape)}`,
+        );
+      }
+      const mean = ops.mean(x, axes, { keepdims: true });
+      centred = ops.sub(x, mean);
+      variance = ops.mean(ops.square(centred), axes, { keepdims: true });
+      if (this.training) this.#track(mean.detach(), variance.detach(), count);
+    } else {
+      centred = ops.sub(x, perFeature(runningMean));
+      variance = perFeature(runningVar);
+    }
+    const y = ops.div(centred, ops.sqrt(ops.add(variance, this.eps)));
+    return this.weight === null || this.bias === null
+      ? y
+      : ops.add(ops.mul(y, perFeature(this.weight)), perFeature(this.bias));
+  }
+
+  /** Moves the running statistics, in tensors only, so that compiled steps do it too. */
+  #track(mean: Tensor, variance: Tensor, count: number): void {
+    const { runningMean, runningVar, numBatchesTracked, momentum } = this;
+    if (runningMean === null || runningVar === null || numBatchesTracked === null) return;
+    noGrad(() => {
+      numBatchesTracked.add_(1);
+      const share = momentum ?? ops.div(1, ops.to(numBatchesTracked, runningMean.dtype));
+      const move = (t: Tensor, to: Tensor): void => {
+        const target = ops.reshape(to, [this.numFeatures]);
+        t.copy_(ops.add(ops.mul(t, ops.sub(1, share)), ops.mul(target, share)));
+      };
+      move(runningMean, mean);
+      move(runningVar, ops.mul(variance, count / (count - 1)));
+    });
+  }
+
+  protected override describe(): string {
+    return `${this.numFeatures}, { eps: ${this.eps}, momentum: ${this.momentum} }`;
+  }
+}
+
+export interface LayerNormOptions {
+  /** Added to the variance. Default 1e-5. */
+  readonly eps?: number;
+  /** Whether there are a weight and a bias per element. Default true. */
+  readonly elementwiseAffine?: boolean;
+  /** Whether there is a bias beside the weight. Default true. */
+  readonly bias?: boolean;
+  /** Default float32. */
+  readonly dtype?: DType;
+}
+
+/**
+ * Layer normalisation (Ba et al., 2016) over the last axes, whose sizes are given (one number or several):
+ * y = (x - mean) / √(var + eps) · weight + bias, with the biased variance.
+ */
+export class LayerNorm extends Module {
+  weight: Tensor | null = null;
+  bias: Tensor | null = null;
+  eps: number;
+  readonly normalizedShape: Shape;
+
+  constructor(normalizedShape: number | Shape, options: LayerNormOptions = {}) {
+    super();
+    const op = 'LayerNorm';
+    checkOptions(op, options, ['eps', 'elementwiseAffine', 'bias', 'dtype']);
+    const shape = typeof normalizedShape === 'number' ? [normalizedShape] : normalizedShape;
+    this.normalizedShape = checkShape(op, shape);
+    if (this.normalizedShape.length === 0 || sizeOf(this.normalizedShape) === 0) {
+      throw new ArgumentError(
+        `${op}: takes the sizes (>= 1) of the last axes, not ${describe(normalizedShape)}`,
+      );
+    }
+    this.eps = checkNumber(op, 'eps', options.eps ?? 1e-5);
+    const dtype = checkFloatDType(op, options.dtype ?? 'float32');
+    if (checkBoolean(op, 'elementwiseAffine', options.elementwiseAffine ?? true)) {
+      this.weight = emptyParameter(this.normalizedShape, dtype).fill_(1);
+      if (checkBoolean(op, 'bias', options.bias ?? true))
+        this.bias = emptyParameter(this.normalizedShape, dtype);
+    }
+  }
+
+  override forward(x: Tensor): Tensor {
+    checkTensor('LayerNorm', x, 'the input');
+    const n = this.normalizedShape.length;
+    if (x.rank < n || !sameShape(x.shape.slice(x.rank - n), this.normalizedShape)) {
+      throw new ShapeError(
+        `LayerNorm: the input ${showShape(x.shape)} does not end with the axes ${showShape(this.normalizedShape)}`,
+      );
+    }
+    for (const read of [() => this.weight, () => this.bias, () => this.eps]) observe(read);
+    const axes = this.normalizedShape.map((_, i) => i - n);
+    const centred = ops.sub(x, ops.mean(x, axes, { keepdims: true }));
+    const variance = ops.mean(ops.square(centred), axes, { keepdims: true });
+    let y = ops.div(centred, ops.sqrt(ops.add(variance, this.eps)));
+    if (this.weight !== null) y = ops.mul(y, this.weight);
+    return this.bias === null ? y : ops.add(y, this.bias);
+  }
+
+  protected override describe(): string {
+    return `[${this.normalizedShape.join(', ')}], { eps: ${this.eps} }`;
+  }
+}
