@@ -3,8 +3,17 @@
  *
  * @packageDocumentation
  */
-export * from './errors.js';
+
+export { grad, gradcheck, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from './autograd/functional.js';
+export { enableGrad, isGradEnabled, noGrad } from './autograd/mode.js';
+export { backendInfo, setBackend, setNumThreads } from './backend/load.js';
+export * as data from './data/index.js';
 export type { DType, TypedArray } from './dtype.js';
+export * from './errors.js';
+export * as init from './init/index.js';
+export * as io from './io/index.js';
+export * as F from './nn/functional.js';
+export * as nn from './nn/index.js';
 export {
   abs,
   add,
@@ -82,6 +91,9 @@ export {
   variance,
   where,
 } from './ops/index.js';
+export * as optim from './optim/index.js';
+export { Generator, manualSeed } from './program/generator.js';
+export { type CompiledStep, type CompileOptions, compile } from './tensor/compile.js';
 export {
   arange,
   eye,
@@ -96,16 +108,5 @@ export {
   zeros,
   zerosLike,
 } from './tensor/create.js';
-export { type NestedArray, Tensor, type TensorOptions, type TensorValues, tensor } from './tensor/tensor.js';
 export { scope } from './tensor/scope.js';
-export { Generator, manualSeed } from './program/generator.js';
-export { enableGrad, isGradEnabled, noGrad } from './autograd/mode.js';
-export { grad, gradcheck, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from './autograd/functional.js';
-export { backendInfo, setBackend, setNumThreads } from './backend/load.js';
-export { type CompiledStep, type CompileOptions, compile } from './tensor/compile.js';
-export * as data from './data/index.js';
-export * as io from './io/index.js';
-export * as nn from './nn/index.js';
-export * as F from './nn/functional.js';
-export * as init from './init/index.js';
-export * as optim from './optim/index.js';
+export { type NestedArray, Tensor, type TensorOptions, type TensorValues, tensor } from './tensor/tensor.js';

@@ -14,7 +14,9 @@ import { enableGrad, isGradEnabled, noGrad } from './mode.js';
 function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor {
   const out = op.infer(inputs, attrs);
   if (out.shape.length > maxRank) {
-    throw new ShapeError(`${op.name}: the result ${showShape(out.shape)} is above the highest rank, ${maxRank}`);
+    throw new ShapeError(
+      `${op.name}: the result ${showShape(out.shape)} is above the highest rank, ${maxRank}`,
+    );
   }
   const before = enterOp(op.name);
   let result: Tensor;
@@ -179,7 +181,11 @@ export function backwardPass(
   });
   // What is handed out must be nobody else's memory: not a broadcast view, not shared by two results.
   for (const [t, g] of results) {
-    if (!createGraph && !(g.view.whole && space.owns(g))) results.set(t, noGrad(() => cloneOf(g)));
+    if (!createGraph && !(g.view.whole && space.owns(g)))
+      results.set(
+        t,
+        noGrad(() => cloneOf(g)),
+      );
   }
   return results;
 }
@@ -199,7 +205,9 @@ export function seedGradient(name: string, t: Tensor, gradient: Tensor | null | 
   if (!t.requiresGrad) {
     throw new GradError(
       `${name}: this tensor does not depend on anything that requires a gradient` +
-        (isGradEnabled() ? '; set requiresGrad on what it was computed from' : '; it was computed under noGrad'),
+        (isGradEnabled()
+          ? '; set requiresGrad on what it was computed from'
+          : '; it was computed under noGrad'),
     );
   }
   if (gradient) {

@@ -19,7 +19,9 @@ function within<T>(name: string, mode: boolean, fn: () => T): T {
     enabled = before;
   }
   if (result instanceof Promise) {
-    throw new ArgumentError(`${name}: the function is async; the mode holds only until its first await. Await outside.`);
+    throw new ArgumentError(
+      `${name}: the function is async; the mode holds only until its first await. Await outside.`,
+    );
   }
   return result;
 }

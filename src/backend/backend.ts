@@ -38,7 +38,12 @@ export function allKernels(): ReadonlyMap<string, Kernel> {
 /** A buffer of a program: memory that stays, or a place that each run fills. */
 export type ProgramBuffer =
   | { readonly kind: 'pinned'; readonly array: TypedArray }
-  | { readonly kind: 'input'; readonly like: TypedArray['constructor']; readonly type: number; readonly length: number };
+  | {
+      readonly kind: 'input';
+      readonly like: TypedArray['constructor'];
+      readonly type: number;
+      readonly length: number;
+    };
 
 /** One kernel call of a program. */
 export interface Instruction {

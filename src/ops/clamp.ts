@@ -1,6 +1,6 @@
-import type { Tensor } from '../tensor/tensor.js';
 import { isFloat } from '../dtype.js';
 import { ArgumentError } from '../errors.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { clampGrad } from './clampGrad.js';
 import { call, checkNumber, elementwise, requireTensor, unarySamples } from './elementwise.js';
 

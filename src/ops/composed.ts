@@ -43,7 +43,11 @@ export interface VarianceOptions extends ReduceOptions {
  * Variance over one axis, several, or all: sum((x - mean)^2) / max(0, n - correction). NaN where that divisor is 0 and
  * nothing deviates.
  */
-export function variance(x: Tensor, axis?: number | readonly number[] | null, options: VarianceOptions = {}): Tensor {
+export function variance(
+  x: Tensor,
+  axis?: number | readonly number[] | null,
+  options: VarianceOptions = {},
+): Tensor {
   checkTensor('var', x);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
   const { axes, keepdims } = reducedAxes('var', t.shape, axis, options);
@@ -61,7 +65,11 @@ function rootOfSquares(s: Tensor): Tensor {
 }
 
 /** Standard deviation: the square root of the variance (options as there). */
-export function std(x: Tensor, axis?: number | readonly number[] | null, options: VarianceOptions = {}): Tensor {
+export function std(
+  x: Tensor,
+  axis?: number | readonly number[] | null,
+  options: VarianceOptions = {},
+): Tensor {
   return rootOfSquares(variance(x, axis, options));
 }
 
@@ -185,6 +193,8 @@ export function oneHot(labels: Tensor, classes: number): Tensor {
 }
 
 function arangeOf(n: number): Tensor {
-  return indexTensor('oneHot', Int32Array.from({ length: n }, (_, i) => i));
+  return indexTensor(
+    'oneHot',
+    Int32Array.from({ length: n }, (_, i) => i),
+  );
 }
-

@@ -1,6 +1,6 @@
 import type { Tensor } from '../tensor/tensor.js';
-import { unary, unarySamples } from './elementwise.js';
 import { add } from './add.js';
+import { unary, unarySamples } from './elementwise.js';
 import { mul } from './mul.js';
 
 /** exp(x) - 1, accurate near 0. */

@@ -21,13 +21,19 @@ const op = primitive<number>({
     const shape = (x as NonNullable<typeof x>).shape;
     const outer = sizeOf(shape.slice(0, axis));
     const inner = sizeOf(shape.slice(axis + 1));
-    emitIndex(kernel, outer, shape[axis] as number, inner, out.shape[axis] as number, result, [dense(x), dense(idx)]);
+    emitIndex(kernel, outer, shape[axis] as number, inner, out.shape[axis] as number, result, [
+      dense(x),
+      dense(idx),
+    ]);
     return result;
   },
   saves: [1],
   vjp: (g, ctx) => {
     const x = ctx.specs[0] as Spec;
-    return [isFloat(x.dtype) ? gatherGrad(g, ctx.input(1), ctx.attrs, x.shape[ctx.attrs] as number) : null, null];
+    return [
+      isFloat(x.dtype) ? gatherGrad(g, ctx.input(1), ctx.attrs, x.shape[ctx.attrs] as number) : null,
+      null,
+    ];
   },
   samples: [
     { inputs: [{ shape: [4, 3] }, { shape: [4, 2], dtype: 'int32', low: 0, high: 3 }], attrs: 1 },
@@ -44,14 +50,18 @@ export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
   const a = normalizeAxis('gather', axis, x.shape.length);
   const idx = indexTensor('gather', index);
   if (idx.shape.length !== x.shape.length || x.shape.length === 0) {
-    throw new ShapeError(`gather: index ${showShape(idx.shape)} must have the rank of ${showShape(x.shape)}, at least 1`);
+    throw new ShapeError(
+      `gather: index ${showShape(idx.shape)} must have the rank of ${showShape(x.shape)}, at least 1`,
+    );
   }
   let source = x;
   for (let i = 0; i < x.shape.length; i++) {
     if (i === a) continue;
     const n = idx.shape[i] as number;
     if (n > (x.shape[i] as number)) {
-      throw new ShapeError(`gather: index ${showShape(idx.shape)} is larger than ${showShape(x.shape)} in axis ${i}`);
+      throw new ShapeError(
+        `gather: index ${showShape(idx.shape)} is larger than ${showShape(x.shape)} in axis ${i}`,
+      );
     }
     if (n < (x.shape[i] as number)) source = narrow(source, i, 0, n);
   }

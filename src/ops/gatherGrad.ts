@@ -33,7 +33,10 @@ const op = primitive<Attrs>({
   saves: [1],
   vjp: (gg, ctx) => [gather(gg, ctx.attrs.axis, ctx.input(1)), null],
   samples: [
-    { inputs: [{ shape: [4, 2] }, { shape: [4, 2], dtype: 'int32', low: 0, high: 3 }], attrs: { axis: 1, n: 3 } },
+    {
+      inputs: [{ shape: [4, 2] }, { shape: [4, 2], dtype: 'int32', low: 0, high: 3 }],
+      attrs: { axis: 1, n: 3 },
+    },
   ],
 });
 

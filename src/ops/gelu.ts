@@ -1,5 +1,5 @@
-import type { Tensor } from '../tensor/tensor.js';
 import { erfOf } from '../backend/js/erf.js';
+import type { Tensor } from '../tensor/tensor.js';
 import { add } from './add.js';
 import { unary, unarySamples } from './elementwise.js';
 import { erf } from './erf.js';

@@ -7,7 +7,23 @@ export { argmin } from './argmin.js';
 export { broadcastTo } from './broadcastTo.js';
 export { clamp } from './clamp.js';
 export { clampGrad } from './clampGrad.js';
-export { variance, std, norm, flatten, squeeze, unsqueeze, elu, silu, logSigmoid, square, reciprocal, linear, dot, outer, oneHot } from './composed.js';
+export {
+  dot,
+  elu,
+  flatten,
+  linear,
+  logSigmoid,
+  norm,
+  oneHot,
+  outer,
+  reciprocal,
+  silu,
+  square,
+  squeeze,
+  std,
+  unsqueeze,
+  variance,
+} from './composed.js';
 export { concat, stack } from './concat.js';
 export { cos } from './cos.js';
 export { div } from './div.js';
@@ -31,12 +47,12 @@ export { leakyRelu } from './leakyRelu.js';
 export { leakyReluGrad } from './leakyReluGrad.js';
 export { log } from './log.js';
 export { log1p } from './log1p.js';
-export { logSoftmax } from './logSoftmax.js';
-export { logSoftmaxGrad } from './logSoftmaxGrad.js';
-export { logSumExp } from './logSumExp.js';
 export { logicalAnd } from './logicalAnd.js';
 export { logicalNot } from './logicalNot.js';
 export { logicalOr } from './logicalOr.js';
+export { logSoftmax } from './logSoftmax.js';
+export { logSoftmaxGrad } from './logSoftmaxGrad.js';
+export { logSumExp } from './logSumExp.js';
 export { lt } from './lt.js';
 export { matmul } from './matmul.js';
 export { max } from './max.js';
@@ -51,7 +67,7 @@ export { nllGrad } from './nllGrad.js';
 export { permute, transpose } from './permute.js';
 export { pow } from './pow.js';
 export { prod } from './prod.js';
-export { uniform, normal, bernoulli, randint } from './random.js';
+export { bernoulli, normal, randint, uniform } from './random.js';
 export { relu } from './relu.js';
 export { reluGrad } from './reluGrad.js';
 export { reshape } from './reshape.js';
@@ -59,15 +75,15 @@ export { sigmoid } from './sigmoid.js';
 export { sigmoidGrad } from './sigmoidGrad.js';
 export { sign } from './sign.js';
 export { sin } from './sin.js';
-export { slice, narrow, select } from './slice.js';
+export { narrow, select, slice } from './slice.js';
 export { sliceGrad } from './sliceGrad.js';
 export { softmax } from './softmax.js';
 export { softmaxGrad } from './softmaxGrad.js';
 export { softplus } from './softplus.js';
 export { sqrt } from './sqrt.js';
 export { sub } from './sub.js';
-export { sum, mean, sumTo } from './sum.js';
+export { mean, sum, sumTo } from './sum.js';
 export { tanh } from './tanh.js';
 export { tanhGrad } from './tanhGrad.js';
-export { to, cloneOf } from './to.js';
+export { cloneOf, to } from './to.js';
 export { where } from './where.js';

@@ -24,13 +24,19 @@ const op = primitive<number>({
     const shape = (x as NonNullable<typeof x>).shape;
     const outer = sizeOf(shape.slice(0, axis));
     const inner = sizeOf(shape.slice(axis + 1));
-    emitIndex(kernel, outer, shape[axis] as number, inner, out.shape[axis] as number, result, [dense(x), dense(idx)]);
+    emitIndex(kernel, outer, shape[axis] as number, inner, out.shape[axis] as number, result, [
+      dense(x),
+      dense(idx),
+    ]);
     return result;
   },
   saves: [1],
   vjp: (g, ctx) => {
     const x = ctx.specs[0] as Spec;
-    return [isFloat(x.dtype) ? indexSelectGrad(g, ctx.input(1), ctx.attrs, x.shape[ctx.attrs] as number) : null, null];
+    return [
+      isFloat(x.dtype) ? indexSelectGrad(g, ctx.input(1), ctx.attrs, x.shape[ctx.attrs] as number) : null,
+      null,
+    ];
   },
   samples: [
     { inputs: [{ shape: [5, 3] }, { shape: [4], dtype: 'int32', low: 0, high: 5 }], attrs: 0 },
@@ -48,6 +54,7 @@ export function indexSelect(x: Tensor, axis: number, index: Tensor | readonly nu
   const a = normalizeAxis('indexSelect', axis, x.shape.length);
   if (x.shape.length === 0) throw new ShapeError('indexSelect: a scalar has no axis to select along');
   const idx = indexTensor('indexSelect', index);
-  if (idx.shape.length !== 1) throw new ShapeError(`indexSelect: the index is a vector, not ${showShape(idx.shape)}`);
+  if (idx.shape.length !== 1)
+    throw new ShapeError(`indexSelect: the index is a vector, not ${showShape(idx.shape)}`);
   return apply(op, [x, idx], a);
 }

@@ -33,8 +33,14 @@ const op = primitive<Attrs>({
   saves: [1],
   vjp: (gg, ctx) => [indexSelect(gg, ctx.attrs.axis, ctx.input(1)), null],
   samples: [
-    { inputs: [{ shape: [4, 3] }, { shape: [4], dtype: 'int32', low: 0, high: 5 }], attrs: { axis: 0, n: 5 } },
-    { inputs: [{ shape: [2, 7, 3] }, { shape: [7], dtype: 'int32', low: 0, high: 5 }], attrs: { axis: 1, n: 5 } },
+    {
+      inputs: [{ shape: [4, 3] }, { shape: [4], dtype: 'int32', low: 0, high: 5 }],
+      attrs: { axis: 0, n: 5 },
+    },
+    {
+      inputs: [{ shape: [2, 7, 3] }, { shape: [7], dtype: 'int32', low: 0, high: 5 }],
+      attrs: { axis: 1, n: 5 },
+    },
   ],
 });
 

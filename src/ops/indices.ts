@@ -16,7 +16,9 @@ export function indexTensor(op: string, index: unknown): Tensor {
     return to(index, 'int32');
   }
   if (!Array.isArray(index) && !(index instanceof Int32Array)) {
-    throw new ArgumentError(`${op}: indices are an int32 tensor or an array of whole numbers, not ${describe(index)}`);
+    throw new ArgumentError(
+      `${op}: indices are an int32 tensor or an array of whole numbers, not ${describe(index)}`,
+    );
   }
   const values = Int32Array.from(index as ArrayLike<number>);
   for (let i = 0; i < values.length; i++) {

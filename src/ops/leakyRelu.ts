@@ -15,5 +15,10 @@ const op = elementwise({
 
 /** x where it is positive, else negativeSlope * x (default 0.01). */
 export function leakyRelu(x: Tensor, negativeSlope = 0.01): Tensor {
-  return call(op, 'float', [requireTensor('leakyRelu', x)], [checkNumber('leakyRelu', 'negativeSlope', negativeSlope)]);
+  return call(
+    op,
+    'float',
+    [requireTensor('leakyRelu', x)],
+    [checkNumber('leakyRelu', 'negativeSlope', negativeSlope)],
+  );
 }

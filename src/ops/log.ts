@@ -1,6 +1,6 @@
 import type { Tensor } from '../tensor/tensor.js';
-import { unary, unarySamples } from './elementwise.js';
 import { div } from './div.js';
+import { unary, unarySamples } from './elementwise.js';
 
 /** Natural logarithm; NaN below 0, -Infinity at 0. */
 export const log: (x: Tensor) => Tensor = unary({

@@ -1,7 +1,7 @@
 import type { Tensor } from '../tensor/tensor.js';
-import { unary, unarySamples } from './elementwise.js';
 import { add } from './add.js';
 import { div } from './div.js';
+import { unary, unarySamples } from './elementwise.js';
 
 /** log(1 + x), accurate near 0. */
 export const log1p: (x: Tensor) => Tensor = unary({

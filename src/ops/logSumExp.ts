@@ -31,14 +31,21 @@ const op = primitive<null>({
 });
 
 /** log(sum(exp(x))) over one axis, several, or all, without overflow. Whole numbers give float32. */
-export function logSumExp(x: Tensor, axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+export function logSumExp(
+  x: Tensor,
+  axis?: number | readonly number[] | null,
+  options?: ReduceOptions,
+): Tensor {
   checkTensor('logSumExp', x);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
   const attrs = reducedAxes('logSumExp', t.shape, axis, options);
   checkNotEmpty('logSumExp', t, attrs.axes);
   const kept = t.shape.map((_, i) => i).filter((i) => !attrs.axes.includes(i));
   const size = sizeOf(attrs.axes.map((a) => t.shape[a] as number));
-  const moved = reshape(permute(t, [...kept, ...attrs.axes]), [...kept.map((i) => t.shape[i] as number), size]);
+  const moved = reshape(permute(t, [...kept, ...attrs.axes]), [
+    ...kept.map((i) => t.shape[i] as number),
+    size,
+  ]);
   const y = apply(op, [moved], null);
   return attrs.keepdims ? reshape(y, keptShape(t, attrs)) : y;
 }

@@ -23,7 +23,10 @@ const op: Primitive<null> = primitive<null>({
       );
     }
     const batch = broadcastShapes('matmul', p.slice(0, -2), q.slice(0, -2));
-    return { shape: [...batch, p[p.length - 2] as number, q[q.length - 1] as number], dtype: (a as Spec).dtype };
+    return {
+      shape: [...batch, p[p.length - 2] as number, q[q.length - 1] as number],
+      dtype: (a as Spec).dtype,
+    };
   },
   run([a, b], out) {
     const result = fresh(out.dtype, out.shape);
@@ -42,13 +45,34 @@ const op: Primitive<null> = primitive<null>({
   },
   samples: (
     [
-      [[3, 4], [4, 5]],
-      [[1, 7], [7, 1]],
-      [[2, 3, 4], [4, 5]],
-      [[2, 1, 3, 4], [3, 4, 2]],
-      [[0, 4], [4, 5]],
-      [[3, 0], [0, 2]],
-      [[33, 17], [17, 19]],
+      [
+        [3, 4],
+        [4, 5],
+      ],
+      [
+        [1, 7],
+        [7, 1],
+      ],
+      [
+        [2, 3, 4],
+        [4, 5],
+      ],
+      [
+        [2, 1, 3, 4],
+        [3, 4, 2],
+      ],
+      [
+        [0, 4],
+        [4, 5],
+      ],
+      [
+        [3, 0],
+        [0, 2],
+      ],
+      [
+        [33, 17],
+        [17, 19],
+      ],
     ] as [Shape, Shape][]
   ).map(([p, q]) => ({ inputs: [{ shape: p }, { shape: q }], attrs: null })),
 });
@@ -62,7 +86,9 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   checkTensor('matmul', a);
   checkTensor('matmul', b);
   if (a.shape.length === 0 || b.shape.length === 0) {
-    throw new ShapeError(`matmul: ${showShape(a.shape)} times ${showShape(b.shape)}: a scalar has no matrix; use mul`);
+    throw new ShapeError(
+      `matmul: ${showShape(a.shape)} times ${showShape(b.shape)}: a scalar has no matrix; use mul`,
+    );
   }
   let dtype = promote(a.dtype, b.dtype);
   if (!isFloat(dtype)) dtype = 'float32';
@@ -74,7 +100,9 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
     // Checked here so that the message shows the shapes that the caller sees.
     const k = b.shape[column ? 0 : b.shape.length - 2];
     if (a.shape[a.shape.length - 1] !== k) {
-      throw new ShapeError(`matmul: ${showShape(a.shape)} times ${showShape(b.shape)}: the inner sizes differ`);
+      throw new ShapeError(
+        `matmul: ${showShape(a.shape)} times ${showShape(b.shape)}: the inner sizes differ`,
+      );
     }
   }
   const y = apply(op, [to(left, dtype), to(right, dtype)], null);

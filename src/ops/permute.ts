@@ -5,7 +5,10 @@ import { apply, checkTensor, primitive, type Spec } from './primitive.js';
 
 const op = primitive<readonly number[]>({
   name: 'permute',
-  infer: ([x], axes) => ({ shape: axes.map((a) => (x as Spec).shape[a] as number), dtype: (x as Spec).dtype }),
+  infer: ([x], axes) => ({
+    shape: axes.map((a) => (x as Spec).shape[a] as number),
+    dtype: (x as Spec).dtype,
+  }),
   run: ([x], _, axes) => (x as View).permuted(axes),
   saves: [],
   vjp: (g, { attrs }) => {
@@ -28,7 +31,8 @@ export function permute(x: Tensor, axes: readonly number[]): Tensor {
     throw new ShapeError(`permute: a tensor of rank ${x.shape.length} takes as many axes, each once`);
   }
   const order = axes.map((a) => normalizeAxis('permute', a, x.shape.length));
-  if (new Set(order).size !== order.length) throw new ShapeError(`permute: an axis stands twice in [${axes.join(', ')}]`);
+  if (new Set(order).size !== order.length)
+    throw new ShapeError(`permute: an axis stands twice in [${axes.join(', ')}]`);
   return apply(op, [x], order);
 }
 

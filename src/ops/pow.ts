@@ -1,15 +1,14 @@
 import type { Tensor } from '../tensor/tensor.js';
-import { binary, type Operand } from './elementwise.js';
+import { binary, binarySamples, type Operand } from './elementwise.js';
 import { eq } from './eq.js';
 import { full } from './full.js';
+import { ge } from './ge.js';
 import { log } from './log.js';
 import { logicalAnd } from './logicalAnd.js';
-import { ge } from './ge.js';
 import { mul } from './mul.js';
 import { isTensor } from './primitive.js';
 import { sub } from './sub.js';
 import { where } from './where.js';
-import { binarySamples } from './elementwise.js';
 
 const power = binary({
   name: 'pow',

@@ -9,7 +9,14 @@ import { eq } from './eq.js';
 import { full } from './full.js';
 import { mul } from './mul.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
-import { keptShape, type ReduceAttrs, type ReduceOptions, reducedAxes, reducedShape, reduceSamples } from './reduction.js';
+import {
+  keptShape,
+  type ReduceAttrs,
+  type ReduceOptions,
+  reducedAxes,
+  reducedShape,
+  reduceSamples,
+} from './reduction.js';
 import { reshape } from './reshape.js';
 import { sum } from './sum.js';
 import { to } from './to.js';
@@ -33,11 +40,7 @@ const op = primitive<ReduceAttrs>({
     const zeros = sum(to(isZero, x.dtype), axes, { keepdims: true });
     const nonZero = where(isZero, full([], 1, x.dtype), x);
     const rest = prod(nonZero, axes, { keepdims: true });
-    const others = where(
-      isZero,
-      where(eq(zeros, 1), rest, 0),
-      where(eq(zeros, 0), div(rest, nonZero), 0),
-    );
+    const others = where(isZero, where(eq(zeros, 1), rest, 0), where(eq(zeros, 0), div(rest, nonZero), 0));
     return [mul(others, reshape(g, keptShape(ctx.specs[0] as Spec, ctx.attrs)))];
   },
   samples: reduceSamples(),

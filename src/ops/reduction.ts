@@ -39,7 +39,8 @@ export function reducedAxes(
   const list = (Array.isArray(axis) ? axis : [axis]).map((a) => normalizeAxis(op, a, rank));
   if (rank === 0) return { axes: [], keepdims };
   const axes = [...new Set(list)].sort((a, b) => a - b);
-  if (axes.length !== list.length) throw new ShapeError(`${op}: an axis stands twice in [${[axis].flat().join(', ')}]`);
+  if (axes.length !== list.length)
+    throw new ShapeError(`${op}: an axis stands twice in [${[axis].flat().join(', ')}]`);
   return { axes, keepdims };
 }
 
@@ -55,7 +56,9 @@ export function keptShape(x: Spec, { axes }: ReduceAttrs): number[] {
 /** Refuses a reduction of nothing where there is no neutral element. */
 export function checkNotEmpty(op: string, x: Spec, axes: readonly number[]): void {
   if (axes.some((a) => x.shape[a] === 0)) {
-    throw new ShapeError(`${op}: nothing to reduce in shape [${x.shape.join(', ')}] over axes [${axes.join(', ')}]`);
+    throw new ShapeError(
+      `${op}: nothing to reduce in shape [${x.shape.join(', ')}] over axes [${axes.join(', ')}]`,
+    );
   }
 }
 

@@ -1,6 +1,6 @@
 import { ShapeError } from '../errors.js';
 import { reshapeView } from '../program/calls.js';
-import { checkShape, showShape, type Shape, sizeOf } from '../program/view.js';
+import { checkShape, type Shape, showShape, sizeOf } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
 

@@ -43,10 +43,12 @@ export function sameAsFirst(op: string, inputs: readonly Spec[]): Spec {
   return first;
 }
 
-export const rowSamples: readonly Sample<null>[] = [[3, 5], [10], [2, 3, 4], [4, 1], [0, 3], [1, 17]].map((shape) => ({
-  inputs: [{ shape }],
-  attrs: null,
-}));
+export const rowSamples: readonly Sample<null>[] = [[3, 5], [10], [2, 3, 4], [4, 1], [0, 3], [1, 17]].map(
+  (shape) => ({
+    inputs: [{ shape }],
+    attrs: null,
+  }),
+);
 
 /** As rowSamples, for backward operations of a gradient and a result. */
 export const rowGradSamples: readonly Sample<null>[] = rowSamples.map(({ inputs: [x] }) => ({

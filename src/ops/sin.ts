@@ -1,6 +1,6 @@
 import type { Tensor } from '../tensor/tensor.js';
-import { unary, unarySamples } from './elementwise.js';
 import { cos } from './cos.js';
+import { unary, unarySamples } from './elementwise.js';
 import { mul } from './mul.js';
 
 /** Sine of an angle in radians. */

@@ -43,7 +43,11 @@ export type Range = number | readonly (number | null | undefined)[] | null | und
 
 function resolve(range: readonly unknown[], n: number): [number, number, number] {
   for (const r of range) {
-    if (r !== null && r !== undefined && !(typeof r === 'number' && (Number.isInteger(r) || Math.abs(r) === Infinity))) {
+    if (
+      r !== null &&
+      r !== undefined &&
+      !(typeof r === 'number' && (Number.isInteger(r) || Math.abs(r) === Infinity))
+    ) {
       throw new ArgumentError(`slice: ${describe(r)} is not a whole number`);
     }
   }
@@ -72,7 +76,11 @@ export function slice(x: Tensor, ...args: readonly unknown[]): Tensor {
   let ranges: readonly unknown[];
   if (args.length === 0) ranges = [];
   else if (args.every((a) => typeof a === 'number' || a === undefined) && args.length <= 2) ranges = [args];
-  else if (args.length === 1 && Array.isArray(args[0]) && args[0].some((r) => typeof r === 'object' && r !== null)) {
+  else if (
+    args.length === 1 &&
+    Array.isArray(args[0]) &&
+    args[0].some((r) => typeof r === 'object' && r !== null)
+  ) {
     ranges = args[0] as readonly unknown[];
   } else ranges = args;
   if (ranges.length > rank) {
@@ -93,7 +101,9 @@ export function slice(x: Tensor, ...args: readonly unknown[]): Tensor {
       continue;
     }
     if (range != null && !Array.isArray(range)) {
-      throw new ArgumentError(`slice: a range is [start, end], [start, end, step], a number or null, not ${describe(range)}`);
+      throw new ArgumentError(
+        `slice: a range is [start, end], [start, end, step], a number or null, not ${describe(range)}`,
+      );
     }
     const [s, c, d] = resolve((range as readonly unknown[] | null | undefined) ?? [], n);
     start.push(s);
@@ -113,7 +123,8 @@ function checkIndex(name: string, index: unknown, n: number, axis: number): numb
   if (typeof index !== 'number' || !Number.isInteger(index)) {
     throw new ArgumentError(`${name}: ${describe(index)} is not an index`);
   }
-  if (index < -n || index >= n) throw new IndexError(`${name}: index ${index} is outside axis ${axis} of size ${n}`);
+  if (index < -n || index >= n)
+    throw new IndexError(`${name}: index ${index} is outside axis ${axis} of size ${n}`);
   return index < 0 ? index + n : index;
 }
 
@@ -122,7 +133,13 @@ export function narrow(x: Tensor, axis: number, start: number, length: number): 
   checkTensor('narrow', x);
   const a = normalizeAxis('narrow', axis, x.shape.length);
   const n = x.shape[a] ?? 0;
-  if (!Number.isInteger(start) || !Number.isInteger(length) || start < 0 || length < 0 || start + length > n) {
+  if (
+    !Number.isInteger(start) ||
+    !Number.isInteger(length) ||
+    start < 0 ||
+    length < 0 ||
+    start + length > n
+  ) {
     throw new IndexError(`narrow: ${length} elements from ${start} do not lie in axis ${a} of size ${n}`);
   }
   return apply(op, [x], {

@@ -32,7 +32,10 @@ const op = primitive<Attrs>({
   ],
   samples: [
     { inputs: [{ shape: [3] }], attrs: { part: { start: [1], count: [3], step: [2] }, shape: [6] } },
-    { inputs: [{ shape: [2, 5] }], attrs: { part: { start: [1, 4], count: [2, 5], step: [1, -1] }, shape: [4, 5] } },
+    {
+      inputs: [{ shape: [2, 5] }],
+      attrs: { part: { start: [1, 4], count: [2, 5], step: [1, -1] }, shape: [4, 5] },
+    },
   ],
 });
 

@@ -1,6 +1,6 @@
 import type { Tensor } from '../tensor/tensor.js';
-import { unary, unarySamples } from './elementwise.js';
 import { div } from './div.js';
+import { unary, unarySamples } from './elementwise.js';
 import { mul } from './mul.js';
 
 /** Square root; NaN below 0. */

@@ -7,7 +7,14 @@ import type { Tensor } from '../tensor/tensor.js';
 import { broadcastTo } from './broadcastTo.js';
 import { mul } from './mul.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
-import { keptShape, type ReduceAttrs, type ReduceOptions, reducedAxes, reduceSamples, reducedShape } from './reduction.js';
+import {
+  keptShape,
+  type ReduceAttrs,
+  type ReduceOptions,
+  reducedAxes,
+  reducedShape,
+  reduceSamples,
+} from './reduction.js';
 import { reshape } from './reshape.js';
 import { to } from './to.js';
 
@@ -29,7 +36,11 @@ const op = primitive<SumAttrs>({
   vjp: (g, { attrs, specs: [x] }) => {
     const shape = (x as Spec).shape;
     const spread = broadcastTo(reshape(g, keptShape(x as Spec, attrs)), shape);
-    return [attrs.scale === 1 ? spread : broadcastTo(mul(reshape(g, keptShape(x as Spec, attrs)), attrs.scale), shape)];
+    return [
+      attrs.scale === 1
+        ? spread
+        : broadcastTo(mul(reshape(g, keptShape(x as Spec, attrs)), attrs.scale), shape),
+    ];
   },
   samples: reduceSamples().map((s) => ({ ...s, attrs: { ...s.attrs, scale: s.attrs.keepdims ? 0.25 : 1 } })),
 });
@@ -51,7 +62,9 @@ export function mean(x: Tensor, axis?: number | readonly number[] | null, option
   const attrs = reducedAxes('mean', t.shape, axis, options);
   let count = 1;
   for (const a of attrs.axes) count *= t.shape[a] as number;
-  return count === 0 ? mul(apply(op, [t], { ...attrs, scale: 1 }), Number.NaN) : apply(op, [t], { ...attrs, scale: 1 / count });
+  return count === 0
+    ? mul(apply(op, [t], { ...attrs, scale: 1 }), Number.NaN)
+    : apply(op, [t], { ...attrs, scale: 1 / count });
 }
 
 /** Undoes a broadcast: sums over the axes along which `shape` was repeated. */

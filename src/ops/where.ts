@@ -43,9 +43,18 @@ const op = primitive<null>({
     ];
   },
   samples: [
-    { inputs: [{ shape: [4, 5], dtype: 'bool', low: 0, high: 2 }, { shape: [4, 5] }, { shape: [4, 5] }], attrs: null },
-    { inputs: [{ shape: [4, 1], dtype: 'bool', low: 0, high: 2 }, { shape: [5] }, { shape: [] }], attrs: null },
-    { inputs: [{ shape: [0, 2], dtype: 'bool', low: 0, high: 2 }, { shape: [2] }, { shape: [1] }], attrs: null },
+    {
+      inputs: [{ shape: [4, 5], dtype: 'bool', low: 0, high: 2 }, { shape: [4, 5] }, { shape: [4, 5] }],
+      attrs: null,
+    },
+    {
+      inputs: [{ shape: [4, 1], dtype: 'bool', low: 0, high: 2 }, { shape: [5] }, { shape: [] }],
+      attrs: null,
+    },
+    {
+      inputs: [{ shape: [0, 2], dtype: 'bool', low: 0, high: 2 }, { shape: [2] }, { shape: [1] }],
+      attrs: null,
+    },
   ],
 });
 
@@ -56,9 +65,16 @@ const op = primitive<null>({
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   checkTensor('where', condition, 'the condition');
   for (const x of [a, b]) {
-    if (!isTensor(x) && typeof x !== 'number') throw new ArgumentError('where: branches are tensors or numbers');
+    if (!isTensor(x) && typeof x !== 'number')
+      throw new ArgumentError('where: branches are tensors or numbers');
   }
-  const like = isTensor(a) ? (isTensor(b) ? promote(a.dtype, b.dtype) : a.dtype) : isTensor(b) ? b.dtype : 'float32';
+  const like = isTensor(a)
+    ? isTensor(b)
+      ? promote(a.dtype, b.dtype)
+      : a.dtype
+    : isTensor(b)
+      ? b.dtype
+      : 'float32';
   const [p, q] = [a, b].map((x) => to(isTensor(x) ? x : full([], x, like), like)) as [Tensor, Tensor];
   return apply(op, [to(condition, 'bool'), p, q], null);
 }

@@ -1,5 +1,5 @@
-import { byteWidth } from '../dtype.js';
 import { backend } from '../backend/load.js';
+import { byteWidth } from '../dtype.js';
 import type { Storage } from './storage.js';
 
 /** From the first to the last call (inclusive) that touches a storage. */
@@ -22,7 +22,8 @@ const alignment = 64;
  * offset that is free during its life.
  */
 export function layOut(intervals: readonly Interval[]): Layout {
-  const size = (s: Storage) => Math.ceil((Math.max(s.length, 1) * byteWidth(s.dtype)) / alignment) * alignment;
+  const size = (s: Storage) =>
+    Math.ceil((Math.max(s.length, 1) * byteWidth(s.dtype)) / alignment) * alignment;
   const placed: { first: number; last: number; from: number; to: number }[] = [];
   const offsets = new Map<Storage, number>();
   let bytes = 0;

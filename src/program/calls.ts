@@ -16,7 +16,12 @@ export function fresh(dtype: DType, shape: Shape): View {
 }
 
 /** Elementwise kernel: `out` and all inputs have the same shape (broadcast inputs carry stride 0). */
-export function emitMap(kernel: Kernel, out: View, inputs: readonly View[], attrs: readonly Param[] = []): void {
+export function emitMap(
+  kernel: Kernel,
+  out: View,
+  inputs: readonly View[],
+  attrs: readonly Param[] = [],
+): void {
   const storages: Storage[] = [out.storage];
   let flat = out.contiguous;
   for (const x of inputs) {
@@ -85,7 +90,12 @@ export function emitRows(
   inputs: readonly View[],
 ): void {
   const all = [...outputs, ...inputs];
-  emit(kernel, [rows, cols, ...all.map((v) => v.offset)], all.map((v) => v.storage), outputs.length);
+  emit(
+    kernel,
+    [rows, cols, ...all.map((v) => v.offset)],
+    all.map((v) => v.storage),
+    outputs.length,
+  );
 }
 
 /** Index kernel over contiguous operands. */
@@ -99,7 +109,12 @@ export function emitIndex(
   inputs: readonly View[],
 ): void {
   const all = [out, ...inputs];
-  emit(kernel, [outer, n, inner, count, ...all.map((v) => v.offset)], all.map((v) => v.storage), 1);
+  emit(
+    kernel,
+    [outer, n, inner, count, ...all.map((v) => v.offset)],
+    all.map((v) => v.storage),
+    1,
+  );
 }
 
 /** Vector kernel over contiguous operands of n elements. */
@@ -111,11 +126,21 @@ export function emitOptim(
   attrs: readonly Param[],
 ): void {
   const all = [...outputs, ...inputs];
-  emit(kernel, [n, ...all.map((v) => v.offset), ...attrs], all.map((v) => v.storage), outputs.length);
+  emit(
+    kernel,
+    [n, ...all.map((v) => v.offset), ...attrs],
+    all.map((v) => v.storage),
+    outputs.length,
+  );
 }
 
 /** Random fill of a contiguous view. `stream` is [key0, key1, block]. */
-export function emitRandom(kernel: Kernel, out: View, stream: readonly Param[], attrs: readonly Param[]): void {
+export function emitRandom(
+  kernel: Kernel,
+  out: View,
+  stream: readonly Param[],
+  attrs: readonly Param[],
+): void {
   emit(kernel, [out.size, out.offset, ...stream, ...attrs], [out.storage], 1);
 }
 

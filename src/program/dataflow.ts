@@ -22,7 +22,8 @@ export function readsOutput(call: Recorded, i: number): boolean {
 export function readsOf(call: Recorded): Storage[] {
   const reads = call.storages.slice(call.outputs);
   // A product without bias names its result again in the place of the bias.
-  if (call.kernel.name === 'matmul' && call.params[biasPosition(call.params[0] as number)] === -1) reads.pop();
+  if (call.kernel.name === 'matmul' && call.params[biasPosition(call.params[0] as number)] === -1)
+    reads.pop();
   for (let i = 0; i < call.outputs; i++) if (readsOutput(call, i)) reads.push(call.storages[i] as Storage);
   return reads;
 }

@@ -47,7 +47,11 @@ export function explainProgram(name: string, key: string, program: Program): str
   ]);
   const head = ['', 'kernel', 'operation', 'sizes', 'work', 'data'];
   const widths = head.map((h, c) => Math.max(h.length, ...rows.map((r) => (r[c] as string).length)));
-  const line = (r: readonly string[]) => r.map((x, c) => x.padEnd(widths[c] as number)).join('  ').trimEnd();
+  const line = (r: readonly string[]) =>
+    r
+      .map((x, c) => x.padEnd(widths[c] as number))
+      .join('  ')
+      .trimEnd();
   const total = program.calls.reduce((n, c) => n + flops(c), 0);
   return [
     `${name}(${key}): ${program.calls.length} kernel calls (${program.traced} before fusion), ` +

@@ -40,7 +40,11 @@ class Rewriter {
     ] as const) {
       for (const s of list) {
         const at = map.get(s);
-        if (at) map.set(s, at.filter((j) => j !== i));
+        if (at)
+          map.set(
+            s,
+            at.filter((j) => j !== i),
+          );
       }
     }
   }
@@ -48,7 +52,9 @@ class Rewriter {
   /** The call that makes the virtual storage `s`, if it is the only one and comes before `i`. */
   producer(s: Storage, i: number): number {
     const writers = this.#writers.get(s) ?? [];
-    return s.array === null && writers.length === 1 && (writers[0] as number) < i ? (writers[0] as number) : -1;
+    return s.array === null && writers.length === 1 && (writers[0] as number) < i
+      ? (writers[0] as number)
+      : -1;
   }
 
   /** True if call `i` is all that ever reads the virtual storage `s`. */
@@ -97,7 +103,8 @@ function denseProduct(call: Recorded): { nb: number; rows: number; cols: number 
   let rows = params[nb + 1] as number;
   for (let i = 1; i <= nb; i++) rows *= params[i] as number;
   const c = nb + 4;
-  if (params[c] !== 0 || params[c + nb + 1] !== cols || (call.storages[0] as Storage).length !== rows * cols) return null;
+  if (params[c] !== 0 || params[c + nb + 1] !== cols || (call.storages[0] as Storage).length !== rows * cols)
+    return null;
   return { nb, rows, cols };
 }
 
@@ -107,7 +114,11 @@ function rowBias(call: Recorded, cols: number, rows: number, product: number): n
   const nd = params[0] as number;
   const shape = params.slice(1, 1 + nd) as number[];
   const operand = (k: number) => params.slice(1 + nd + k * (nd + 1), 1 + nd + (k + 1) * (nd + 1)) as number[];
-  const [out, matrix, bias] = [operand(0), operand(product), operand(3 - product)] as [number[], number[], number[]];
+  const [out, matrix, bias] = [operand(0), operand(product), operand(3 - product)] as [
+    number[],
+    number[],
+    number[],
+  ];
   if (shape.reduce((a, b) => a * b, 1) !== rows * cols || shape[nd - 1] !== cols) return -1;
   let step = 1;
   for (let i = nd - 1; i >= 0; i--) {
@@ -224,4 +235,3 @@ export function fuse(calls: readonly Recorded[], kept: ReadonlySet<Storage>): Re
   }
   return r.calls.filter((call) => call !== null);
 }
-

@@ -1,5 +1,5 @@
-import type { DType } from '../dtype.js';
 import { philoxBlock } from '../backend/js/random.js';
+import type { DType } from '../dtype.js';
 import { ArgumentError, StateError } from '../errors.js';
 import { advance, type Param } from './emit.js';
 import { describe } from './view.js';

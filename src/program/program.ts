@@ -3,12 +3,12 @@ import { typeCode } from '../backend/js/strided.js';
 import { backend } from '../backend/load.js';
 import { arrayType, type TypedArray } from '../dtype.js';
 import { StateError } from '../errors.js';
-import { type Arena, idleArena, type Interval, type Layout, layOut } from './arena.js';
+import { type Arena, type Interval, idleArena, type Layout, layOut } from './arena.js';
 import { copy } from './calls.js';
 import { dropDead, overwrites, readsOutput, writesOf } from './dataflow.js';
 import { type Param, type Recorded, Slot } from './emit.js';
 import { fuse } from './fuse.js';
-import { sharedArray, Storage } from './storage.js';
+import { Storage, sharedArray } from './storage.js';
 import type { Trace } from './trace.js';
 
 /** Real memory that lies outside the program and that it uses. */
@@ -108,7 +108,15 @@ export class Program {
           const fresh = written && publishable(this.calls, s) ? pin(array) : buffer;
           index.set(s, buffer);
           if (fresh !== buffer) freshIndex.set(s, fresh);
-          this.#captured.push({ storage: s, buffer, fresh, written, bound: array, boundFresh: array, spare: null });
+          this.#captured.push({
+            storage: s,
+            buffer,
+            fresh,
+            written,
+            bound: array,
+            boundFresh: array,
+            spare: null,
+          });
           if (written) this.#written.push(s);
         } else {
           index.set(s, place(s.length, s.array));

@@ -125,7 +125,8 @@ export function release(storage: Storage): void {
   storage.released = true;
   storage.array = null;
   const bytes = array.byteLength;
-  if (bytes < poolMinimum || array.buffer instanceof SharedArrayBuffer || array.buffer.byteLength !== bytes) return;
+  if (bytes < poolMinimum || array.buffer instanceof SharedArrayBuffer || array.buffer.byteLength !== bytes)
+    return;
   if (pooledBytes + bytes > poolLimit) {
     pool.clear();
     pooledBytes = 0;

@@ -38,7 +38,9 @@ export class Trace implements Recorder {
     }
     for (let i = 0; i < call.outputs; i++) {
       if (this.inputs.includes(call.storages[i] as Storage)) {
-        throw new CompileError(`${call.op}: an argument of a compiled step is changed in place; change a clone() of it`);
+        throw new CompileError(
+          `${call.op}: an argument of a compiled step is changed in place; change a clone() of it`,
+        );
       }
     }
     this.calls.push(call);
@@ -141,7 +143,8 @@ export function compareTraces(a: Trace, b: Trace): Map<Storage, Storage> {
   for (let i = 0; i < n; i++) {
     const p = a.calls[i] as Recorded;
     const q = b.calls[i] as Recorded;
-    if (p.kernel !== q.kernel || p.op !== q.op) fail(i, p.op, `it is ${q.op} now; the function took another branch`);
+    if (p.kernel !== q.kernel || p.op !== q.op)
+      fail(i, p.op, `it is ${q.op} now; the function took another branch`);
     if (p.params.length !== q.params.length) fail(i, p.op, 'shapes differ');
     for (let j = 0; j < p.params.length; j++) {
       const [x, y] = [p.params[j] as Param, q.params[j] as Param];
@@ -157,7 +160,12 @@ export function compareTraces(a: Trace, b: Trace): Map<Storage, Storage> {
         return;
       }
       if (s.trace === a) {
-        if (t.trace !== b || s.dtype !== t.dtype || s.length !== t.length || (s.array === null) !== (t.array === null)) {
+        if (
+          t.trace !== b ||
+          s.dtype !== t.dtype ||
+          s.length !== t.length ||
+          (s.array === null) !== (t.array === null)
+        ) {
           fail(i, p.op, `operand ${j} is another tensor`);
         }
         if (s.array !== null && !s.array.every((v, k) => Object.is(v, t.array?.[k]))) {
@@ -171,7 +179,11 @@ export function compareTraces(a: Trace, b: Trace): Map<Storage, Storage> {
   }
   if (a.calls.length !== b.calls.length) {
     const longer = a.calls.length > b.calls.length ? a : b;
-    fail(n, (longer.calls[n] as Recorded).op, `there were ${a.calls.length} operations, now ${b.calls.length}`);
+    fail(
+      n,
+      (longer.calls[n] as Recorded).op,
+      `there were ${a.calls.length} operations, now ${b.calls.length}`,
+    );
   }
   return same;
 }

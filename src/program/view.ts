@@ -123,21 +123,27 @@ export function broadcastShapes(op: string, ...shapes: Shape[]): number[] {
 export function normalizeAxis(op: string, axis: unknown, rank: number): number {
   const n = Math.max(rank, 1);
   if (typeof axis !== 'number' || !Number.isInteger(axis) || axis < -n || axis >= n) {
-    throw new ShapeError(`${op}: axis ${String(axis)} is not an axis of a tensor of rank ${rank} (use ${-n} to ${n - 1})`);
+    throw new ShapeError(
+      `${op}: axis ${String(axis)} is not an axis of a tensor of rank ${rank} (use ${-n} to ${n - 1})`,
+    );
   }
   return axis < 0 ? axis + n : axis;
 }
 
 /** Checks that a shape is a list of whole numbers >= 0, not too many and not too large. */
 export function checkShape(op: string, shape: unknown): number[] {
-  if (!Array.isArray(shape)) throw new ShapeError(`${op}: a shape is an array of whole numbers, not ${describe(shape)}`);
+  if (!Array.isArray(shape))
+    throw new ShapeError(`${op}: a shape is an array of whole numbers, not ${describe(shape)}`);
   for (let i = 0; i < shape.length; i++) {
     const n: unknown = shape[i];
     if (typeof n !== 'number' || !Number.isInteger(n) || n < 0) {
-      throw new ShapeError(`${op}: [${shape.map(describe).join(', ')}] is not a shape: sizes are whole numbers >= 0`);
+      throw new ShapeError(
+        `${op}: [${shape.map(describe).join(', ')}] is not a shape: sizes are whole numbers >= 0`,
+      );
     }
   }
-  if (shape.length > maxRank) throw new ShapeError(`${op}: rank ${shape.length} is above the limit of ${maxRank}`);
+  if (shape.length > maxRank)
+    throw new ShapeError(`${op}: rank ${shape.length} is above the limit of ${maxRank}`);
   if (sizeOf(shape) > 2 ** 33) throw new ShapeError(`${op}: shape ${showShape(shape)} is too large`);
   return shape.map((n: number) => n + 0);
 }

@@ -1,11 +1,11 @@
 import { enableGrad, isGradEnabled, noGrad } from '../autograd/mode.js';
+import { backend } from '../backend/load.js';
 import type { TypedArray } from '../dtype.js';
 import { ArgumentError, CompileError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
-import { backend } from '../backend/load.js';
 import { cloneOf } from '../ops/to.js';
-import type { Cell } from '../program/cell.js';
 import { contiguous } from '../program/calls.js';
+import type { Cell } from '../program/cell.js';
 import { constantStorage, tracing, withRecorder } from '../program/emit.js';
 import { explainProgram } from '../program/explain.js';
 import { Program } from '../program/program.js';
@@ -129,10 +129,10 @@ class Step<A extends readonly unknown[], R> {
     // A step that has to wait takes its inputs as they are now.
     const now = this.#waiting === 0 ? args : (args.map((x) => (isTensor(x) ? copied(x) : x)) as unknown as A);
     const before = this.#queue;
-    const mine = (async () => {
+    const mine = async () => {
       if (this.#waiting > 1) await before.catch(() => undefined);
       return (await this.#once(now, (entry, arrays) => entry.program.runAsync(arrays))) as R;
-    });
+    };
     this.#waiting++;
     const result = mine();
     this.#queue = result;
@@ -207,7 +207,9 @@ class Step<A extends readonly unknown[], R> {
 
   #find(key: string): Entry | undefined {
     const current = backend();
-    const i = this.#entries.findIndex((e) => e.key === key && e.program.backend === current && e.trace.holds());
+    const i = this.#entries.findIndex(
+      (e) => e.key === key && e.program.backend === current && e.trace.holds(),
+    );
     const entry = this.#entries[i];
     if (i > 0 && entry) {
       this.#entries.splice(i, 1);
@@ -230,7 +232,9 @@ class Step<A extends readonly unknown[], R> {
         const inMode = isGradEnabled() ? enableGrad : noGrad;
         const result = inMode(() => this.fn(...(placeholders as unknown as A)));
         if (result instanceof Promise) {
-          throw new CompileError(`${this.name}: a compiled function must be synchronous; use step.async(...) to await it`);
+          throw new CompileError(
+            `${this.name}: a compiled function must be synchronous; use step.async(...) to await it`,
+          );
         }
         const kept = new Kept(trace);
         const outputs = structure(this.name, result, (t) => kept.add(t.view));
@@ -283,7 +287,9 @@ class Step<A extends readonly unknown[], R> {
       const same = compareTraces(entry.trace, again.trace);
       const before = JSON.stringify(entry.outputs, hideUnserializable);
       if (before !== JSON.stringify(again.result, hideUnserializable)) {
-        throw new CompileError(`${this.name}: what the step returns came out differently when it was traced again`);
+        throw new CompileError(
+          `${this.name}: what the step returns came out differently when it was traced again`,
+        );
       }
       entry.results.forEach((r, i) => {
         const other = again.kept.results[i];
@@ -363,9 +369,14 @@ function structure(name: string, x: unknown, add: (t: Tensor) => number, depth =
   }
   const proto: unknown = Object.getPrototypeOf(x);
   if (proto !== Object.prototype && proto !== null) {
-    throw new CompileError(`${name}: a compiled step returns tensors, arrays or plain objects of them, not ${describe(x)}`);
+    throw new CompileError(
+      `${name}: a compiled step returns tensors, arrays or plain objects of them, not ${describe(x)}`,
+    );
   }
-  return { kind: 'object', items: Object.entries(x).map(([k, v]) => [k, structure(name, v, add, depth + 1)]) };
+  return {
+    kind: 'object',
+    items: Object.entries(x).map(([k, v]) => [k, structure(name, v, add, depth + 1)]),
+  };
 }
 
 function rebuild(s: Structure, tensors: readonly Tensor[]): unknown {
@@ -383,7 +394,7 @@ function rebuild(s: Structure, tensors: readonly Tensor[]): unknown {
 
 function hideUnserializable(_key: string, value: unknown): unknown {
   if (value === undefined) return 'undefined';
-  if (typeof value === 'bigint' || (typeof value === 'number' && !Number.isFinite(value))) return String(value);
+  if (typeof value === 'bigint' || (typeof value === 'number' && !Number.isFinite(value)))
+    return String(value);
   return value;
 }
-

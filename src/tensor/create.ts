@@ -5,7 +5,7 @@ import { isTensor } from '../ops/primitive.js';
 import * as random from '../ops/random.js';
 import { defaultGenerator, Generator } from '../program/generator.js';
 import { checkShape, describe, type Shape } from '../program/view.js';
-import { checkOptions, Tensor, type TensorOptions, tensor } from './tensor.js';
+import { checkOptions, type Tensor, type TensorOptions, tensor } from './tensor.js';
 
 // Functions that make tensors. Shapes are arrays or separate numbers: zeros([2, 3]) or zeros(2, 3).
 
@@ -18,11 +18,16 @@ type ShapeArgs<O> = readonly [Shape, O?] | readonly number[] | readonly [...numb
 
 const plainOptions = ['dtype', 'requiresGrad'];
 
-function parse<O extends TensorOptions>(op: string, args: ShapeArgs<O>, names: readonly string[]): [number[], O, DType] {
+function parse<O extends TensorOptions>(
+  op: string,
+  args: ShapeArgs<O>,
+  names: readonly string[],
+): [number[], O, DType] {
   const list = [...args] as unknown[];
   let options = {} as O;
   const last = list[list.length - 1];
-  if (list.length > 0 && typeof last === 'object' && last !== null && !Array.isArray(last)) options = list.pop() as O;
+  if (list.length > 0 && typeof last === 'object' && last !== null && !Array.isArray(last))
+    options = list.pop() as O;
   else if (list.length > 0 && last === undefined) list.pop();
   checkOptions(op, options, names);
   const shape = checkShape(op, list.length === 1 && Array.isArray(list[0]) ? list[0] : list);
@@ -85,13 +90,19 @@ export function eye(n: number, m?: number | TensorOptions, options: TensorOption
  * Numbers from `start` (0) up to, but not including, `end` by `step` (1). int32 where all are whole, else float32; the
  * option dtype says otherwise.
  */
-export function arange(start: number, end?: number | TensorOptions, step?: number | TensorOptions, options?: TensorOptions): Tensor {
+export function arange(
+  start: number,
+  end?: number | TensorOptions,
+  step?: number | TensorOptions,
+  options?: TensorOptions,
+): Tensor {
   if (typeof end === 'object') return arange(0, start, 1, end);
   if (typeof step === 'object') return arange(start, end, 1, step);
   const [from, to] = end === undefined ? [0, start] : [start, end];
   const by = step ?? 1;
   for (const x of [from, to, by]) {
-    if (typeof x !== 'number' || !Number.isFinite(x)) throw new ArgumentError(`arange: ${describe(x)} is not a number`);
+    if (typeof x !== 'number' || !Number.isFinite(x))
+      throw new ArgumentError(`arange: ${describe(x)} is not a number`);
   }
   if (by === 0) throw new ArgumentError('arange: a step of 0 leads nowhere');
   const n = Math.max(0, Math.ceil((to - from) / by));
@@ -105,11 +116,14 @@ export function arange(start: number, end?: number | TensorOptions, step?: numbe
 export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
   const [n] = checkShape('linspace', [steps]) as [number];
   for (const x of [start, end]) {
-    if (typeof x !== 'number' || !Number.isFinite(x)) throw new ArgumentError(`linspace: ${describe(x)} is not a number`);
+    if (typeof x !== 'number' || !Number.isFinite(x))
+      throw new ArgumentError(`linspace: ${describe(x)} is not a number`);
   }
   const step = n > 1 ? (end - start) / (n - 1) : 0;
   // From both ends, so that both are hit exactly and the list is symmetric.
-  const values = Float64Array.from({ length: n }, (_, i) => (i < n / 2 ? start + i * step : end - (n - 1 - i) * step));
+  const values = Float64Array.from({ length: n }, (_, i) =>
+    i < n / 2 ? start + i * step : end - (n - 1 - i) * step,
+  );
   return tensor(values, { dtype: 'float32', ...options });
 }
 
@@ -117,7 +131,8 @@ const randomNames = ['dtype', 'requiresGrad', 'generator'];
 
 function generatorOf(op: string, options: RandomOptions): Generator {
   const g = options.generator ?? defaultGenerator;
-  if (!(g instanceof Generator)) throw new ArgumentError(`${op}: generator is a Generator, not ${describe(g)}`);
+  if (!(g instanceof Generator))
+    throw new ArgumentError(`${op}: generator is a Generator, not ${describe(g)}`);
   return g;
 }
 
@@ -135,11 +150,19 @@ export function rand(...args: ShapeArgs<RandomOptions>): Tensor {
 /** Standard normal random numbers; float32 by default. */
 export function randn(...args: ShapeArgs<RandomOptions>): Tensor {
   const [shape, options, dtype] = parse<RandomOptions>('randn', args, randomNames);
-  return finish(random.normal(shape, 0, 1, floatOnly('randn', dtype), generatorOf('randn', options)), options);
+  return finish(
+    random.normal(shape, 0, 1, floatOnly('randn', dtype), generatorOf('randn', options)),
+    options,
+  );
 }
 
 /** Random whole numbers in [low, high), int32. */
-export function randint(low: number, high: number, shape: Shape, options: { generator?: Generator } = {}): Tensor {
+export function randint(
+  low: number,
+  high: number,
+  shape: Shape,
+  options: { generator?: Generator } = {},
+): Tensor {
   checkOptions('randint', options, ['generator']);
   return random.randint(checkShape('randint', shape), low, high, generatorOf('randint', options));
 }

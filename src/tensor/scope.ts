@@ -20,12 +20,14 @@ export function scope<T>(fn: () => T): T {
   } finally {
     logAllocations(outer);
   }
-  if (result instanceof Promise) throw new ArgumentError('scope: the function is async; it must be synchronous');
+  if (result instanceof Promise)
+    throw new ArgumentError('scope: the function is async; it must be synchronous');
   const kept = new Set<Storage>();
   const visit = (x: unknown, depth: number): void => {
     if (isTensor(x)) keep(x, kept);
     else if (depth < 8 && Array.isArray(x)) for (const y of x) visit(y, depth + 1);
-    else if (depth < 8 && typeof x === 'object' && x !== null) for (const y of Object.values(x)) visit(y, depth + 1);
+    else if (depth < 8 && typeof x === 'object' && x !== null)
+      for (const y of Object.values(x)) visit(y, depth + 1);
   };
   visit(result, 0);
   for (const s of log) if (!kept.has(s) && !s.kept) release(s);

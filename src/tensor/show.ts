@@ -27,7 +27,9 @@ export function showTensor(t: Tensor): string {
   const shown: number[] = [];
   const visit = (axis: number, at: number): void => {
     if (axis === shape.length) shown.push(array[at] as number);
-    else for (const i of plan[axis] as (number | null)[]) if (i !== null) visit(axis + 1, at + i * (strides[axis] as number));
+    else
+      for (const i of plan[axis] as (number | null)[])
+        if (i !== null) visit(axis + 1, at + i * (strides[axis] as number));
   };
   visit(0, offset);
   const format = numberFormat(shown, t.dtype);
@@ -60,8 +62,12 @@ function numberFormat(values: readonly number[], dtype: string): (x: number) => 
     Number.isNaN(x) ? 'nan' : x === Infinity ? 'inf' : x === -Infinity ? '-inf' : null;
   const finite = values.filter((x) => Number.isFinite(x) && x !== 0).map(Math.abs);
   if (finite.length === 0) return (x) => special(x) ?? '0.';
-  const [low, high] = finite.reduce(([a, b], x) => [Math.min(a, x), Math.max(b, x)], [Infinity, 0] as [number, number]);
-  if (finite.every(Number.isInteger) && high < 1e8) return (x) => special(x) ?? `${Object.is(x, -0) ? '-0' : x}.`;
+  const [low, high] = finite.reduce(([a, b], x) => [Math.min(a, x), Math.max(b, x)], [Infinity, 0] as [
+    number,
+    number,
+  ]);
+  if (finite.every(Number.isInteger) && high < 1e8)
+    return (x) => special(x) ?? `${Object.is(x, -0) ? '-0' : x}.`;
   if (high >= 1e6 || low < 1e-4 || high / low > 1e6) return (x) => special(x) ?? x.toExponential(4);
   return (x) => special(x) ?? x.toFixed(4);
 }

@@ -2,16 +2,16 @@ import { backward } from '../autograd/engine.js';
 import type { Node } from '../autograd/graph.js';
 import { arrayType, checkDType, type DType, dtypeOf, isFloat, type TypedArray } from '../dtype.js';
 import { ArgumentError, DTypeError, GradError, ShapeError } from '../errors.js';
-import * as ops from '../ops/index.js';
 import type { NormOptions, VarianceOptions } from '../ops/composed.js';
 import { installConstant } from '../ops/constant.js';
 import type { Operand } from '../ops/elementwise.js';
 import { fillKernelRow } from '../ops/full.js';
+import * as ops from '../ops/index.js';
 import { isTensor, tensorBrand } from '../ops/primitive.js';
 import type { ReduceOptions } from '../ops/reduction.js';
 import type { Range } from '../ops/slice.js';
-import { Cell } from '../program/cell.js';
 import { contiguous, copy, emitMap } from '../program/calls.js';
+import { Cell } from '../program/cell.js';
 import { checkReadable, constantStorage, withRecorder } from '../program/emit.js';
 import { release, sharedStorage } from '../program/storage.js';
 import {
@@ -97,10 +97,13 @@ export class Tensor {
   }
 
   set requiresGrad(value: boolean) {
-    if (typeof value !== 'boolean') throw new ArgumentError(`requiresGrad: true or false, not ${describe(value)}`);
+    if (typeof value !== 'boolean')
+      throw new ArgumentError(`requiresGrad: true or false, not ${describe(value)}`);
     if (this.node !== null) {
       if (value) return;
-      throw new GradError('requiresGrad: only leaves can be switched off; use detach() for a computed tensor');
+      throw new GradError(
+        'requiresGrad: only leaves can be switched off; use detach() for a computed tensor',
+      );
     }
     if (value && !isFloat(this.dtype)) {
       throw new DTypeError(`requiresGrad: only float32 and float64 have gradients, not ${this.dtype}`);
@@ -150,7 +153,9 @@ export class Tensor {
     options: { readonly createGraph?: boolean; readonly retainGraph?: boolean } = {},
   ): void {
     if (gradient !== undefined && gradient !== null && !isTensor(gradient)) {
-      throw new ArgumentError(`backward: the gradient is a tensor, not ${describe(gradient)}; options come second`);
+      throw new ArgumentError(
+        `backward: the gradient is a tensor, not ${describe(gradient)}; options come second`,
+      );
     }
     backward(this, gradient, options);
   }
@@ -187,7 +192,9 @@ export class Tensor {
   /** The one value of a tensor of one element; a boolean for bool. Throws ShapeError for other sizes. */
   item(): number {
     if (this.size !== 1) {
-      throw new ShapeError(`item: a tensor of shape ${showShape(this.shape)} is not one value; index or reduce it first`);
+      throw new ShapeError(
+        `item: a tensor of shape ${showShape(this.shape)} is not one value; index or reduce it first`,
+      );
     }
     const v = this.#values('item')[0] as number;
     return this.dtype === 'bool' ? ((v !== 0) as unknown as number) : v;
@@ -238,7 +245,9 @@ export class Tensor {
     for (let i = 0; i < other.shape.length; i++) {
       const n = other.shape[i] as number;
       if (lead < 0 || (n !== 1 && n !== this.shape[i + lead])) {
-        throw new ShapeError(`${op}: ${showShape(other.shape)} does not broadcast to ${showShape(this.shape)}`);
+        throw new ShapeError(
+          `${op}: ${showShape(other.shape)} does not broadcast to ${showShape(this.shape)}`,
+        );
       }
     }
     return other.broadcast(this.shape);
@@ -281,7 +290,9 @@ export class Tensor {
     this.#inPlace(name);
     const y = compute(this.detach());
     if (!sameShape(y.shape, this.shape)) {
-      throw new ShapeError(`${name}: a result of shape ${showShape(y.shape)} does not fit ${showShape(this.shape)}`);
+      throw new ShapeError(
+        `${name}: a result of shape ${showShape(y.shape)} does not fit ${showShape(this.shape)}`,
+      );
     }
     emitMap(copy, this.view, [y.view]);
     return this;
@@ -593,7 +604,10 @@ function nestedShape(values: unknown): number[] {
  *
  * Throws ShapeError for ragged arrays or a shape that does not fit, DTypeError for values that are no numbers.
  */
-export function tensor(values: TensorValues, options: TensorOptions & { readonly shape?: Shape } = {}): Tensor {
+export function tensor(
+  values: TensorValues,
+  options: TensorOptions & { readonly shape?: Shape } = {},
+): Tensor {
   checkOptions('tensor', options, ['dtype', 'requiresGrad', 'shape']);
   const given = options.dtype === undefined ? undefined : checkDType(options.dtype, 'tensor');
   let array: TypedArray;
@@ -607,7 +621,8 @@ export function tensor(values: TensorValues, options: TensorOptions & { readonly
     shape = nestedShape(values);
     const flat: (number | boolean)[] = [];
     flatten(values, shape, 0, flat);
-    const dtype = given ?? (flat.length > 0 && flat.every((x) => typeof x === 'boolean') ? 'bool' : 'float32');
+    const dtype =
+      given ?? (flat.length > 0 && flat.every((x) => typeof x === 'boolean') ? 'bool' : 'float32');
     array = convert(flat as ArrayLike<number>, dtype);
   }
   if (options.shape !== undefined) {
@@ -633,10 +648,13 @@ function flatten(v: unknown, shape: readonly number[], axis: number, out: (numbe
     out.push(v);
     return;
   }
-  if (!Array.isArray(v) && !dtypeOf(v)) throw new ShapeError('tensor: the nested arrays are ragged: they differ in depth');
+  if (!Array.isArray(v) && !dtypeOf(v))
+    throw new ShapeError('tensor: the nested arrays are ragged: they differ in depth');
   const list = v as ArrayLike<unknown>;
   if (list.length !== shape[axis]) {
-    throw new ShapeError(`tensor: the nested arrays are ragged: ${list.length} elements next to ${shape[axis]}`);
+    throw new ShapeError(
+      `tensor: the nested arrays are ragged: ${list.length} elements next to ${shape[axis]}`,
+    );
   }
   for (let i = 0; i < list.length; i++) flatten(list[i], shape, axis + 1, out);
 }
@@ -648,7 +666,7 @@ function convert(values: ArrayLike<number>, dtype: DType): TypedArray {
   else if (dtype === 'int32') {
     for (let i = 0; i < out.length; i++) {
       const v = Math.trunc(values[i] as number);
-      out[i] = v !== v ? 0 : Math.min(Math.max(v, -(2 ** 31)), 2 ** 31 - 1);
+      out[i] = Number.isNaN(v) ? 0 : Math.min(Math.max(v, -(2 ** 31)), 2 ** 31 - 1);
     }
   } else for (let i = 0; i < out.length; i++) out[i] = values[i] as number;
   return out;

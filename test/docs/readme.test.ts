@@ -15,7 +15,9 @@ function script(): string {
 
 beforeAll(() => {
   // The script imports the package by its name, so it needs what is published.
-  if (!existsSync(at('dist/index.js'))) execFileSync(process.execPath, [at('scripts/build.mjs'), '--ts']);
+  const published = ['dist/index.js', 'dist/types/index.d.ts'];
+  if (!published.every((path) => existsSync(at(path))))
+    execFileSync(process.execPath, [at('scripts/build.mjs'), '--ts']);
   mkdirSync(at('dist/readme'), { recursive: true });
 });
 
@@ -25,14 +27,18 @@ test('the twenty lines are twenty lines and type-check', () => {
   writeFileSync(at('dist/readme/check.ts'), code);
   const config = {
     extends: '../../tsconfig.json',
-    compilerOptions: { noEmit: true, rootDir: '../..', paths: { simdgrad: ['../../src/index.ts'] } },
+    compilerOptions: { noEmit: true, paths: { simdgrad: ['../types/index.d.ts'] } },
     include: ['check.ts'],
   };
   writeFileSync(at('dist/readme/tsconfig.json'), JSON.stringify(config));
   const run = () =>
-    execFileSync(process.execPath, [at('node_modules/typescript/bin/tsc'), '-p', at('dist/readme/tsconfig.json')], {
-      encoding: 'utf8',
-    });
+    execFileSync(
+      process.execPath,
+      [at('node_modules/typescript/bin/tsc'), '-p', at('dist/readme/tsconfig.json')],
+      {
+        encoding: 'utf8',
+      },
+    );
   expect(run()).toBe('');
 }, 120_000);
 
@@ -41,7 +47,9 @@ test('the twenty lines train on the real digits', () => {
   let code = script();
   if (js) {
     // One epoch on a part of the data: the JS backend takes its time.
-    code = code.replace('epoch <= 3', 'epoch <= 1').replace('new data.DataLoader(train,', 'new data.DataLoader(data.split(train, [12000, 48000])[0],');
+    code = code
+      .replace('epoch <= 3', 'epoch <= 1')
+      .replace('new data.DataLoader(train,', 'new data.DataLoader(data.split(train, [12000, 48000])[0],');
     expect(code).toContain('split(train');
   }
   writeFileSync(at('dist/readme/run.mjs'), transformSync(code, { loader: 'ts', format: 'esm' }).code);
