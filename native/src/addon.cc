@@ -1,5 +1,5 @@
-// The exports of the addon. What each takes is checked here and in check.cc; no value from JavaScript may do more
-// than raise an error.
+// The exports of the addon. What each takes is checked here and in check.cc; no value from JavaScript may do
+// more than raise an error.
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
@@ -72,7 +72,8 @@ bool to_integer(napi_env env, napi_value value, int64_t low, int64_t high, int64
 bool to_buffer(napi_env env, napi_value value, Buffer* out) {
   napi_typedarray_type type = static_cast<napi_typedarray_type>(-1);  // stays where the engine has a new kind
   size_t length = 0;
-  if (napi_get_typedarray_info(env, value, &type, &length, &out->data, nullptr, nullptr) != napi_ok) return false;
+  if (napi_get_typedarray_info(env, value, &type, &length, &out->data, nullptr, nullptr) != napi_ok)
+    return false;
   switch (type) {
     case napi_float32_array:
       out->type = Type::F32;
@@ -127,7 +128,8 @@ napi_value init(napi_env env, napi_callback_info info) {
   Buffer block;
   if (args.count != 1 || !to_buffer(env, args.values[0], &block) || block.type != Type::F64 ||
       block.length != static_cast<int64_t>(kParamsLength) || !is_shared(env, args.values[0])) {
-    return throw_error(env, kArgument, "init: a Float64Array of length %d over a SharedArrayBuffer is expected",
+    return throw_error(env, kArgument,
+                       "init: a Float64Array of length %d over a SharedArrayBuffer is expected",
                        static_cast<int>(kParamsLength));
   }
   napi_ref reference;
@@ -145,18 +147,21 @@ napi_value call(napi_env env, napi_callback_info info) {
   if (!arguments(env, info, &args)) return nullptr;
   Environment& environment = *args.environment;
   if (args.count < 2 || args.count > 2 + kMaxBuffers) {
-    return throw_error(env, kArgument, "call: %zu arguments given; kernelId, nParams and at most %d buffers expected",
+    return throw_error(env, kArgument,
+                       "call: %zu arguments given; kernelId, nParams and at most %d buffers expected",
                        args.count, kMaxBuffers);
   }
   int64_t kernel, num_params;
   if (!to_integer(env, args.values[0], 0, kNumKernels - 1, &kernel)) {
-    return throw_error(env, kArgument, "call: kernelId must be an integer in [0, %d)", static_cast<int>(kNumKernels));
+    return throw_error(env, kArgument, "call: kernelId must be an integer in [0, %d)",
+                       static_cast<int>(kNumKernels));
   }
   const KernelRow& row = kernel_row(static_cast<int>(kernel));
   if (!to_integer(env, args.values[1], 0, kMaxParams, &num_params)) {
     return throw_error(env, kArgument, "%s: nParams must be an integer in [0, %d]", row.name, kMaxParams);
   }
-  if (environment.params == nullptr) return throw_error(env, kArgument, "%s: init() was not called", row.name);
+  if (environment.params == nullptr)
+    return throw_error(env, kArgument, "%s: init() was not called", row.name);
 
   // Another thread may write the block at any time: what is checked and run is this copy.
   double params[kMaxParams];
@@ -186,7 +191,8 @@ napi_value call(napi_env env, napi_callback_info info) {
 
 bool set_number(napi_env env, napi_value object, const char* key, double x) {
   napi_value value;
-  return napi_create_double(env, x, &value) == napi_ok && napi_set_named_property(env, object, key, value) == napi_ok;
+  return napi_create_double(env, x, &value) == napi_ok &&
+         napi_set_named_property(env, object, key, value) == napi_ok;
 }
 
 bool set_text(napi_env env, napi_value object, const char* key, const char* text) {
@@ -325,7 +331,8 @@ Napi::Object load(Napi::Env wrapped, Napi::Object exports) {
     delete environment;
     return exports;
   }
-  if (napi_add_async_cleanup_hook(env, on_cleanup, environment, &environment->cleanup) != napi_ok) return exports;
+  if (napi_add_async_cleanup_hook(env, on_cleanup, environment, &environment->cleanup) != napi_ok)
+    return exports;
   const struct {
     const char* name;
     napi_callback function;

@@ -19,7 +19,8 @@ constexpr KernelRow kRows[kNumKernels] = {
 constexpr bool rows_fit_limits() {
   for (const KernelRow& row : kRows) {
     const int buffers = row.outputs + row.inputs;
-    if (buffers > kMaxBuffers || buffers * (kMaxDims + 1) + kMaxDims + 1 + row.attrs > kMaxParams) return false;
+    if (buffers > kMaxBuffers || buffers * (kMaxDims + 1) + kMaxDims + 1 + row.attrs > kMaxParams)
+      return false;
   }
   return true;
 }
@@ -58,7 +59,8 @@ struct Reader {
 
   bool integer(const char* what, int64_t low, int64_t high, int64_t* out) {
     *out = 0;
-    if (at >= num_params) return refuse(problem, "%s: too few params (%d): no %s", row.name, num_params, what);
+    if (at >= num_params)
+      return refuse(problem, "%s: too few params (%d): no %s", row.name, num_params, what);
     const double x = params[at++];
     if (!(x >= static_cast<double>(low) && x <= static_cast<double>(high))) {
       return refuse(problem, "%s: %s is %g, which is not an integer in [%lld, %lld]", row.name, what, x,
@@ -105,7 +107,8 @@ struct Reach {
     if (stride > 0) {
       ok = ok && mul_add(extent - 1, stride, high, &high) && high <= kMaxInt;
     } else {
-      ok = ok && mul_add(extent - 1, -stride, 0, &distance) && distance <= kMaxInt && (low -= distance) >= -kMaxInt;
+      ok = ok && mul_add(extent - 1, -stride, 0, &distance) && distance <= kMaxInt &&
+           (low -= distance) >= -kMaxInt;
     }
   }
 };
@@ -121,13 +124,15 @@ bool within(const KernelRow& row, const Call& call, int buffer, const Reach& rea
   int number;
   const char* kind = role(row, buffer, &number);
   if (!reach.ok) return refuse(problem, "%s: %s %d reaches beyond 2^53 elements", row.name, kind, number);
-  return refuse(problem, "%s: %s %d reaches elements %lld to %lld, but its array has length %lld%s", row.name, kind,
-                number, static_cast<long long>(reach.low), static_cast<long long>(reach.high),
-                static_cast<long long>(length), length == 0 ? " (was its memory transferred or resized?)" : "");
+  return refuse(problem, "%s: %s %d reaches elements %lld to %lld, but its array has length %lld%s", row.name,
+                kind, number, static_cast<long long>(reach.low), static_cast<long long>(reach.high),
+                static_cast<long long>(length),
+                length == 0 ? " (was its memory transferred or resized?)" : "");
 }
 
 // A run of `count` elements from `offset`.
-bool within_run(const KernelRow& row, const Call& call, int buffer, int64_t offset, int64_t count, Problem* problem) {
+bool within_run(const KernelRow& row, const Call& call, int buffer, int64_t offset, int64_t count,
+                Problem* problem) {
   if (count == 0) return true;
   Reach reach(offset);
   reach.add(count, 1);
@@ -165,8 +170,8 @@ bool check_map(Reader& in, const Call& call, bool* empty) {
       if (!in.stride(&stride)) return false;
       if (*empty) continue;
       if (b < row.outputs && stride == 0 && shape[d] > 1) {
-        return refuse(in.problem, "%s: output %d has stride 0 along dimension %d of extent %lld", row.name, b, d,
-                      static_cast<long long>(shape[d]));
+        return refuse(in.problem, "%s: output %d has stride 0 along dimension %d of extent %lld", row.name, b,
+                      d, static_cast<long long>(shape[d]));
       }
       reach.add(shape[d], stride);
     }
@@ -254,15 +259,18 @@ bool check_rows(Reader& in, int kernel, const Call& call, bool* empty) {
 bool check_index(Reader& in, int kernel, const Call& call, bool* empty) {
   const KernelRow& row = in.row;
   int64_t outer, n, inner, count, source, selected, offset;
-  if (!in.count("outer", &outer) || !in.count("n", &n) || !in.count("inner", &inner) || !in.count("count", &count)) {
+  if (!in.count("outer", &outer) || !in.count("n", &n) || !in.count("inner", &inner) ||
+      !in.count("count", &count)) {
     return false;
   }
   const int64_t source_shape[3] = {outer, n, inner}, selected_shape[3] = {outer, count, inner};
-  if (!total(source_shape, 3, &source) || !total(selected_shape, 3, &selected)) return too_large(row, in.problem);
+  if (!total(source_shape, 3, &source) || !total(selected_shape, 3, &selected))
+    return too_large(row, in.problem);
   const bool grad = kernel == k_indexSelectGrad || kernel == k_gatherGrad;
   const bool per_element = kernel == k_gather || kernel == k_gatherGrad;
   *empty = outer == 0 || inner == 0 || (grad ? source == 0 && selected == 0 : selected == 0);
-  const int64_t sizes[3] = {grad ? source : selected, grad ? selected : source, per_element ? selected : count};
+  const int64_t sizes[3] = {grad ? source : selected, grad ? selected : source,
+                            per_element ? selected : count};
   for (int b = 0; b < row.buffers(); b++) {
     if (!in.offset(&offset)) return false;
     if (*empty) continue;
@@ -381,7 +389,8 @@ bool check_values(int kernel, Type dispatch, const double* params, int num_param
   switch (kernel) {
     case k_sum:
       if (dispatch != Type::I32 || attrs[0] == 1) return true;
-      return refuse(problem, "sum: scale is %g, but sums of integers are not scaled (it must be 1)", attrs[0]);
+      return refuse(problem, "sum: scale is %g, but sums of integers are not scaled (it must be 1)",
+                    attrs[0]);
     case k_randint: {
       Reader in{row, attrs, 2, 0, problem};
       int64_t low, high;
@@ -453,7 +462,8 @@ Verdict check_attrs(int kernel, Type dispatch, const double* params, int num_par
     Reader in{row, params, num_params, 0, problem};
     int64_t n, offset, key, block;
     if (!in.count("n", &n) || !in.offset(&offset)) return Verdict::refused;
-    if (!in.integer("key0", 0, 0xffffffff, &key) || !in.integer("key1", 0, 0xffffffff, &key)) return Verdict::refused;
+    if (!in.integer("key0", 0, 0xffffffff, &key) || !in.integer("key1", 0, 0xffffffff, &key))
+      return Verdict::refused;
     if (!in.count("block", &block)) return Verdict::refused;
     if (block > kMaxInt - n) return verdict(refuse(problem, "%s: the counter would pass 2^53", row.name));
   }
@@ -463,7 +473,8 @@ Verdict check_attrs(int kernel, Type dispatch, const double* params, int num_par
 Verdict check_call(int kernel, const Call& call, Type* dispatch, Problem* problem) {
   const KernelRow& row = kRows[kernel];
   if (call.num_buffers != row.buffers()) {
-    return verdict(refuse(problem, "%s: %d buffers given, %d expected", row.name, call.num_buffers, row.buffers()));
+    return verdict(
+        refuse(problem, "%s: %d buffers given, %d expected", row.name, call.num_buffers, row.buffers()));
   }
   if (!check_types(row, call, dispatch, problem)) return Verdict::refused;
   Reader in{row, call.params, call.num_params, 0, problem};

@@ -1,19 +1,33 @@
-// Validation of kernel calls: the one place that decides whether params and buffers fit a kernel of kernels.def.
+// Validation of kernel calls: the one place that decides whether params and buffers fit a kernel of
+// kernels.def.
 #pragma once
 
 #include "kernel.h"
 
 namespace simdgrad {
 
-constexpr int kMaxDims = 8;        // of map and reduce
-constexpr int kMaxBatchDims = 6;   // of matmul
-constexpr int kMaxBuffers = 8;     // more than any kernel takes
-constexpr int kMaxParams = 128;    // more than any kernel takes
+constexpr int kMaxDims = 8;                         // of map and reduce
+constexpr int kMaxBatchDims = 6;                    // of matmul
+constexpr int kMaxBuffers = 8;                      // more than any kernel takes
+constexpr int kMaxParams = 128;                     // more than any kernel takes
 constexpr double kMaxInteger = 9007199254740992.0;  // 2^53: the largest integer of which a double is sure
 
 enum class Family : uint8_t { map, reduce, rows, index, random, optim, matmul };
 
-enum class Types : uint8_t { FLOAT, NUMERIC, ANY, COMPARE, TEST, LOGICAL, SELECT, CAST, ARG, LABELS, GATHER, INT };
+enum class Types : uint8_t {
+  FLOAT,
+  NUMERIC,
+  ANY,
+  COMPARE,
+  TEST,
+  LOGICAL,
+  SELECT,
+  CAST,
+  ARG,
+  LABELS,
+  GATHER,
+  INT
+};
 
 // A row of kernels.def.
 struct KernelRow {
@@ -35,9 +49,7 @@ unsigned dispatch_types(Types types);
 int dispatch_buffer(Types types);
 
 const char* type_name(Type type);
-inline int64_t type_size(Type type) {
-  return type == Type::F64 ? 8 : type == Type::U8 ? 1 : 4;
-}
+inline int64_t type_size(Type type) { return type == Type::F64 ? 8 : type == Type::U8 ? 1 : 4; }
 
 // What is wrong with a call, for people.
 struct Problem {
@@ -50,15 +62,17 @@ enum class Verdict : uint8_t {
   refused,  // see the Problem
 };
 
-// Checks everything that run functions rely on: counts, types, integers and their ranges, the smallest and largest
-// element that each operand can reach, and the values of attrs that select code. It does not read buffers' elements.
-// Reads of `call.params` are the only ones before the run, so the caller must own that memory.
+// Checks everything that run functions rely on: counts, types, integers and their ranges, the smallest and
+// largest element that each operand can reach, and the values of attrs that select code. It does not read
+// buffers' elements. Reads of `call.params` are the only ones before the run, so the caller must own that
+// memory.
 Verdict check_call(int kernel, const Call& call, Type* dispatch, Problem* problem);
 
 // The same, when buffers and layout integers were checked before and only params that may_patch() changed.
 Verdict check_attrs(int kernel, Type dispatch, const double* params, int num_params, Problem* problem);
 
-// True for params that may change between the runs of a program: attrs, and a random kernel's key and first block.
+// True for params that may change between the runs of a program: attrs, and a random kernel's key and first
+// block.
 bool may_patch(int kernel, int num_params, int param);
 
 }  // namespace simdgrad

@@ -23,9 +23,10 @@
 #include <immintrin.h>
 #endif
 
-// glibc 2.34 moved these into libc under a new symbol version. The old version is the same function and is there on
-// every glibc, so that a binary built on a new system also loads on an old one.
-#if defined(__linux__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// glibc 2.34 moved these into libc under a new symbol version. The old version is the same function and is
+// there on every glibc, so that a binary built on a new system also loads on an old one.
+#if defined(__linux__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)
 #if defined(__x86_64__)
 __asm__(".symver pthread_create,pthread_create@GLIBC_2.2.5");
 __asm__(".symver pthread_join,pthread_join@GLIBC_2.2.5");
@@ -98,7 +99,10 @@ struct Pool::Helper {
 };
 
 Pool::Pool(int threads)
-    : threads_(threads < 1 ? 1 : threads > kMaxThreads ? kMaxThreads : threads), spins_(kSpins) {}
+    : threads_(threads < 1             ? 1
+               : threads > kMaxThreads ? kMaxThreads
+                                       : threads),
+      spins_(kSpins) {}
 
 Pool::~Pool() { close(); }
 
@@ -186,8 +190,10 @@ void Pool::help(int worker, uint32_t seen) {
     uint64_t ticket = ticket_.load(std::memory_order_acquire);
     for (;;) {
       const int participants = static_cast<int>((ticket >> 16) & 0xffff);
-      if (static_cast<uint32_t>(ticket >> 32) != epoch || (ticket & kClosed) != 0 || worker >= participants) break;
-      if (ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
+      if (static_cast<uint32_t>(ticket >> 32) != epoch || (ticket & kClosed) != 0 || worker >= participants)
+        break;
+      if (ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel,
+                                        std::memory_order_acquire)) {
         drain(worker);
         left_.fetch_add(1, std::memory_order_release);
         left_.notify_one();
@@ -197,8 +203,8 @@ void Pool::help(int worker, uint32_t seen) {
   }
 }
 
-// Each worker begins with a range of its own, the same one each time (what it touched last may still be in its
-// cache), then helps with the others'.
+// Each worker begins with a range of its own, the same one each time (what it touched last may still be in
+// its cache), then helps with the others'.
 void Pool::drain(int worker) {
   for (int i = 0, from = worker; i < participants_; i++) {
     Range& range = ranges_[from];
@@ -294,7 +300,8 @@ void CallContext::lock() {
 
 bool CallContext::fail_index(const char* kernel, int64_t index, int64_t position, int64_t bound) {
   lock();
-  // Of several wrong indices the one that comes first in the array is reported, whichever thread met it first.
+  // Of several wrong indices the one that comes first in the array is reported, whichever thread met it
+  // first.
   if (kind_ == Kind::none || (kind_ == Kind::index && position < position_)) {
     kind_ = Kind::index;
     kernel_ = kernel;
@@ -320,7 +327,8 @@ const char* CallContext::error(char* text, size_t size) const {
   switch (kind_) {
     case Kind::index:
       snprintf(text, size, "%s: index %lld at position %lld is outside [0, %lld)", kernel_,
-               static_cast<long long>(index_), static_cast<long long>(position_), static_cast<long long>(bound_));
+               static_cast<long long>(index_), static_cast<long long>(position_),
+               static_cast<long long>(bound_));
       return "SIMDGRAD_INDEX";
     case Kind::memory:
       snprintf(text, size, "%s: out of memory for scratch space", kernel_);

@@ -11,9 +11,9 @@ namespace simdgrad {
 
 constexpr int kMaxThreads = 256;
 
-// Helper threads that run the tasks of one caller at a time. Helpers are created on first use; between jobs they
-// spin for some tens of microseconds, then sleep. The caller works too and never waits for a helper that has not
-// woken up yet, so a job on a busy machine is no slower than a serial one.
+// Helper threads that run the tasks of one caller at a time. Helpers are created on first use; between jobs
+// they spin for some tens of microseconds, then sleep. The caller works too and never waits for a helper that
+// has not woken up yet, so a job on a busy machine is no slower than a serial one.
 class Pool {
  public:
   explicit Pool(int threads);
@@ -24,8 +24,8 @@ class Pool {
   int threads() const { return threads_.load(std::memory_order_relaxed); }
   // Waits for the job in progress. From any thread but a helper's.
   void resize(int threads);
-  // Runs every task and returns. At most `limit` workers take part. Where another caller has the pool, or it is
-  // closed, this thread does all tasks as worker 0. Tasks must not call run() themselves.
+  // Runs every task and returns. At most `limit` workers take part. Where another caller has the pool, or it
+  // is closed, this thread does all tasks as worker 0. Tasks must not call run() themselves.
   void run(int64_t tasks, Context::Task fn, void* arg, int limit);
   // Ends the helpers for good and waits for them.
   void close();
@@ -51,8 +51,8 @@ class Pool {
   int participants_ = 0;
   Range ranges_[kMaxThreads];
 
-  // [epoch:32 | participants:16 | closed:1 | joined:15]. A helper joins by adding one while the job is open; the
-  // caller closes it when no task is left and then waits for those who had joined.
+  // [epoch:32 | participants:16 | closed:1 | joined:15]. A helper joins by adding one while the job is open;
+  // the caller closes it when no task is left and then waits for those who had joined.
   alignas(64) std::atomic<uint64_t> ticket_{0};
   alignas(64) std::atomic<uint32_t> epoch_{0};  // what sleeping helpers wait on
   alignas(64) std::atomic<uint32_t> left_{0};   // helpers that have finished with the job
@@ -66,8 +66,8 @@ class Pool {
   std::atomic<int> spins_;
 };
 
-// What one caller runs kernels in: its own scratch memory and error. Callers on different threads use different
-// contexts over one pool.
+// What one caller runs kernels in: its own scratch memory and error. Callers on different threads use
+// different contexts over one pool.
 class CallContext final : public Context {
  public:
   explicit CallContext(Pool* pool) : pool_(pool) {}

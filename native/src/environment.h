@@ -1,7 +1,8 @@
-// What the addon keeps per JavaScript environment (the main thread, or a worker), and helpers of the boundary.
+// What the addon keeps per JavaScript environment (the main thread, or a worker), and helpers of the
+// boundary.
 //
-// The boundary uses the C functions of Node-API, not the C++ wrapper classes: every one of them reports failure by a
-// status, also in a worker that is being terminated, where the wrappers abort the process.
+// The boundary uses the C functions of Node-API, not the C++ wrapper classes: every one of them reports
+// failure by a status, also in a worker that is being terminated, where the wrappers abort the process.
 #pragma once
 
 #include <napi.h>
@@ -16,18 +17,18 @@ constexpr size_t kParamsLength = 256;  // of the block that init() takes
 
 struct Environment {
   Pool pool;
-  CallContext context;           // of calls on the JavaScript thread
-  CallContext* idle = nullptr;   // contexts for asynchronous runs, not in use
+  CallContext context;          // of calls on the JavaScript thread
+  CallContext* idle = nullptr;  // contexts for asynchronous runs, not in use
   Isa isa;
   const KernelTable* table;
-  int isa_changes = 0;           // programs look up their kernels again when it moves
+  int isa_changes = 0;  // programs look up their kernels again when it moves
   const double* params = nullptr;
   napi_ref params_reference = nullptr;
   int64_t external_bytes = 0;
-  int runs_in_flight = 0;        // asynchronous; counted on the JavaScript thread
+  int runs_in_flight = 0;  // asynchronous; counted on the JavaScript thread
   bool closing = false;
   napi_async_cleanup_hook_handle cleanup = nullptr;
-  int owners = 1;                // the instance, and every program
+  int owners = 1;  // the instance, and every program
 
   Environment() : pool(machine().threads), context(&pool), isa(default_isa()), table(&kernel_table(isa)) {}
   ~Environment();
@@ -55,8 +56,8 @@ napi_value throw_recorded(napi_env env, const CallContext& context);
 // False where the value is not a number, or not an integer in [low, high].
 bool to_integer(napi_env env, napi_value value, int64_t low, int64_t high, int64_t* out);
 
-// False where the value is not one of the four kinds of typed arrays that kernels take. A detached or out-of-bounds
-// array has length 0. Nothing in here runs JavaScript.
+// False where the value is not one of the four kinds of typed arrays that kernels take. A detached or
+// out-of-bounds array has length 0. Nothing in here runs JavaScript.
 bool to_buffer(napi_env env, napi_value value, Buffer* out);
 
 // True for a typed array over a SharedArrayBuffer, whose memory can neither move nor shrink.

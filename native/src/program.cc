@@ -43,8 +43,8 @@ void Program::drop(napi_env env) {
 }
 
 bool Program::build(napi_env env, napi_value spec) {
-  // Reading a property may run any JavaScript (getters, proxies), so all of them are read before anything that
-  // such code could change, and arrays that it could detach are copied.
+  // Reading a property may run any JavaScript (getters, proxies), so all of them are read before anything
+  // that such code could change, and arrays that it could detach are copied.
   napi_value code, buffers, patches, slots;
   if (napi_get_named_property(env, spec, "code", &code) != napi_ok ||
       napi_get_named_property(env, spec, "buffers", &buffers) != napi_ok ||
@@ -101,10 +101,11 @@ bool Program::read_buffers(napi_env env, napi_value list) {
           return false;
         }
         if (!is_shared(env, item)) {
-          throw_error(env, kArgument,
-                      "Program: buffer %u is over an ArrayBuffer, which could be detached; pinned buffers must be "
-                      "over SharedArrayBuffers",
-                      i);
+          throw_error(
+              env, kArgument,
+              "Program: buffer %u is over an ArrayBuffer, which could be detached; pinned buffers must be "
+              "over SharedArrayBuffers",
+              i);
           return false;
         }
         return napi_create_reference(env, item, 1, &slots_of_[i].reference) == napi_ok;
@@ -166,13 +167,13 @@ bool Program::read_code(napi_env env) {
     for (int b = 0; b < instruction.num_buffers; b++) {
       size_t index;
       if (!as_index(instruction.buffers[b], table_.size(), &index)) {
-        throw_error(env, kArgument, "Program: instruction %zu (%s): buffer index %g is outside [0, %zu)", i, row.name,
-                    instruction.buffers[b], table_.size());
+        throw_error(env, kArgument, "Program: instruction %zu (%s): buffer index %g is outside [0, %zu)", i,
+                    row.name, instruction.buffers[b], table_.size());
         return false;
       }
       if (b < row.outputs && slots_of_[index].reference == nullptr) {
-        throw_error(env, kArgument, "Program: instruction %zu (%s) writes buffer %zu, which is an input", i, row.name,
-                    index);
+        throw_error(env, kArgument, "Program: instruction %zu (%s) writes buffer %zu, which is an input", i,
+                    row.name, index);
         return false;
       }
       buffers[b] = table_[index];
@@ -255,8 +256,9 @@ bool Program::resolve_inputs(napi_env env, const char* what, napi_value inputs) 
       return false;
     }
     if (given.type != place.type || given.length != place.length) {
-      throw_error(env, kArgument, "Program.%s: input %u is %s of length %lld, but %s of length %lld is expected", what,
-                  i, type_name(given.type), static_cast<long long>(given.length), type_name(place.type),
+      throw_error(env, kArgument,
+                  "Program.%s: input %u is %s of length %lld, but %s of length %lld is expected", what, i,
+                  type_name(given.type), static_cast<long long>(given.length), type_name(place.type),
                   static_cast<long long>(place.length));
       return false;
     }
@@ -281,8 +283,8 @@ bool Program::prepare(napi_env env, const char* what, napi_value inputs) {
     instruction.params[patch.param] = slots_[patch.slot];
     if (i + 1 < patches_.size() && patches_[i + 1].instruction == patch.instruction) continue;
     Problem problem;
-    if (check_attrs(instruction.kernel, instruction.dispatch, instruction.params, instruction.num_params, &problem) ==
-        Verdict::refused) {
+    if (check_attrs(instruction.kernel, instruction.dispatch, instruction.params, instruction.num_params,
+                    &problem) == Verdict::refused) {
       throw_error(env, kArgument, "Program.%s: instruction %zu: %s", what, patch.instruction, problem.text);
       return false;
     }
@@ -401,7 +403,8 @@ void Program::on_complete(napi_env env, napi_status status, void* data) {
             napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &message) == napi_ok &&
             napi_create_error(env, code_value, message, &argument) == napi_ok;
   }
-  // Where the environment is going away this call fails, which is all right; what the callback throws is uncaught.
+  // Where the environment is going away this call fails, which is all right; what the callback throws is
+  // uncaught.
   if (ready) napi_call_function(env, undefined, callback, 1, &argument, nullptr);
   environment->release();
 }
@@ -530,7 +533,9 @@ napi_value profile(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   double none = 0;
-  return method.program->run(env, method.values[0], count == 0 ? &none : static_cast<double*>(data)) ? times : nullptr;
+  return method.program->run(env, method.values[0], count == 0 ? &none : static_cast<double*>(data))
+             ? times
+             : nullptr;
 }
 
 }  // namespace
