@@ -335,6 +335,27 @@ describe('safetensors', () => {
     expect(io.loadSafetensors(path)).toEqual({});
   });
 
+  it('reads a file that the reference implementation wrote (safetensors 0.8.0 for Python)', () => {
+    const bytes =
+      'f8000000000000007b225f5f6d657461646174615f5f223a7b226d223a2278227d2c2269223a7b226474797065223a22493634222c227368' +
+      '617065223a5b325d2c22646174615f6f666673657473223a5b302c31365d7d2c2277223a7b226474797065223a22463332222c2273686170' +
+      '65223a5b322c335d2c22646174615f6f666673657473223a5b31362c34305d7d2c2268223a7b226474797065223a22463136222c22736861' +
+      '7065223a5b325d2c22646174615f6f666673657473223a5b34302c34345d7d2c2262223a7b226474797065223a22424f4f4c222c22736861' +
+      '7065223a5b325d2c22646174615f6f666673657473223a5b34342c34365d7d7d07000000000000000800000000000000000000000000803f' +
+      '0000004000004040000080400000a040003e00c00100';
+    writeFileSync(path, Buffer.from(bytes, 'hex'));
+    const tensors = io.loadSafetensors(path);
+    expect(Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, t.toArray()]))).toEqual({
+      w: [
+        [0, 1, 2],
+        [3, 4, 5],
+      ],
+      b: [true, false],
+      i: [7, 8],
+      h: [1.5, -2],
+    });
+  });
+
   it.each<[string, number[], number[], DType]>([
     [
       'F16',
