@@ -15,7 +15,7 @@ interface OptimizerCase {
 }
 
 /** Optimizers that have numbers but are not in the library yet. One that appears must be taken off this list. */
-const notYet: readonly string[] = ['Adadelta', 'Adagrad', 'Adamax', 'NAdam', 'RAdam', 'RMSprop', 'Rprop'];
+const notYet: readonly string[] = [];
 
 interface Optimizer {
   lr: number;
@@ -30,7 +30,7 @@ const { cases, shapes } = load<OptimizerCase, { readonly shapes: readonly (reado
 
 const tolerances: Record<OptimizerCase['dtype'], Tolerance> = {
   float64: { relative: 1e-13, absolute: 1e-15 },
-  float32: { relative: 1e-6, absolute: 2e-7 },
+  float32: { relative: 2e-6, absolute: 5e-7 },
 };
 
 /** One value per element of parameter k, by the formulas in the header of the file. */
