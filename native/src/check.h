@@ -6,11 +6,10 @@
 
 namespace simdgrad {
 
-constexpr int kMaxDims = 8;                         // of map and reduce
-constexpr int kMaxBatchDims = 6;                    // of matmul
-constexpr int kMaxBuffers = 8;                      // more than any kernel takes
-constexpr int kMaxParams = 128;                     // more than any kernel takes
-constexpr double kMaxInteger = 9007199254740992.0;  // 2^53: the largest integer of which a double is sure
+constexpr int kMaxDims = 8;       // of map and reduce
+constexpr int kMaxBatchDims = 6;  // of matmul
+constexpr int kMaxBuffers = 8;    // more than any kernel takes
+constexpr int kMaxParams = 128;   // more than any kernel takes
 
 enum class Family : uint8_t { map, reduce, rows, index, random, optim, matmul };
 

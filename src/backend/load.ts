@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
@@ -80,6 +79,8 @@ function checkPrebuild(folder: string, platform: string, path: string): void {
       `it has ${bytes.length} bytes where ${listed?.size} were published; install simdgrad again`,
     );
   }
+  // Loaded here because only this needs it, and it takes milliseconds.
+  const { createHash } = process.getBuiltinModule('node:crypto');
   if (listed.sha256 !== createHash('sha256').update(bytes).digest('hex')) {
     throw new Error('its content is not what was published; install simdgrad again');
   }
