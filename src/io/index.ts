@@ -1,2 +1,2 @@
 export { loadSafetensors, saveSafetensors } from './safetensors.js';
-export { type Loaded, load, type Savable, save } from './save.js';
+export { type Loaded, load, save } from './save.js';

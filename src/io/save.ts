@@ -11,18 +11,7 @@ import { define, readTensors, writeTensors } from './safetensors.js';
 //   { "t": "name" }                     a tensor of the file
 //   { "n": "NaN" }                      a number that JSON has no word for: NaN, Infinity, -Infinity, -0; or undefined
 
-/** What save() stores. */
-export type Savable =
-  | Tensor
-  | number
-  | string
-  | boolean
-  | null
-  | undefined
-  | readonly Savable[]
-  | { readonly [key: string]: Savable };
-
-/** What load() gives: the same, in fresh objects. */
+/** What load() gives: what was saved, in fresh objects. */
 // biome-ignore lint/suspicious/noExplicitAny: the caller knows what was saved
 export type Loaded = any;
 
@@ -132,7 +121,7 @@ function decode(structure: unknown, tensors: ReadonlyMap<string, Tensor>, file: 
  *
  * @throws ArgumentError naming what cannot be stored; the system's error where the file cannot be written
  */
-export function save(path: string | URL, value: Savable): void {
+export function save(path: string | URL, value: unknown): void {
   const file = checkPath('save', path);
   const { structure, tensors } = encode(value);
   writeTensors(
