@@ -19,9 +19,9 @@ double now() {
 struct Bench {
   const char* name;
   int kernel;
-  int buffers;        // of n floats each
-  double traffic;     // bytes read and written for an element
-  bool large;         // also at 16M elements
+  int buffers;     // of n floats each
+  double traffic;  // bytes read and written for an element
+  bool large;      // also at 16M elements
   std::vector<double> (*params)(double n);
 };
 
@@ -43,7 +43,9 @@ const Bench kBenches[] = {
     {"sgdMomentum", k_sgdMomentum, 4, 20, true,
      [](double n) { return std::vector<double>{n, 0, 0, 0, 0, 0.1, 0, 0, 0.9, 0, 0, 0}; }},
     {"adam", k_adam, 5, 28, true,
-     [](double n) { return std::vector<double>{n, 0, 0, 0, 0, 0, 1e-3, 0.9, 0.999, 1e-8, 0, 0, 0, 0.5, 0.5}; }},
+     [](double n) {
+       return std::vector<double>{n, 0, 0, 0, 0, 0, 1e-3, 0.9, 0.999, 1e-8, 0, 0, 0, 0.5, 0.5};
+     }},
     {"exp", k_exp, 2, 8, false, map1},
     {"log", k_log, 2, 8, false, map1},
     {"tanh", k_tanh, 2, 8, false, map1},
@@ -60,12 +62,17 @@ const Bench kBenches[] = {
     {"argmax rows of 16", k_argmax, 2, 4, false,
      [](double n) { return std::vector<double>{1, 1, n / 16, 16, 0, 0, 16, 1}; }},
     {"logSoftmax rows of 10", k_logSoftmax, 2, 8, false,
-     [](double n) { return std::vector<double>{static_cast<double>(static_cast<int64_t>(n / 10)), 10, 0, 0}; }},
+     [](double n) {
+       return std::vector<double>{static_cast<double>(static_cast<int64_t>(n / 10)), 10, 0, 0};
+     }},
     {"softmax rows of 1024", k_softmax, 2, 8, false,
-     [](double n) { return std::vector<double>{n / 1024, 1024, 0, 0}; }},
+     [](double n) {
+       return std::vector<double>{n / 1024, 1024, 0, 0};
+     }},
     {"uniform", k_uniform, 1, 4, false, [](double n) { return std::vector<double>{n, 0, 1, 2, 0, 0, 1}; }},
     {"normal", k_normal, 1, 4, false, [](double n) { return std::vector<double>{n, 0, 1, 2, 0, 0, 1}; }},
-    {"bernoulli", k_bernoulli, 1, 4, false, [](double n) { return std::vector<double>{n, 0, 1, 2, 0, 0.5, 2}; }},
+    {"bernoulli", k_bernoulli, 1, 4, false,
+     [](double n) { return std::vector<double>{n, 0, 1, 2, 0, 0.5, 2}; }},
 };
 
 }  // namespace
@@ -100,7 +107,8 @@ int main(int argc, char** argv) {
           for (int i = 0; i < calls; ++i) run(call, ctx);
           best = std::min(best, (now() - start) / calls);
         }
-        std::printf("%8.1f GB/s %6.3f ns", b.traffic * static_cast<double>(n) / best * 1e-9, best / static_cast<double>(n) * 1e9);
+        std::printf("%8.1f GB/s %6.3f ns", b.traffic * static_cast<double>(n) / best * 1e-9,
+                    best / static_cast<double>(n) * 1e9);
       }
       std::printf("\n");
     }

@@ -1,5 +1,5 @@
-// Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as
-// 1, 2, 3", SC 2011), and the elementary functions of Box and Muller's transform from + - * / alone.
+// Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy
+// as 1, 2, 3", SC 2011), and the elementary functions of Box and Muller's transform from + - * / alone.
 //
 // src/backend/js/random.ts has the same operations in the same order: normals are bit-equal on both backends.
 // Change both or none, and use no fma() here. Included after simd.h in every target's region (so no guard, no
@@ -82,8 +82,8 @@ SIMDGRAD_INLINE Vec<double> philox_log(Vec<double> x) {
   return k * set1(6.93147180369123816490e-1) + (t + (t * (z * q) + k * set1(1.90821492927058770002e-10)));
 }
 
-// cos(2 pi u) and sin(2 pi u) for u in [0, 1). The quarter turn nearest to 4u is taken off exactly; what remains,
-// at most pi/4, goes through the Taylor series to a^17 and a^16.
+// cos(2 pi u) and sin(2 pi u) for u in [0, 1). The quarter turn nearest to 4u is taken off exactly; what
+// remains, at most pi/4, goes through the Taylor series to a^17 and a^16.
 struct Turn {
   Vec<double> cos, sin;
 };

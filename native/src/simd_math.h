@@ -1,8 +1,9 @@
 // Elementary functions on vectors; included after simd.h in every target's region (so no guard, no includes).
 //
-// float results are within 2 ulp, double within about 2 ulp, of the exact value; zeros keep their sign, NaN stays
-// NaN, and infinities, subnormals and overflow are as in C's <math.h>. native/test/kernels_test.cc measures this.
-// The polynomials interpolate at Chebyshev nodes; each comment gives the interval and the resulting error.
+// float results are within 2 ulp, double within about 2 ulp, of the exact value; zeros keep their sign, NaN
+// stays NaN, and infinities, subnormals and overflow are as in C's <math.h>. native/test/kernels_test.cc
+// measures this. The polynomials interpolate at Chebyshev nodes; each comment gives the interval and the
+// resulting error.
 
 // Polynomials, coefficients from the constant term up.
 template <class T>
@@ -11,24 +12,26 @@ struct Poly;
 template <>
 struct Poly<float> {
   // (e^r - 1 - r) / r^2 for |r| <= ln(2)/2: 2^-30 of the result.
-  static constexpr float kExpm1[] = {0.500000001349817786f, 0.166666666816591791f,   0.0416664646020265416f,
-                                     0.00833331088958207719f, 0.00139336858626171736f, 0.000198910306543703277f};
-  // (2 artanh(s)/s - 2) / z with z = s^2, for log(1 + f), s = f / (2 + f), f in [sqrt(1/2) - 1, sqrt(2) - 1]: 2^-35.
+  static constexpr float kExpm1[] = {0.500000001349817786f,   0.166666666816591791f,
+                                     0.0416664646020265416f,  0.00833331088958207719f,
+                                     0.00139336858626171736f, 0.000198910306543703277f};
+  // (2 artanh(s)/s - 2) / z with z = s^2, for log(1 + f), s = f / (2 + f), f in [sqrt(1/2) - 1, sqrt(2) - 1]:
+  // 2^-35.
   static constexpr float kLog[] = {0.666666665540420124f, 0.400001222118106494f, 0.285507786331919654f,
                                    0.233316144718434992f};
   // erf(x) / x - 1 as a polynomial of x^2, |x| <= 1: 2^-34.
-  static constexpr float kErf[] = {0.12837916706154342f,    -0.376126384680287104f,   0.112837824952368445f,
-                                   -0.0268654307276702429f, 0.0052210318078580228f,   -0.000848408040553510629f,
-                                   0.00011265959025606609f, -9.66704457148699642e-6f};
+  static constexpr float kErf[] = {
+      0.12837916706154342f,   -0.376126384680287104f,    0.112837824952368445f,   -0.0268654307276702429f,
+      0.0052210318078580228f, -0.000848408040553510629f, 0.00011265959025606609f, -9.66704457148699642e-6f};
   // exp(x^2) erfc(x) / t as a polynomial of t - kErfcMiddle, t = 1 / (x + 2), 1 <= x <= 4: 2^-26.
-  static constexpr float kErfc[] = {1.02158270524202298f,  2.74864323561445797f,  4.47155195517802062f,
-                                    2.33172877768853905f,  -5.50496642960006268f, -6.46903039753384734f,
+  static constexpr float kErfc[] = {1.02158270524202298f, 2.74864323561445797f,  4.47155195517802062f,
+                                    2.33172877768853905f, -5.50496642960006268f, -6.46903039753384734f,
                                     12.1467320024366857f};
   // (tanh(x) / x - 1) / x^2 as a polynomial of x^2, |x| <= 0.56: 2^-32.
   static constexpr float kTanh[] = {-0.333333332863630565f, 0.133333225303048709f,    -0.0539641982833971082f,
                                     0.0218132611306344131f, -0.00850476961142402643f, 0.0024953795604686838f};
   static constexpr float kErfcMiddle = 0.25f;
-  static constexpr float kErfOne = 4.0f;  // erf is 1 from here on
+  static constexpr float kErfOne = 4.0f;         // erf is 1 from here on
   static constexpr float kTiny = 5.9604645e-8f;  // 2^-24: below it f(x) = x for expm1, log1p
   // ln 2 in two parts: the first has so few bits that its product with any exponent is exact.
   static constexpr float kLn2High = 0.693145751953125f, kLn2Low = 1.42860682030941723e-6f;
@@ -59,21 +62,22 @@ struct Poly<double> {
                                     0.132686383692668239, 0.130880348509275538};
   // 2^-62.
   static constexpr double kErf[] = {
-      0.12837916709551257,     -0.376126389031837481,    0.112837916709548787,    -0.0268661706450767932,
-      0.00522397762481801447,  -0.000854832698083378991, 0.000120553311116427109, -0.0000149255952668311816,
-      1.6461000484121368e-6,   -1.6350312701054695e-7,   1.46597752740474358e-8,  -1.13728488567916737e-9,
+      0.12837916709551257,    -0.376126389031837481,    0.112837916709548787,    -0.0268661706450767932,
+      0.00522397762481801447, -0.000854832698083378991, 0.000120553311116427109, -0.0000149255952668311816,
+      1.6461000484121368e-6,  -1.6350312701054695e-7,   1.46597752740474358e-8,  -1.13728488567916737e-9,
       5.9571761477489114e-11};
   // 1 <= x <= 6: 2^-54 or better.
-  static constexpr double kErfc[] = {0.965810520581816403, 2.56412036641823446, 4.31069768496214144, 2.76336761747824257,
-                                    -4.73137791739770076, -8.08053849604012913, 10.1194126453577393, 20.6994792324432408,
-                                    -38.5678520711840656, -43.40534771975214, 171.112196290710941, -14.2689613893019498,
-                                    -652.46715376837578, 927.622782607233826, 1405.88387529365073, -5454.42702802559961,
-                                    2495.4768051171948};
+  static constexpr double kErfc[] = {0.965810520581816403, 2.56412036641823446,  4.31069768496214144,
+                                     2.76336761747824257,  -4.73137791739770076, -8.08053849604012913,
+                                     10.1194126453577393,  20.6994792324432408,  -38.5678520711840656,
+                                     -43.40534771975214,   171.112196290710941,  -14.2689613893019498,
+                                     -652.46715376837578,  927.622782607233826,  1405.88387529365073,
+                                     -5454.42702802559961, 2495.4768051171948};
   // 2^-58.
-  static constexpr double kTanh[] = {-0.333333333333333322,   0.133333333333324663,    -0.05396825396714515,
-                                     0.0218694884807225643,   -0.00886323410480222943, 0.00359210658647197878,
-                                     -0.00145563207093280409, 0.000588792024475582964, -0.00023421481867115479,
-                                     0.0000844371956710307139, -0.0000201414945630838823};
+  static constexpr double kTanh[] = {
+      -0.333333333333333322,   0.133333333333324663,     -0.05396825396714515,     0.0218694884807225643,
+      -0.00886323410480222943, 0.00359210658647197878,   -0.00145563207093280409,  0.000588792024475582964,
+      -0.00023421481867115479, 0.0000844371956710307139, -0.0000201414945630838823};
   static constexpr double kErfcMiddle = 0.229;
   static constexpr double kErfOne = 6.0;
   static constexpr double kTiny = 1.1102230246251565e-16;  // 2^-53
@@ -94,8 +98,8 @@ SIMDGRAD_INLINE Vec<T> polynomial(const T (&c)[n], Vec<T> x) {
   return y;
 }
 
-// e^x = 2^n (1 + r + c): n is an integer, |r| <= ln(2)/2, and c is small, the rest of e^r - 1 with what rounding took
-// from r. NaN gives NaN.
+// e^x = 2^n (1 + r + c): n is an integer, |r| <= ln(2)/2, and c is small, the rest of e^r - 1 with what
+// rounding took from r. NaN gives NaN.
 template <class T>
 struct ExpParts {
   Vec<T> n, r, c;
@@ -133,8 +137,8 @@ SIMDGRAD_INLINE Vec<T> v_expm1(Vec<T> x0) {
   return select(abs(x0) < set1(P::kTiny), x0, y + y);
 }
 
-// k ln 2 + log(1 + f) + c for f in [sqrt(1/2) - 1, sqrt(2) - 1] and a small correction c: with s = f / (2 + f),
-// log(1 + f) = 2 artanh s = f - (f^2/2 - s (f^2/2 + R)), R = 2 s^2/3 + 2 s^4/5 + ...
+// k ln 2 + log(1 + f) + c for f in [sqrt(1/2) - 1, sqrt(2) - 1] and a small correction c: with s = f / (2 +
+// f), log(1 + f) = 2 artanh s = f - (f^2/2 - s (f^2/2 + R)), R = 2 s^2/3 + 2 s^4/5 + ...
 template <class T>
 SIMDGRAD_INLINE Vec<T> log_parts(Vec<T> k, Vec<T> f, Vec<T> c) {
   using P = Poly<T>;
@@ -205,8 +209,8 @@ SIMDGRAD_INLINE Vec<T> v_tanh(Vec<T> x) {
   return copysign(select(size < set1(T(0.55)), small, large), x);
 }
 
-// With z = e^-|x|: 1 / (1 + z), or z / (1 + z) for negative x. Nothing overflows and nothing cancels. What rounding
-// takes from z and from 1 + z is kept, and put back as the differential of the quotient.
+// With z = e^-|x|: 1 / (1 + z), or z / (1 + z) for negative x. Nothing overflows and nothing cancels. What
+// rounding takes from z and from 1 + z is kept, and put back as the differential of the quotient.
 template <class T>
 SIMDGRAD_INLINE Vec<T> v_sigmoid(Vec<T> x) {
   using P = Poly<T>;

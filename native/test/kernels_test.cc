@@ -1,7 +1,8 @@
-// Checks every kernel but matmul, on every runnable target: against plain references in double or long double,
-// over random shapes and strides, with zeros, infinities and NaN; the elementary functions on sweeps through all
-// exponents, in units in the last place; and large calls with one thread against three, bit for bit.
-// Build: g++ -std=c++20 -O2 -ffp-contract=off -pthread native/test/kernels_test.cc native/src/target_*.cc
+// Checks every kernel but matmul, on every runnable target: against plain references in double or long
+// double, over random shapes and strides, with zeros, infinities and NaN; the elementary functions on sweeps
+// through all exponents, in units in the last place; and large calls with one thread against three, bit for
+// bit. Build: g++ -std=c++20 -O2 -ffp-contract=off -pthread native/test/kernels_test.cc
+// native/src/target_*.cc
 #include <cfloat>
 #include <climits>
 #include <cmath>
@@ -33,8 +34,8 @@ class TestContext : public SimpleContext {
  public:
   using SimpleContext::SimpleContext;
   bool fail_index(const char* kernel, int64_t index, int64_t position, int64_t bound) override {
-    error = std::string(kernel) + ": index " + std::to_string(index) + " at position " + std::to_string(position) +
-            " is outside [0, " + std::to_string(bound) + ")";
+    error = std::string(kernel) + ": index " + std::to_string(index) + " at position " +
+            std::to_string(position) + " is outside [0, " + std::to_string(bound) + ")";
     return false;
   }
   std::string error;
@@ -90,7 +91,8 @@ const char* type_name(Type t) {
   return names[static_cast<int>(t)];
 }
 
-// NaN agrees with NaN; else |a - b| <= tolerance in units in the last place of the type around b, plus `extra`.
+// NaN agrees with NaN; else |a - b| <= tolerance in units in the last place of the type around b, plus
+// `extra`.
 bool close(double a, double b, Type t, double ulps, double extra = 0) {
   if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && std::isnan(b);
   if (a == b) return true;
@@ -125,11 +127,12 @@ std::string list(const std::vector<double>& p) {
   return s;
 }
 
-bool call(const Target& target, int kernel, int type, const std::vector<double>& params, std::vector<Memory*> memory,
-          Context& ctx) {
+bool call(const Target& target, int kernel, int type, const std::vector<double>& params,
+          std::vector<Memory*> memory, Context& ctx) {
   std::vector<Buffer> buffers;
   for (Memory* m : memory) buffers.push_back(m->buffer());
-  const Call c{params.data(), static_cast<int>(params.size()), buffers.data(), static_cast<int>(buffers.size())};
+  const Call c{params.data(), static_cast<int>(params.size()), buffers.data(),
+               static_cast<int>(buffers.size())};
   const RunFn run = target.table.run[kernel][type];
   if (!run) {
     fail("no kernel " + std::to_string(kernel) + " for type " + std::to_string(type));
@@ -242,7 +245,8 @@ void check_map(const Target& target, const MapCase& c, Context& ctx, const std::
     ++checked;
     if (!close(got, want[i], c.out, c.ulps)) {
       fail(std::string(c.name) + " " + type_name(c.out) + " element " + std::to_string(i) + ": " +
-           std::to_string(got) + ", expected " + std::to_string(want[i]) + (in_place ? " in place " : " ") + list(params));
+           std::to_string(got) + ", expected " + std::to_string(want[i]) + (in_place ? " in place " : " ") +
+           list(params));
       return;
     }
     expected.set(at, got);
@@ -255,7 +259,9 @@ void check_map(const Target& target, const MapCase& c, Context& ctx, const std::
   }
 }
 
-double saturate(double x) { return std::isnan(x) ? 0 : std::trunc(std::min(std::max(x, -2147483648.0), 2147483647.0)); }
+double saturate(double x) {
+  return std::isnan(x) ? 0 : std::trunc(std::min(std::max(x, -2147483648.0), 2147483647.0));
+}
 double wrap32(int64_t x) { return static_cast<int32_t>(static_cast<uint32_t>(static_cast<uint64_t>(x))); }
 
 double cast_to(Type to, double x) {
@@ -275,12 +281,14 @@ std::vector<MapCase> map_cases() {
   std::vector<MapCase> cases;
   const Type F[] = {Type::F32, Type::F64};
   const Type all[] = {Type::F32, Type::F64, Type::I32, Type::U8};
-  auto add = [&](const char* name, int k, Type dispatch, Type out, std::vector<Type> in, std::vector<double> attrs,
-                 double ulps, Reference f) {
-    cases.push_back({name, k, static_cast<int>(dispatch), out, std::move(in), std::move(attrs), ulps, std::move(f)});
+  auto add = [&](const char* name, int k, Type dispatch, Type out, std::vector<Type> in,
+                 std::vector<double> attrs, double ulps, Reference f) {
+    cases.push_back(
+        {name, k, static_cast<int>(dispatch), out, std::move(in), std::move(attrs), ulps, std::move(f)});
   };
   for (Type t : F) {
-    auto unary = [&](const char* name, int k, double ulps, double (*f)(double), long double (*g)(long double)) {
+    auto unary = [&](const char* name, int k, double ulps, double (*f)(double),
+                     long double (*g)(long double)) {
       add(name, k, t, t, {t}, {}, ulps, [=](const double* x, const double*) {
         return t == Type::F32 ? round_to(f(x[0]), t) : static_cast<double>(g(x[0]));
       });
@@ -312,10 +320,12 @@ std::vector<MapCase> map_cases() {
     one("leakyRelu", k_leakyRelu, {0.125}, 0,
         [](const double* x, const double* a) { return x[0] > 0 ? x[0] : a[0] * x[0]; });
     one("sigmoid", k_sigmoid, {}, 2.5, [](const double* x, const double*) {
-      return x[0] < 0 ? static_cast<double>(expl(x[0]) / (1 + expl(x[0]))) : static_cast<double>(1 / (1 + expl(-x[0])));
+      return x[0] < 0 ? static_cast<double>(expl(x[0]) / (1 + expl(x[0])))
+                      : static_cast<double>(1 / (1 + expl(-x[0])));
     });
     one("softplus", k_softplus, {}, 2.5, [](const double* x, const double*) {
-      return std::isnan(x[0]) ? NAN : static_cast<double>(std::max(x[0], 0.0) + log1pl(expl(-std::fabs(x[0]))));
+      return std::isnan(x[0]) ? NAN
+                              : static_cast<double>(std::max(x[0], 0.0) + log1pl(expl(-std::fabs(x[0]))));
     });
     one("clamp", k_clamp, {-1, 1.5}, 0, [](const double* x, const double* a) {
       return std::isnan(x[0]) ? NAN : std::min(std::max(x[0], a[0]), a[1]);
@@ -337,12 +347,12 @@ std::vector<MapCase> map_cases() {
     two("sigmoidGrad", k_sigmoidGrad, {}, 0, [t](const double* x, const double*) {
       return round_to(round_to(x[0] * x[1], t) * round_to(1 - x[1], t), t);
     });
-    two("tanhGrad", k_tanhGrad, {}, 0, [t](const double* x, const double*) {
-      return x[0] * round_to(1 - round_to(x[1] * x[1], t), t);
-    });
+    two("tanhGrad", k_tanhGrad, {}, 0,
+        [t](const double* x, const double*) { return x[0] * round_to(1 - round_to(x[1] * x[1], t), t); });
     two("clampGrad", k_clampGrad, {-1, 1.5}, 0,
         [](const double* x, const double* a) { return x[1] >= a[0] && x[1] <= a[1] ? x[0] : 0; });
-    add("isNan", k_isNan, t, Type::U8, {t}, {}, 0, [](const double* x, const double*) { return std::isnan(x[0]); });
+    add("isNan", k_isNan, t, Type::U8, {t}, {}, 0,
+        [](const double* x, const double*) { return std::isnan(x[0]); });
     add("isFinite", k_isFinite, t, Type::U8, {t}, {}, 0,
         [](const double* x, const double*) { return std::isfinite(x[0]); });
   }
@@ -355,8 +365,10 @@ std::vector<MapCase> map_cases() {
       return wrap32(f(static_cast<int64_t>(x[0]), static_cast<int64_t>(x[1])));
     });
   };
-  integer1("neg", k_neg, {}, [](const double* x, const double*) { return wrap32(-static_cast<int64_t>(x[0])); });
-  integer1("abs", k_abs, {}, [](const double* x, const double*) { return wrap32(std::llabs(static_cast<int64_t>(x[0]))); });
+  integer1("neg", k_neg, {},
+           [](const double* x, const double*) { return wrap32(-static_cast<int64_t>(x[0])); });
+  integer1("abs", k_abs, {},
+           [](const double* x, const double*) { return wrap32(std::llabs(static_cast<int64_t>(x[0]))); });
   integer1("sign", k_sign, {}, [](const double* x, const double*) { return (x[0] > 0) - (x[0] < 0); });
   integer1("relu", k_relu, {}, [](const double* x, const double*) { return std::max(x[0], 0.0); });
   integer1("clamp", k_clamp, {-5, 9e9}, [](const double* x, const double*) { return std::max(x[0], -5.0); });
@@ -375,16 +387,21 @@ std::vector<MapCase> map_cases() {
     compare("le", k_le, [](double a, double b) { return a <= b; });
     compare("gt", k_gt, [](double a, double b) { return a > b; });
     compare("ge", k_ge, [](double a, double b) { return a >= b; });
-    add("where", k_where, t, t, {u, t, t}, {}, 0, [](const double* x, const double*) { return x[0] != 0 ? x[1] : x[2]; });
+    add("where", k_where, t, t, {u, t, t}, {}, 0,
+        [](const double* x, const double*) { return x[0] != 0 ? x[1] : x[2]; });
     for (double value : {2.75, -1e10, 0.0, static_cast<double>(NAN)}) {
-      add("fill", k_fill, t, t, {}, {value}, 0, [=](const double*, const double* a) { return cast_to(t, a[0]); });
+      add("fill", k_fill, t, t, {}, {value}, 0,
+          [=](const double*, const double* a) { return cast_to(t, a[0]); });
     }
     for (Type from : all) {
-      add("copy", k_copy, t, t, {from}, {}, 0, [=](const double* x, const double*) { return cast_to(t, x[0]); });
+      add("copy", k_copy, t, t, {from}, {}, 0,
+          [=](const double* x, const double*) { return cast_to(t, x[0]); });
     }
   }
-  add("logicalAnd", k_logicalAnd, u, u, {u, u}, {}, 0, [](const double* x, const double*) { return x[0] != 0 && x[1] != 0; });
-  add("logicalOr", k_logicalOr, u, u, {u, u}, {}, 0, [](const double* x, const double*) { return x[0] != 0 || x[1] != 0; });
+  add("logicalAnd", k_logicalAnd, u, u, {u, u}, {}, 0,
+      [](const double* x, const double*) { return x[0] != 0 && x[1] != 0; });
+  add("logicalOr", k_logicalOr, u, u, {u, u}, {}, 0,
+      [](const double* x, const double*) { return x[0] != 0 || x[1] != 0; });
   add("logicalNot", k_logicalNot, u, u, {u}, {}, 0, [](const double* x, const double*) { return x[0] == 0; });
   return cases;
 }
@@ -417,12 +434,14 @@ double ulp_distance(double got, long double exact, Type t) {
   return static_cast<double>(std::fabs((static_cast<long double>(got) - exact) / unit));
 }
 
-void sweep(const Target& target, const char* name, int kernel, Type t, double limit, long double (*f)(long double)) {
+void sweep(const Target& target, const char* name, int kernel, Type t, double limit,
+           long double (*f)(long double)) {
   const int64_t n = t == Type::F32 ? 1 << 20 : 1 << 18;
   Memory in(t, n), out(t, n);
   for (int64_t i = 0; i < n; ++i) {
     if (i < 64) {
-      static const double special[] = {0.0, -0.0, INFINITY, -INFINITY, NAN, 1e-45, -1e-45, 1e-310, -1e-310, 1, -1};
+      static const double special[] = {0.0,    -0.0,   INFINITY, -INFINITY, NAN, 1e-45,
+                                       -1e-45, 1e-310, -1e-310,  1,         -1};
       in.set(i, round_to(special[i % 11], t));
     } else if (t == Type::F32) {
       const uint32_t u = static_cast<uint32_t>(i) * 4093u + 17;  // odd step: all exponents, spread mantissas
@@ -436,7 +455,9 @@ void sweep(const Target& target, const char* name, int kernel, Type t, double li
   }
   // Where functions change most, more densely.
   if (t == Type::F32) {
-    for (int64_t i = n / 2; i < n; ++i) in.set(i, static_cast<float>(std::normal_distribution<double>()(rng) * std::ldexp(1.0, static_cast<int>(below(14)) - 7)));
+    for (int64_t i = n / 2; i < n; ++i)
+      in.set(i, static_cast<float>(std::normal_distribution<double>()(rng) *
+                                   std::ldexp(1.0, static_cast<int>(below(14)) - 7)));
   }
   TestContext ctx(1);
   call(target, kernel, static_cast<int>(t), {1, static_cast<double>(n), 0, 1, 0, 1}, {&out, &in}, ctx);
@@ -476,7 +497,8 @@ void test_reduce(const Target& target) {
     const char* name;
     int kernel;
   };
-  const Kind kinds[] = {{"sum", k_sum}, {"prod", k_prod}, {"max", k_max}, {"min", k_min}, {"argmax", k_argmax}, {"argmin", k_argmin}};
+  const Kind kinds[] = {{"sum", k_sum}, {"prod", k_prod},     {"max", k_max},
+                        {"min", k_min}, {"argmax", k_argmax}, {"argmin", k_argmin}};
   TestContext ctx(1);
   for (const Kind& kind : kinds) {
     for (Type t : {Type::F32, Type::F64, Type::I32}) {
@@ -490,7 +512,8 @@ void test_reduce(const Target& target) {
         const bool plain = round % 2;  // without infinities and NaN
         for (int64_t i = 0; i < x.memory.length; ++i) {
           double v = sample(t);
-          if (t == Type::F32 && v < -1e38 && v > -INFINITY) v = -1e10;  // float sums overflow in one order, not in another
+          if (t == Type::F32 && v < -1e38 && v > -INFINITY)
+            v = -1e10;  // float sums overflow in one order, not in another
           if (plain && t != Type::I32) v = round_to(std::normal_distribution<double>(1, 0.1)(rng), t);
           x.memory.set(i, v);
         }
@@ -531,7 +554,9 @@ void test_reduce(const Target& target) {
             case k_sum:
               want = t == Type::I32 ? wrap32(wrapped) : static_cast<double>(sum * scale);
               // Blocks of 1024 are added in T; the bound is far below that of a plain float sum.
-              extra = t == Type::I32 || !std::isfinite(static_cast<double>(size)) ? 0 : static_cast<double>(size) * (t == Type::F32 ? 1e-6 : 2e-15);
+              extra = t == Type::I32 || !std::isfinite(static_cast<double>(size))
+                          ? 0
+                          : static_cast<double>(size) * (t == Type::F32 ? 1e-6 : 2e-15);
               break;
             case k_prod:
               want = static_cast<double>(prod);
@@ -553,13 +578,14 @@ void test_reduce(const Target& target) {
           ++checked;
           const double got = out.get(offset + o);
           if (!close(got, round_to(want, arg ? Type::F64 : t), out.type, ulps, extra)) {
-            fail(std::string(kind.name) + " " + type_name(t) + " output " + std::to_string(o) + ": " + std::to_string(got) +
-                 ", expected " + std::to_string(want) + " params " + list(p));
+            fail(std::string(kind.name) + " " + type_name(t) + " output " + std::to_string(o) + ": " +
+                 std::to_string(got) + ", expected " + std::to_string(want) + " params " + list(p));
             break;
           }
         }
         for (int64_t i = 0; i < out.length; ++i) {
-          if ((i < offset || i >= offset + kept) && out.get(i) != 77) fail(std::string(kind.name) + " wrote outside its output");
+          if ((i < offset || i >= offset + kept) && out.get(i) != 77)
+            fail(std::string(kind.name) + " wrote outside its output");
         }
       }
     }
@@ -573,14 +599,17 @@ void test_rows(const Target& target, Type t) {
   TestContext ctx(1);
   const int type = static_cast<int>(t);
   const double eps = t == Type::F32 ? 1.2e-7 : 2.3e-16;
-  const int64_t sizes[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 31, 33, 64, 100, 1023, 1025, 3000, 100000};
+  const int64_t sizes[] = {0,  1,  2,  3,  4,  5,   7,    8,    9,    10,    15,
+                           16, 17, 31, 33, 64, 100, 1023, 1025, 3000, 100000};
   for (int64_t cols : sizes) {
     for (int flavour = 0; flavour < 6; ++flavour) {
       const int64_t rows = cols > 2000 ? 2 : 5;
       const int64_t off = below(3);
       const int64_t n = rows * cols;
-      Memory x(t, off + n + 1), y(t, off + n + 1), ls(t, off + n + 1), lse(t, rows), g(t, n + 1), dx(t, n + 1);
-      for (int64_t i = 0; i < x.length; ++i) x.set(i, round_to(std::normal_distribution<double>(0, flavour == 1 ? 100 : 2)(rng), t));
+      Memory x(t, off + n + 1), y(t, off + n + 1), ls(t, off + n + 1), lse(t, rows), g(t, n + 1),
+          dx(t, n + 1);
+      for (int64_t i = 0; i < x.length; ++i)
+        x.set(i, round_to(std::normal_distribution<double>(0, flavour == 1 ? 100 : 2)(rng), t));
       for (int64_t i = 0; i < n; ++i) g.set(i, round_to(std::normal_distribution<double>()(rng), t));
       if (cols > 0 && flavour >= 2) {
         const double special[] = {INFINITY, NAN, -INFINITY};
@@ -611,10 +640,13 @@ void test_rows(const Target& target, Type t) {
           size += fabsl(static_cast<long double>(g.get(r * cols + j)) * y.get(off + r * cols + j));
           gsum += g.get(r * cols + j);
         }
-        const double total = nan ? NAN : std::isinf(m) ? static_cast<double>(m) : static_cast<double>(m + logl(sum));
+        const double total = nan             ? NAN
+                             : std::isinf(m) ? static_cast<double>(m)
+                                             : static_cast<double>(m + logl(sum));
         ++checked;
         if (!close(lse.get(r), round_to(total, t), t, 3, 3 * eps)) {
-          fail("logSumExp " + std::to_string(cols) + " flavour " + std::to_string(flavour) + ": " + std::to_string(lse.get(r)) + " expected " + std::to_string(total));
+          fail("logSumExp " + std::to_string(cols) + " flavour " + std::to_string(flavour) + ": " +
+               std::to_string(lse.get(r)) + " expected " + std::to_string(total));
         }
         long double gross = 0;
         for (int64_t j = 0; j < cols; ++j) gross += std::fabs(g.get(r * cols + j));
@@ -627,34 +659,44 @@ void test_rows(const Target& target, Type t) {
           ++checked;
           if (bad && m == -INFINITY && !nan && cols == 0) continue;
           if (!close(y.get(off + i), round_to(soft, t), t, 5 + std::fabs(static_cast<double>(v - m))))
-            fail("softmax " + std::to_string(cols) + " flavour " + std::to_string(flavour) + " : " + std::to_string(y.get(off + i)) + " expected " + std::to_string(soft));
-          if (!close(ls.get(off + i), round_to(log_soft, t), t, 2, 3 * eps * std::max(1.0, std::log(static_cast<double>(cols)))))
-            fail("logSoftmax " + std::to_string(cols) + " flavour " + std::to_string(flavour) + ": " + std::to_string(ls.get(off + i)) + " expected " + std::to_string(log_soft));
+            fail("softmax " + std::to_string(cols) + " flavour " + std::to_string(flavour) + " : " +
+                 std::to_string(y.get(off + i)) + " expected " + std::to_string(soft));
+          if (!close(ls.get(off + i), round_to(log_soft, t), t, 2,
+                     3 * eps * std::max(1.0, std::log(static_cast<double>(cols)))))
+            fail("logSoftmax " + std::to_string(cols) + " flavour " + std::to_string(flavour) + ": " +
+                 std::to_string(ls.get(off + i)) + " expected " + std::to_string(log_soft));
           const double ds = static_cast<double>(y.get(off + i) * (g.get(i) - dot));
-          if (!close(dx.get(i), ds, t, 4, bad ? 0 : static_cast<double>(y.get(off + i) * size) * 8 * eps)) fail("softmaxGrad " + std::to_string(cols));
+          if (!close(dx.get(i), ds, t, 4, bad ? 0 : static_cast<double>(y.get(off + i) * size) * 8 * eps))
+            fail("softmaxGrad " + std::to_string(cols));
           const double dl = static_cast<double>(g.get(i) - expl(ls.get(off + i)) * gsum);
-          if (!close(dls.get(i), dl, t, 4, bad ? 0 : static_cast<double>(expl(ls.get(off + i)) * gross) * 8 * eps)) {
-            fail("logSoftmaxGrad " + std::to_string(cols) + ": " + std::to_string(dls.get(i)) + " expected " + std::to_string(dl));
+          if (!close(dls.get(i), dl, t, 4,
+                     bad ? 0 : static_cast<double>(expl(ls.get(off + i)) * gross) * 8 * eps)) {
+            fail("logSoftmaxGrad " + std::to_string(cols) + ": " + std::to_string(dls.get(i)) + " expected " +
+                 std::to_string(dl));
           }
         }
       }
       // In place gives the same.
       Memory copy = x;
       call(target, k_softmax, type, {R, C, O, O}, {&copy, &copy}, ctx);
-      if (n > 0 && std::memcmp(copy.as<T>() + off, y.as<T>() + off, static_cast<size_t>(n) * sizeof(T)) != 0) fail("softmax in place");
+      if (n > 0 && std::memcmp(copy.as<T>() + off, y.as<T>() + off, static_cast<size_t>(n) * sizeof(T)) != 0)
+        fail("softmax in place");
 
       // The losses, and that the fused kernels have the bits of the two they stand for.
       if (cols == 0) continue;
-      Memory label(Type::I32, rows), loss(t, rows), loss2(t, rows), lp(t, n), gr(t, rows), d1(t, n), d2(t, n), d3(t, n);
+      Memory label(Type::I32, rows), loss(t, rows), loss2(t, rows), lp(t, n), gr(t, rows), d1(t, n), d2(t, n),
+          d3(t, n);
       for (int64_t r = 0; r < rows; ++r) label.set(r, static_cast<double>(below(cols)));
-      for (int64_t r = 0; r < rows; ++r) gr.set(r, r == 0 ? 0.0 : round_to(std::normal_distribution<double>()(rng), t));
+      for (int64_t r = 0; r < rows; ++r)
+        gr.set(r, r == 0 ? 0.0 : round_to(std::normal_distribution<double>()(rng), t));
       call(target, k_crossEntropy, type, {R, C, 0, 0, O, 0}, {&loss, &lp, &x, &label}, ctx);
       call(target, k_nll, type, {R, C, 0, O, 0}, {&loss2, &ls, &label}, ctx);
       call(target, k_nllGrad, type, {R, C, 0, 0, 0}, {&d1, &gr, &label}, ctx);
       call(target, k_logSoftmaxGrad, type, {R, C, 0, 0, 0}, {&d2, &d1, &lp}, ctx);
       call(target, k_crossEntropyGrad, type, {R, C, 0, 0, 0, 0}, {&d3, &gr, &lp, &label}, ctx);
       checked += 3 * n;
-      if (std::memcmp(lp.data(), ls.as<T>() + off, static_cast<size_t>(n) * sizeof(T)) != 0) fail("crossEntropy: other bits than logSoftmax");
+      if (std::memcmp(lp.data(), ls.as<T>() + off, static_cast<size_t>(n) * sizeof(T)) != 0)
+        fail("crossEntropy: other bits than logSoftmax");
       if (!loss.same(loss2)) fail("crossEntropy: other bits than nll");
       for (int64_t i = 0; i < n; ++i) {
         const double want = i % cols == label.get(i / cols) ? -gr.get(i / cols) : 0;
@@ -666,20 +708,26 @@ void test_rows(const Target& target, Type t) {
         }
       }
       for (int64_t r = 0; r < rows; ++r) {
-        if (!close(loss2.get(r), -ls.get(off + r * cols + static_cast<int64_t>(label.get(r))), t, 0)) fail("nll");
+        if (!close(loss2.get(r), -ls.get(off + r * cols + static_cast<int64_t>(label.get(r))), t, 0))
+          fail("nll");
       }
       for (double wrong : {-1.0, C, 2147483647.0, -2147483648.0}) {
         label.set(rows - 1, wrong);
         Memory before = loss;
         ctx.error.clear();
-        if (call(target, k_crossEntropy, type, {R, C, 0, 0, O, 0}, {&loss, &lp, &x, &label}, ctx)) fail("a wrong label passed");
-        const std::string want = "crossEntropy: index " + std::to_string(static_cast<long long>(wrong)) + " at position " +
-                                 std::to_string(rows - 1) + " is outside [0, " + std::to_string(cols) + ")";
+        if (call(target, k_crossEntropy, type, {R, C, 0, 0, O, 0}, {&loss, &lp, &x, &label}, ctx))
+          fail("a wrong label passed");
+        const std::string want = "crossEntropy: index " + std::to_string(static_cast<long long>(wrong)) +
+                                 " at position " + std::to_string(rows - 1) + " is outside [0, " +
+                                 std::to_string(cols) + ")";
         if (ctx.error != want) fail("error: " + ctx.error);
         if (!before.same(loss)) fail("crossEntropy wrote before it checked");
-        if (call(target, k_nll, type, {R, C, 0, O, 0}, {&loss2, &ls, &label}, ctx)) fail("nll: a wrong label passed");
-        if (call(target, k_nllGrad, type, {R, C, 0, 0, 0}, {&d1, &gr, &label}, ctx)) fail("nllGrad: a wrong label passed");
-        if (call(target, k_crossEntropyGrad, type, {R, C, 0, 0, 0, 0}, {&d3, &gr, &lp, &label}, ctx)) fail("crossEntropyGrad: a wrong label passed");
+        if (call(target, k_nll, type, {R, C, 0, O, 0}, {&loss2, &ls, &label}, ctx))
+          fail("nll: a wrong label passed");
+        if (call(target, k_nllGrad, type, {R, C, 0, 0, 0}, {&d1, &gr, &label}, ctx))
+          fail("nllGrad: a wrong label passed");
+        if (call(target, k_crossEntropyGrad, type, {R, C, 0, 0, 0, 0}, {&d3, &gr, &lp, &label}, ctx))
+          fail("crossEntropyGrad: a wrong label passed");
       }
     }
   }
@@ -691,15 +739,23 @@ void test_index(const Target& target) {
   TestContext ctx(1);
   for (Type t : {Type::F32, Type::F64, Type::I32, Type::U8}) {
     for (int round = 0; round < 120; ++round) {
-      const int64_t outer = below(4), n = 1 + below(6), inner = round % 4 == 0 ? 1 : below(40), count = below(9);
+      const int64_t outer = below(4), n = 1 + below(6), inner = round % 4 == 0 ? 1 : below(40),
+                    count = below(9);
       const bool elementwise = round % 2;
       const int64_t indices = elementwise ? outer * count * inner : count;
       const int64_t off = below(3);
-      Memory x(t, outer * n * inner + off), out(t, outer * count * inner + off), idx(Type::I32, indices + off);
+      Memory x(t, outer * n * inner + off), out(t, outer * count * inner + off),
+          idx(Type::I32, indices + off);
       for (int64_t i = 0; i < x.length; ++i) x.set(i, sample(t));
       for (int64_t i = 0; i < indices; ++i) idx.set(i + off, static_cast<double>(below(n)));
       const double O = static_cast<double>(off);
-      const std::vector<double> p{static_cast<double>(outer), static_cast<double>(n), static_cast<double>(inner), static_cast<double>(count), O, O, O};
+      const std::vector<double> p{static_cast<double>(outer),
+                                  static_cast<double>(n),
+                                  static_cast<double>(inner),
+                                  static_cast<double>(count),
+                                  O,
+                                  O,
+                                  O};
       const int kernel = elementwise ? k_gather : k_indexSelect;
       if (!call(target, kernel, static_cast<int>(t), p, {&out, &x, &idx}, ctx)) fail("gather refused");
       auto source = [&](int64_t o, int64_t k, int64_t j) {
@@ -710,7 +766,8 @@ void test_index(const Target& target) {
         for (int64_t k = 0; k < count; ++k)
           for (int64_t j = 0; j < inner; ++j) {
             ++checked;
-            if (!close(out.get(off + (o * count + k) * inner + j), x.get(off + source(o, k, j)), t, 0)) fail("gather");
+            if (!close(out.get(off + (o * count + k) * inner + j), x.get(off + source(o, k, j)), t, 0))
+              fail("gather");
           }
       if (t == Type::F32 || t == Type::F64) {
         Memory dx(t, x.length), want(t, x.length), g(t, out.length);
@@ -722,7 +779,8 @@ void test_index(const Target& target) {
               const int64_t at = off + source(o, k, j);
               want.set(at, want.get(at) + g.get(off + (o * count + k) * inner + j));
             }
-        call(target, elementwise ? k_gatherGrad : k_indexSelectGrad, static_cast<int>(t), p, {&dx, &g, &idx}, ctx);
+        call(target, elementwise ? k_gatherGrad : k_indexSelectGrad, static_cast<int>(t), p, {&dx, &g, &idx},
+             ctx);
         checked += dx.length;
         if (!dx.same(want)) fail("gatherGrad");
       }
@@ -731,11 +789,14 @@ void test_index(const Target& target) {
         idx.set(position + off, below(2) ? -1 : static_cast<double>(n));
         ctx.error.clear();
         if (outer > 0) {
-          if (call(target, kernel, static_cast<int>(t), p, {&out, &x, &idx}, ctx)) fail("a wrong index passed");
-          if (ctx.error.find("at position " + std::to_string(position) + " ") == std::string::npos) fail("error: " + ctx.error);
+          if (call(target, kernel, static_cast<int>(t), p, {&out, &x, &idx}, ctx))
+            fail("a wrong index passed");
+          if (ctx.error.find("at position " + std::to_string(position) + " ") == std::string::npos)
+            fail("error: " + ctx.error);
           if (t == Type::F32) {
             Memory dx(t, x.length);
-            if (call(target, elementwise ? k_gatherGrad : k_indexSelectGrad, 0, p, {&dx, &out, &idx}, ctx)) fail("a wrong index passed");
+            if (call(target, elementwise ? k_gatherGrad : k_indexSelectGrad, 0, p, {&dx, &out, &idx}, ctx))
+              fail("a wrong index passed");
           }
         }
       }
@@ -748,7 +809,8 @@ void test_index(const Target& target) {
 void reference_philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t a = uint64_t(0xD2511F53) * c[0], b = uint64_t(0xCD9E8D57) * c[2];
-    const uint32_t next[4] = {uint32_t(b >> 32) ^ c[1] ^ k0, uint32_t(b), uint32_t(a >> 32) ^ c[3] ^ k1, uint32_t(a)};
+    const uint32_t next[4] = {uint32_t(b >> 32) ^ c[1] ^ k0, uint32_t(b), uint32_t(a >> 32) ^ c[3] ^ k1,
+                              uint32_t(a)};
     std::memcpy(c, next, 16);
     k0 += 0x9E3779B9;
     k1 += 0xBB67AE85;
@@ -760,10 +822,12 @@ void test_random(const Target& target) {
   {
     uint32_t c[4] = {0, 0, 0, 0};
     reference_philox(c, 0, 0);
-    if (c[0] != 0x6627e8d5 || c[1] != 0xe169c58d || c[2] != 0xbc57ac4c || c[3] != 0x9b00dbd8) fail("philox of zeros");
+    if (c[0] != 0x6627e8d5 || c[1] != 0xe169c58d || c[2] != 0xbc57ac4c || c[3] != 0x9b00dbd8)
+      fail("philox of zeros");
     uint32_t d[4] = {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344};
     reference_philox(d, 0xa4093822, 0x299f31d0);
-    if (d[0] != 0xd16cfe09 || d[1] != 0x94fdcceb || d[2] != 0x5001e420 || d[3] != 0x24126ea1) fail("philox of pi");
+    if (d[0] != 0xd16cfe09 || d[1] != 0x94fdcceb || d[2] != 0x5001e420 || d[3] != 0x24126ea1)
+      fail("philox of pi");
   }
   TestContext ctx(1);
   for (int64_t n : {0, 1, 2, 3, 4, 5, 63, 255, 256, 257, 1000, 40000}) {
@@ -777,7 +841,13 @@ void test_random(const Target& target) {
         reference_philox(w, key0, key1);
       };
       auto params = [&](double a, double b) {
-        return std::vector<double>{static_cast<double>(n), 1, static_cast<double>(key0), static_cast<double>(key1), static_cast<double>(block), a, b};
+        return std::vector<double>{static_cast<double>(n),
+                                   1,
+                                   static_cast<double>(key0),
+                                   static_cast<double>(key1),
+                                   static_cast<double>(block),
+                                   a,
+                                   b};
       };
       for (Type t : {Type::F32, Type::F64}) {
         const int type = static_cast<int>(t);
@@ -798,17 +868,22 @@ void test_random(const Target& target) {
             u2 = w[i % 4 / 2 * 2 + 1] / 4294967296.0L;
           } else {
             words(i / 2, w);
-            auto wide = [&](int k) { return static_cast<double>((uint64_t(w[k] >> 5) << 26) + (w[k + 1] >> 6)); };
+            auto wide = [&](int k) {
+              return static_cast<double>((uint64_t(w[k] >> 5) << 26) + (w[k + 1] >> 6));
+            };
             unit = wide(2 * (i % 2)) / 9007199254740992.0;
             u1 = (wide(0) + 1.0L) / 9007199254740992.0L;
             u2 = wide(2) / 9007199254740992.0L;
           }
           ++checked;
-          if (u.get(1 + i) != round_to(-1 + 4 * unit, t) && !(round_to(-1 + 4 * unit, t) == 3 && u.get(1 + i) < 3)) fail("uniform");
+          if (u.get(1 + i) != round_to(-1 + 4 * unit, t) &&
+              !(round_to(-1 + 4 * unit, t) == 3 && u.get(1 + i) < 3))
+            fail("uniform");
           if (!(u.get(1 + i) >= -1 && u.get(1 + i) < 3)) fail("uniform out of range");
           if (b.get(1 + i) != (unit < 0.25 ? 1.5 : 0)) fail("bernoulli");
           const long double angle = 2 * 3.14159265358979323846264338L * u2;
-          const double want = static_cast<double>(0.5L + 2 * sqrtl(-2 * logl(u1)) * (sine ? sinl(angle) : cosl(angle)));
+          const double want =
+              static_cast<double>(0.5L + 2 * sqrtl(-2 * logl(u1)) * (sine ? sinl(angle) : cosl(angle)));
           if (!close(z.get(1 + i), round_to(want, t), t, 1, t == Type::F32 ? 1e-14 : 3e-15)) {
             fail("normal: " + std::to_string(z.get(1 + i)) + " expected " + std::to_string(want));
           }
@@ -856,11 +931,19 @@ void test_optim(const Target& target) {
       const double N = static_cast<double>(n);
       Memory* result = in_place ? &p : &out;
       const int which = round % 3;
-      const double momentum = 0.9, dampening = below(2) ? 0.3 : 0, nesterov = static_cast<double>(below(2)), first = static_cast<double>(below(2));
-      const double beta1 = 0.9, beta2 = 0.999, tiny = 1e-8, decoupled = static_cast<double>(below(2)), c1 = 0.271, c2 = 0.003;
+      const double momentum = 0.9, dampening = below(2) ? 0.3 : 0, nesterov = static_cast<double>(below(2)),
+                   first = static_cast<double>(below(2));
+      const double beta1 = 0.9, beta2 = 0.999, tiny = 1e-8, decoupled = static_cast<double>(below(2)),
+                   c1 = 0.271, c2 = 0.003;
       if (which == 0) call(target, k_sgd, type, {N, 1, 1, 1, lr, decay, maximize}, {result, &p, &g}, ctx);
-      if (which == 1) call(target, k_sgdMomentum, type, {N, 1, 1, 1, 1, lr, decay, maximize, momentum, dampening, nesterov, first}, {result, &m, &p, &g}, ctx);
-      if (which == 2) call(target, k_adam, type, {N, 1, 1, 1, 1, 1, lr, beta1, beta2, tiny, decay, decoupled, maximize, c1, c2}, {result, &m, &v, &p, &g}, ctx);
+      if (which == 1)
+        call(target, k_sgdMomentum, type,
+             {N, 1, 1, 1, 1, lr, decay, maximize, momentum, dampening, nesterov, first}, {result, &m, &p, &g},
+             ctx);
+      if (which == 2)
+        call(target, k_adam, type,
+             {N, 1, 1, 1, 1, 1, lr, beta1, beta2, tiny, decay, decoupled, maximize, c1, c2},
+             {result, &m, &v, &p, &g}, ctx);
       for (int64_t i = 1; i <= n; ++i) {
         double x = p0.get(i);
         double d = (maximize != 0 ? -g.get(i) : g.get(i)) + (which == 2 && decoupled != 0 ? 0 : decay * x);
@@ -877,12 +960,15 @@ void test_optim(const Target& target) {
           x -= lr / c1 * want_m / (std::sqrt(want_v) / std::sqrt(c2) + tiny);
         }
         ++checked;
-        if (!close(result->get(i), x, t, 3, 4 * eps) || !close(m.get(i), want_m, t, 3, 2 * eps) || !close(v.get(i), want_v, t, 3, eps)) {
-          fail("optimizer " + std::to_string(which) + ": " + std::to_string(result->get(i)) + " expected " + std::to_string(x));
+        if (!close(result->get(i), x, t, 3, 4 * eps) || !close(m.get(i), want_m, t, 3, 2 * eps) ||
+            !close(v.get(i), want_v, t, 3, eps)) {
+          fail("optimizer " + std::to_string(which) + ": " + std::to_string(result->get(i)) + " expected " +
+               std::to_string(x));
           break;
         }
       }
-      if (out.get(0) != 77 || m.get(0) != m0.get(0) || p.get(0) != p0.get(0)) fail("optimizer wrote outside its output");
+      if (out.get(0) != 77 || m.get(0) != m0.get(0) || p.get(0) != p0.get(0))
+        fail("optimizer wrote outside its output");
     }
   }
 }
@@ -892,8 +978,8 @@ void test_optim(const Target& target) {
 void test_threads(const Target& target) {
   TestContext one(1), three(3);
   const double n = 700001;
-  auto compare = [&](const char* name, int kernel, int type, const std::vector<double>& p, std::vector<Memory*> outs,
-                     std::vector<Memory*> ins) {
+  auto compare = [&](const char* name, int kernel, int type, const std::vector<double>& p,
+                     std::vector<Memory*> outs, std::vector<Memory*> ins) {
     std::vector<Memory> start, first;
     for (Memory* m : outs) start.push_back(*m);
     std::vector<Memory*> all = outs;
@@ -911,7 +997,8 @@ void test_threads(const Target& target) {
   };
   const int64_t N = 700001;
   Memory a(Type::F32, N), b(Type::F32, N), c(Type::F32, N), m(Type::F32, N), v(Type::F32, N);
-  for (int64_t i = 0; i < N; ++i) a.set(i, std::normal_distribution<double>()(rng)), b.set(i, std::normal_distribution<double>()(rng));
+  for (int64_t i = 0; i < N; ++i)
+    a.set(i, std::normal_distribution<double>()(rng)), b.set(i, std::normal_distribution<double>()(rng));
   compare("add", k_add, 0, {1, n, 0, 1, 0, 1, 0, 1}, {&c}, {&a, &b});
   compare("exp", k_exp, 0, {1, n, 0, 1, 0, 1}, {&c}, {&a});
   compare("add bias", k_add, 0, {2, 70000, 10, 0, 10, 1, 0, 10, 1, 0, 0, 1}, {&c}, {&a, &b});
@@ -948,7 +1035,8 @@ void test_threads(const Target& target) {
   compare("indexSelect", k_indexSelect, 0, {1, 700, 1000, 700, 0, 0, 0}, {&c}, {&a, &rows});
   compare("indexSelectGrad", k_indexSelectGrad, 0, {1, 700, 1000, 700, 0, 0, 0}, {&c}, {&a, &rows});
   for (int64_t i = 0; i < N; ++i) v.set(i, 1);
-  compare("adam", k_adam, 0, {n, 0, 0, 0, 0, 0, 0.1, 0.9, 0.999, 1e-8, 0, 0, 0, 0.5, 0.5}, {&c, &m, &v}, {&a, &b});
+  compare("adam", k_adam, 0, {n, 0, 0, 0, 0, 0, 0.1, 0.9, 0.999, 1e-8, 0, 0, 0, 0.5, 0.5}, {&c, &m, &v},
+          {&a, &b});
 }
 
 }  // namespace
@@ -965,7 +1053,8 @@ int main() {
     test_optim(target);
     test_threads(target);
     test_ulps(target);
-    std::printf("%s: %lld values checked so far, %d failures\n", target.name, static_cast<long long>(checked), failures);
+    std::printf("%s: %lld values checked so far, %d failures\n", target.name, static_cast<long long>(checked),
+                failures);
   }
   return failures != 0;
 }
