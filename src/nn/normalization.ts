@@ -109,9 +109,10 @@ export class BatchNorm1d extends Module {
     noGrad(() => {
       numBatchesTracked.add_(1);
       const share = momentum ?? ops.div(1, ops.to(numBatchesTracked, runningMean.dtype));
+      const rest = typeof share === 'number' ? 1 - share : ops.sub(1, share);
       const move = (t: Tensor, to: Tensor): void => {
         const target = ops.reshape(to, [this.numFeatures]);
-        t.copy_(ops.add(ops.mul(t, ops.sub(1, share)), ops.mul(target, share)));
+        t.copy_(ops.add(ops.mul(t, rest), ops.mul(target, share)));
       };
       move(runningMean, mean);
       move(runningVar, ops.mul(variance, count / (count - 1)));
