@@ -2,7 +2,7 @@
 // with install scripts ignored and no compiler in PATH, and trains a small network from ESM and through require().
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { at, main, npmCli, packageFile, printFailure, runNode, ScriptError, windows } from './lib/common.mjs';
 
@@ -25,7 +25,7 @@ const right = model.forward(x).argmax(1).toArray().filter((label, i) => label ==
 const info = backendInfo();
 if (info.backend !== process.env.EXPECTED_BACKEND) throw new Error('runs on ' + JSON.stringify(info));
 if (!(loss < 0.1) || right !== 4) throw new Error('did not learn: loss ' + loss + ', ' + right + ' of 4 right');
-console.log(info.backend + ' ' + (info.isa ?? '') + ', loss ' + loss.toFixed(4));
+console.log(info.backend + (info.isa ? ' ' + info.isa : '') + ', loss ' + loss.toFixed(4));
 `;
 const names = '{ backendInfo, compile, F, manualSeed, nn, optim, tensor }';
 const programs = {
@@ -96,6 +96,9 @@ await main(async () => {
     );
 
     writeFileSync(join(home, 'typed.mts'), typed);
+    mkdirSync(join(home, 'node_modules', '@types'));
+    const nodeTypes = dirname(packageFile('@types/node', 'package.json'));
+    symlinkSync(nodeTypes, join(home, 'node_modules', '@types', 'node'), 'junction');
     const options = [
       '--noEmit',
       '--strict',
@@ -106,7 +109,7 @@ await main(async () => {
       '--target',
       'es2023',
     ];
-    const more = ['--lib', 'es2023,esnext.disposable', '--types', '', 'typed.mts'];
+    const more = ['--lib', 'es2023,esnext.disposable', '--types', 'node', 'typed.mts'];
     const tsc = runNode(packageFile('typescript', 'bin/tsc'), [...options, ...more], where('smoke-types'));
     await check("the user's tsc", tsc);
     console.log(`pack-smoke: ${tarball} installs and trains`);

@@ -143,6 +143,7 @@ export async function buildNativeWith(kind, { force = false } = {}) {
   if (!force && !nativeIsStale(path)) return null;
   const reason = obstacle();
   if (reason !== null) return reason;
+  console.log(`simdgrad: building the addon with ${name} (a minute or two)`);
   const started = Date.now();
   const result = await run();
   if (result.code !== 0 || !existsSync(path)) {
