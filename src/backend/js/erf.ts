@@ -3,6 +3,7 @@
  * continued fraction of erfc (Abramowitz and Stegun 7.1.6 and 7.1.14) elsewhere. Within a few units in the last place.
  */
 export function erfOf(x: number): number {
+  if (x === 0) return x; // keeps the sign of zero
   const a = Math.abs(x);
   if (a < 2.5) {
     // 2/sqrt(pi) exp(-x^2) sum of 2^n x^(2n+1) / (1 3 5 … (2n+1)): all terms of one sign.

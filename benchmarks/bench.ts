@@ -1,0 +1,250 @@
+// npm run bench: the native backend against the JS backend, side by side in one run.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { dirname } from 'node:path';
+import process from 'node:process';
+import { parseArgs } from 'node:util';
+import { backendInfo, setBackend, setNumThreads } from 'simdgrad';
+import { suggest } from '../src/suggest.js';
+import { allCases, type Case, nets, stepCost } from './cases.js';
+import { type Comparison, compare, geometricMean, type Spread } from './measure.js';
+
+const usage = `Usage: npm run bench -- [options]
+
+Compares the native backend with the JS backend: matrix products, elementwise operations, optimizer steps and whole
+training steps. Samples are interleaved; rates are medians over the rounds, ratios are formed round by round.
+
+  --quick          fewer rounds, and only what both backends do quickly (about a minute)
+  --filter TEXT    only cases whose group or name contains TEXT
+  --rounds N       samples of each contestant (default 7, quick 3)
+  --threads N      threads of the native kernels (default: all processors)
+  --json FILE      write the results as JSON too (default benchmarks/results/latest.json; "none" for no file)
+  --list           list the cases and end
+  --help           this text
+`;
+
+export interface Row {
+  readonly group: string;
+  readonly name: string;
+  readonly unit: Case['unit'];
+  readonly native: Spread | null;
+  readonly js: Spread | null;
+  /** Native over JS, formed round by round. */
+  readonly ratio: Spread | null;
+  /** Training steps: the native median as a share of the floor. */
+  readonly ofFloor?: number;
+}
+
+export interface Report {
+  readonly schema: 'simdgrad-bench-1';
+  readonly date: string;
+  readonly machine: { cpu: string | null; isa: string | null; threads: number; cores: number; node: string };
+  readonly rounds: number;
+  readonly sampleMs: number;
+  /** The best product measured in this run, and the bytes per second of Adam over 16 M parameters: the floor's terms. */
+  readonly floor: { gflops: number | null; gbps: number | null };
+  readonly rows: readonly Row[];
+}
+
+class UsageError extends Error {}
+
+const options = {
+  quick: { type: 'boolean' },
+  filter: { type: 'string' },
+  rounds: { type: 'string' },
+  threads: { type: 'string' },
+  json: { type: 'string' },
+  list: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+function count(name: string, text: string, high: number): number {
+  const n = Number(text);
+  if (!/^\d+$/.test(text) || n < 1 || n > high) {
+    throw new UsageError(`--${name} takes a whole number from 1 to ${high}, not '${text}'`);
+  }
+  return n;
+}
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options }).values;
+  } catch (error) {
+    const given = /'--?([^' =]+)/.exec((error as Error).message)?.[1] ?? '';
+    const near = suggest(given, Object.keys(options));
+    throw new UsageError(
+      `${(error as Error).message.split('. ')[0]}${near ? `; did you mean --${near}?` : ''}`,
+    );
+  }
+}
+
+function scaled(s: Spread, { work, unit }: Case): Spread {
+  const factor = unit === 'steps/s' ? 1 : work / 1e9;
+  return { median: s.median * factor, min: s.min * factor, max: s.max * factor };
+}
+
+function digits(x: number): string {
+  return x >= 1000 ? x.toFixed(0) : x >= 100 ? x.toFixed(1) : x.toFixed(2);
+}
+
+function line(row: Row): string {
+  const rate = (s: Spread | null) =>
+    s
+      ? `${digits(s.median).padStart(9)} (${digits(s.min)}–${digits(s.max)})`.padEnd(30)
+      : 'not run'.padEnd(30);
+  const ratio = row.ratio
+    ? `${digits(row.ratio.median).padStart(8)}x (${digits(row.ratio.min)}–${digits(row.ratio.max)})`
+    : '';
+  return `  ${row.name.padEnd(38)} ${rate(row.native)} ${rate(row.js)} ${ratio}`;
+}
+
+function measure(c: Case, native: boolean, js: boolean, rounds: number, ms: number): Row {
+  const names = [...(native ? (['native'] as const) : []), ...(js ? (['js'] as const) : [])];
+  const result: Comparison = compare(
+    names.map((name) => {
+      setBackend(name);
+      return { name, select: () => setBackend(name), run: c.make() };
+    }),
+    rounds,
+    ms,
+  );
+  const rate = (name: string): Spread | null => {
+    const found = result.timings.find((t) => t.name === name);
+    return found ? scaled(found.rate, c) : null;
+  };
+  const { median, min, max } = result.ratios[0] ?? { median: 0, min: 0, max: 0 };
+  return {
+    group: c.group,
+    name: c.name,
+    unit: c.unit,
+    native: rate('native'),
+    js: rate('js'),
+    ratio: native && js ? { median, min, max } : null,
+  };
+}
+
+/** Adds to every training step how near it comes to its flops at the best rate plus 28 bytes a parameter. */
+function withFloor(rows: readonly Row[], gflops: number | null, gbps: number | null): Row[] {
+  return rows.map((row) => {
+    const found = /^net (\w+) .*batch (\d+)$/.exec(row.name);
+    if (!found || !row.native || gflops === null || gbps === null) return row;
+    const { flops, parameters } = stepCost(nets[found[1] as string] ?? [], Number(found[2]));
+    const seconds = flops / (gflops * 1e9) + (28 * parameters) / (gbps * 1e9);
+    return { ...row, ofFloor: row.native.median * seconds };
+  });
+}
+
+/** Runs the benchmarks; returns the exit code. */
+export function main(
+  argv: readonly string[],
+  write: (text: string) => void = (t) => void process.stdout.write(t),
+): number {
+  const given = parse(argv);
+  if (given.help) {
+    write(usage);
+    return 0;
+  }
+  const rounds = given.rounds === undefined ? (given.quick ? 3 : 7) : count('rounds', given.rounds, 1000);
+  if (given.threads !== undefined) setNumThreads(count('threads', given.threads, 256));
+  const ms = given.quick ? 15 : 60;
+  const wanted = (given.filter ?? '').toLowerCase();
+  const cases = allCases().filter(
+    (c) => `${c.group}, ${c.name}`.toLowerCase().includes(wanted) && !(given.quick && c.heavy),
+  );
+  if (cases.length === 0) throw new UsageError(`no case contains '${given.filter}'; --list shows them`);
+  if (given.list) {
+    for (const c of cases) write(`${c.group}: ${c.name}\n`);
+    return 0;
+  }
+
+  let native = true;
+  try {
+    setBackend('native');
+  } catch (error) {
+    native = false;
+    write(`native: not run: ${(error as Error).message.split('\n')[0]}\n`);
+  }
+  const info = backendInfo();
+  const machine = {
+    cpu: info.cpu,
+    isa: info.isa,
+    threads: info.threads,
+    cores: availableParallelism(),
+    node: process.version,
+  };
+  write(
+    `${machine.cpu ?? 'CPU'}, ${machine.cores} cores; native: ${machine.isa ?? 'none'}, ${machine.threads} threads; `,
+  );
+  write(`${rounds} rounds of ${ms} ms, interleaved; median (min–max)\n`);
+
+  const rows: Row[] = [];
+  let group = '';
+  for (const c of cases) {
+    if (c.group !== group) {
+      group = c.group;
+      write(
+        `\n${group}, ${c.unit}\n  ${''.padEnd(38)} ${'native'.padStart(9).padEnd(30)} ${'js'.padStart(9).padEnd(30)} native/js\n`,
+      );
+    }
+    // One call of the largest steps takes the JS backend seconds: those are run natively only.
+    const js = !(c.unit === 'steps/s' && c.heavy && / batch 1024| C .*batch 128/.test(c.name));
+    const row = measure(c, native, js, rounds, ms);
+    rows.push(row);
+    write(`${line(row)}\n`);
+  }
+
+  const best = (unit: Case['unit'], text: string): number | null => {
+    const found = rows
+      .filter((r) => r.unit === unit && r.native && r.name.includes(text))
+      .map((r) => r.native?.median ?? 0);
+    return found.length > 0 ? Math.max(...found) : null;
+  };
+  const floor = { gflops: best('GFLOP/s', ''), gbps: best('GB/s', '16 M') };
+  const complete = withFloor(rows, floor.gflops, floor.gbps);
+
+  write('\ngeometric means of native/js\n');
+  for (const g of new Set(complete.map((r) => r.group))) {
+    const ratios = complete.flatMap((r) => (r.group === g && r.ratio ? [r.ratio.median] : []));
+    if (ratios.length > 0)
+      write(`  ${g.padEnd(38)} ${digits(geometricMean(ratios))}x over ${ratios.length} cases\n`);
+  }
+  const steps = complete.filter((r) => r.ofFloor !== undefined);
+  if (steps.length > 0) {
+    write(
+      `\nshare of the floor (flops at ${digits(floor.gflops ?? 0)} GFLOP/s, the best product above, plus 28 bytes a parameter at `,
+    );
+    write(`${digits(floor.gbps ?? 0)} GB/s, the best optimizer step over 16 M)\n`);
+    for (const r of steps)
+      write(
+        `  ${`${r.group.split(', ')[1]}: ${r.name}`.padEnd(50)} ${((r.ofFloor ?? 0) * 100).toFixed(0)} %\n`,
+      );
+  }
+
+  const file = given.json ?? 'benchmarks/results/latest.json';
+  if (file !== 'none') {
+    const report: Report = {
+      schema: 'simdgrad-bench-1',
+      date: new Date().toISOString(),
+      machine,
+      rounds,
+      sampleMs: ms,
+      floor,
+      rows: complete,
+    };
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, `${JSON.stringify(report, null, 1)}\n`);
+    write(`\nwritten to ${file}\n`);
+  }
+  return 0;
+}
+
+// Run as a program, not imported by a test.
+if (/[\\/]bench\.js$/.test(process.argv[1] ?? '')) {
+  try {
+    process.exitCode = main(process.argv.slice(2));
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`bench: ${error.message}\nTry --help.\n`);
+    process.exitCode = 2;
+  }
+}
