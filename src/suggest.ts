@@ -44,8 +44,8 @@ export function suggest(word: string, list: readonly string[]): string | undefin
   return best;
 }
 
-/** The end of an error message about a name that does not exist: `; did you mean "x"?`, or nothing. */
+/** The end of a sentence about a name that does not exist: `; did you mean "x"?`, or a full stop. */
 export function didYouMean(word: string, list: readonly string[]): string {
   const near = suggest(word, list);
-  return near === undefined ? '' : `; did you mean ${JSON.stringify(near)}?`;
+  return near === undefined ? '.' : `; did you mean ${JSON.stringify(near)}?`;
 }

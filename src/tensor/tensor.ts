@@ -24,6 +24,7 @@ import {
   sizeOf,
   View,
 } from '../program/view.js';
+import { didYouMean } from '../suggest.js';
 import { PublishedGrad } from './published.js';
 import { showTensor } from './show.js';
 
@@ -679,7 +680,7 @@ export function checkOptions(op: string, options: unknown, names: readonly strin
   }
   for (const key of Object.keys(options)) {
     if (!names.includes(key)) {
-      throw new ArgumentError(`${op}: there is no option ${describe(key)}; options are ${names.join(', ')}`);
+      throw new ArgumentError(`${op}: there is no option ${describe(key)}${didYouMean(key, names)} Options are ${names.join(', ')}`);
     }
   }
 }
