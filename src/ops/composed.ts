@@ -70,7 +70,7 @@ export function std(
   axis?: number | readonly number[] | null,
   options: VarianceOptions = {},
 ): Tensor {
-  return rootOfSquares(variance(x, axis, options));
+  return rootOfSquares(variance(checkTensor('std', x), axis, options));
 }
 
 /** Options of norm. */
