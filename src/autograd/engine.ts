@@ -233,7 +233,9 @@ export function accumulate(t: Tensor, g: Tensor, createGraph: boolean): void {
     g.view.storage.kept = true;
     t.gradCell.set(createGraph ? g : g.node ? g.detach() : g);
   } else if (createGraph || held.node !== null) {
-    t.gradCell.set(add(held, g));
+    const sum = add(held, g);
+    sum.view.storage.kept = true;
+    t.gradCell.set(sum);
   } else {
     noGrad(() => held.add_(g));
   }
