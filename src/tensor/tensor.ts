@@ -239,6 +239,10 @@ export class Tensor {
           `use the operation without the underscore, or detach() first`,
       );
     }
+    const { shape, strides } = this.view;
+    if (strides.some((stride, i) => stride === 0 && (shape[i] as number) > 1)) {
+      throw new ArgumentError(`${op}: elements of this broadcast tensor share their memory; change a clone() of it`);
+    }
   }
 
   #fits(op: string, other: View): View {
@@ -680,7 +684,9 @@ export function checkOptions(op: string, options: unknown, names: readonly strin
   }
   for (const key of Object.keys(options)) {
     if (!names.includes(key)) {
-      throw new ArgumentError(`${op}: there is no option ${describe(key)}${didYouMean(key, names)} Options are ${names.join(', ')}`);
+      throw new ArgumentError(
+        `${op}: there is no option ${describe(key)}${didYouMean(key, names)} Options are ${names.join(', ')}`,
+      );
     }
   }
 }
