@@ -62,8 +62,7 @@ export class Linear extends Module {
 
   override forward(x: Tensor): Tensor {
     checkTensor('Linear', x, 'the input');
-    observe(() => this.weight);
-    observe(() => this.bias);
+    observe(() => this.bias === null);
     const { shape } = x;
     if (shape.length === 0 || shape[shape.length - 1] !== this.weight.shape[0]) {
       throw new ShapeError(

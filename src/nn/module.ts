@@ -2,6 +2,7 @@ import { type DType, isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
 import { observe, withRecorder } from '../program/emit.js';
+import { watchTraces } from '../program/trace.js';
 import { describe, sameShape, showShape } from '../program/view.js';
 import { checkOptions, persistent, type Tensor } from '../tensor/tensor.js';
 
@@ -40,6 +41,27 @@ function isParameter(t: Tensor): boolean {
   return true;
 }
 
+/** Every module that is in use. */
+const live = new Set<WeakRef<Module>>();
+const gone = new FinalizationRegistry<WeakRef<Module>>((ref) => live.delete(ref));
+
+// A compiled step notices when a field of a module holds another tensor than the one that it was compiled with.
+watchTraces((used, trace) => {
+  const look = (holder: Record<string, unknown>, depth: number): void => {
+    for (const [key, value] of Object.entries(holder)) {
+      if (isTensor(value)) {
+        if (used.has(value.view.storage)) trace.observe(() => holder[key]);
+      } else if (depth < 4 && (Array.isArray(value) || isPlainObject(value))) {
+        look(value as Record<string, unknown>, depth + 1);
+      }
+    }
+  };
+  for (const ref of live) {
+    const module = ref.deref();
+    if (module) look(module as unknown as Record<string, unknown>, 0);
+  }
+});
+
 /** Copies of parameters and buffers by name. */
 export type StateDict = Record<string, Tensor>;
 
@@ -65,6 +87,12 @@ export class Module {
   #training = true;
   readonly #buffers = new Map<string, boolean>();
   readonly #hooks = new Set<ForwardHook>();
+
+  constructor() {
+    const ref = new WeakRef<Module>(this);
+    live.add(ref);
+    gone.register(this, ref);
+  }
 
   /** True in training mode (the default), false in evaluation mode: Dropout and batch normalisation differ. */
   get training(): boolean {

@@ -14,6 +14,18 @@ interface Guard {
   readonly value: unknown;
 }
 
+/**
+ * Called when a function has been traced, with the storages that it used: layers above add what the program depends on
+ * beside what was read through observe().
+ */
+export type TraceWatcher = (used: ReadonlySet<Storage>, trace: Recorder) => void;
+
+const watchers: TraceWatcher[] = [];
+
+export function watchTraces(watcher: TraceWatcher): void {
+  watchers.push(watcher);
+}
+
 /** What one tracing of a step function recorded. */
 export class Trace implements Recorder {
   readonly calls: Recorded[] = [];
@@ -70,6 +82,12 @@ export class Trace implements Recorder {
 
   writeCell(cell: Cell): void {
     if (!this.cells.has(cell)) this.cells.set(cell, cell.value);
+  }
+
+  /** To be called when the function has returned. */
+  finish(): void {
+    const used = new Set(this.calls.flatMap((call) => call.storages));
+    for (const watcher of watchers) watcher(used, this);
   }
 
   /** True while everything that the trace depended on reads as it did. */

@@ -247,6 +247,7 @@ class Step<A extends readonly unknown[], R> {
           if (isTensor(value) && value.view.storage.array === null) kept.publish(cell, value.view);
           effects.set(cell, value);
         }
+        trace.finish();
         trace.restoreCells();
         return { trace, result: outputs, kept, effects };
       });
