@@ -25,7 +25,8 @@ struct Environment {
   const double* params = nullptr;
   napi_ref params_reference = nullptr;
   int64_t external_bytes = 0;
-  int runs_in_flight = 0;  // asynchronous; counted on the JavaScript thread
+  int runs_in_flight = 0;              // asynchronous; counted on the JavaScript thread
+  const void* last_program = nullptr;  // the receiver that was checked last
   bool closing = false;
   napi_async_cleanup_hook_handle cleanup = nullptr;
   int owners = 1;  // the instance, and every program

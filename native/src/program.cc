@@ -30,6 +30,7 @@ bool as_index(double x, size_t size, size_t* out) {
 
 Program::~Program() {
   for (Slot& slot : slots_of_) free(slot.staging);
+  if (environment_->last_program == this) environment_->last_program = nullptr;
   environment_->release();
 }
 
@@ -454,15 +455,23 @@ struct Method {
 // The receiver and the arguments; false with an exception pending.
 bool enter(napi_env env, napi_callback_info info, const char* name, size_t expected, Method* out) {
   size_t count = 2;
-  if (napi_get_cb_info(env, info, &count, out->values, &out->self, nullptr) != napi_ok) return false;
-  bool tagged = false;
-  void* data = nullptr;
-  if (napi_check_object_type_tag(env, out->self, &kTag, &tagged) != napi_ok || !tagged ||
-      napi_unwrap(env, out->self, &data) != napi_ok || data == nullptr) {
+  void* function_data;
+  if (napi_get_cb_info(env, info, &count, out->values, &out->self, &function_data) != napi_ok) return false;
+  const auto refuse = [&] {
     bool pending = false;
     napi_is_exception_pending(env, &pending);
     if (!pending) throw_error(env, kArgument, "Program.%s: the receiver is not a Program", name);
     return false;
+  };
+  void* data = nullptr;
+  if (napi_unwrap(env, out->self, &data) != napi_ok || data == nullptr) return refuse();
+  // The tag tells programs from what other addons wrap. Looking at it takes as long as a small kernel, and a
+  // live program's address is nobody else's, so it is skipped for the program of the last call.
+  Environment* environment = static_cast<Environment*>(function_data);
+  if (data != environment->last_program) {
+    bool tagged = false;
+    if (napi_check_object_type_tag(env, out->self, &kTag, &tagged) != napi_ok || !tagged) return refuse();
+    environment->last_program = data;
   }
   out->program = static_cast<Program*>(data);
   if (count == expected) return true;
@@ -541,11 +550,12 @@ napi_value profile(napi_env env, napi_callback_info info) {
 }  // namespace
 
 bool define_program(napi_env env, Environment* environment, napi_value exports) {
+  void* data = environment;
   const napi_property_descriptor methods[] = {
-      {"run", nullptr, run, nullptr, nullptr, nullptr, napi_default_method, nullptr},
-      {"runAsync", nullptr, run_async, nullptr, nullptr, nullptr, napi_default_method, nullptr},
-      {"bind", nullptr, bind, nullptr, nullptr, nullptr, napi_default_method, nullptr},
-      {"profile", nullptr, profile, nullptr, nullptr, nullptr, napi_default_method, nullptr},
+      {"run", nullptr, run, nullptr, nullptr, nullptr, napi_default_method, data},
+      {"runAsync", nullptr, run_async, nullptr, nullptr, nullptr, napi_default_method, data},
+      {"bind", nullptr, bind, nullptr, nullptr, nullptr, napi_default_method, data},
+      {"profile", nullptr, profile, nullptr, nullptr, nullptr, napi_default_method, data},
   };
   napi_value type;
   return napi_define_class(env, "Program", NAPI_AUTO_LENGTH, construct, environment,
