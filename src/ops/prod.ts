@@ -2,12 +2,12 @@ import { defineKernel } from '../backend/backend.js';
 import { prodKernel } from '../backend/js/reduce.js';
 import { isFloat } from '../dtype.js';
 import { emitReduce } from '../program/calls.js';
-import { rowMajor, View } from '../program/view.js';
+import { rowMajor, sizeOf, View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { div } from './div.js';
-import { eq } from './eq.js';
+import { concat } from './concat.js';
 import { full } from './full.js';
 import { mul } from './mul.js';
+import { permute } from './permute.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
 import {
   keptShape,
@@ -18,9 +18,8 @@ import {
   reduceSamples,
 } from './reduction.js';
 import { reshape } from './reshape.js';
-import { sum } from './sum.js';
+import { narrow } from './slice.js';
 import { to } from './to.js';
-import { where } from './where.js';
 
 const kernel = defineKernel('prod', prodKernel);
 
@@ -33,18 +32,33 @@ const op = primitive<ReduceAttrs>({
   },
   saves: [0],
   vjp: (g, ctx) => {
-    // The product of all others: by division where no factor is 0; a single 0 gets the product of the rest.
     const x = ctx.input(0);
     const { axes } = ctx.attrs;
-    const isZero = eq(x, 0);
-    const zeros = sum(to(isZero, x.dtype), axes, { keepdims: true });
-    const nonZero = where(isZero, full([], 1, x.dtype), x);
-    const rest = prod(nonZero, axes, { keepdims: true });
-    const others = where(isZero, where(eq(zeros, 1), rest, 0), where(eq(zeros, 0), div(rest, nonZero), 0));
-    return [mul(others, reshape(g, keptShape(ctx.specs[0] as Spec, ctx.attrs)))];
+    const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
+    const order = [...kept, ...axes];
+    const moved = permute(x, order);
+    const n = sizeOf(axes.map((i) => x.shape[i] as number));
+    const others = reshape(productsOfOthers(reshape(moved, [sizeOf(kept.map((i) => x.shape[i] as number)), n])), moved.shape);
+    const back = order.map((_, i) => order.indexOf(i));
+    return [mul(permute(others, back), reshape(g, keptShape(ctx.specs[0] as Spec, ctx.attrs)))];
   },
   samples: reduceSamples(),
 });
+
+/**
+ * For every element of a [rows, n] matrix the product of all others in its row. By halves and without a division, so
+ * that factors of 0 are right in derivatives of every order.
+ */
+function productsOfOthers(x: Tensor): Tensor {
+  const [rows, n] = x.shape as [number, number];
+  if (n <= 1) return full(x.shape, 1, x.dtype);
+  const half = Math.ceil(n / 2);
+  const left = narrow(x, 1, 0, half);
+  const rest = narrow(x, 1, half, n - half);
+  const right = n % 2 === 0 ? rest : concat([rest, full([rows, 1], 1, x.dtype)], 1);
+  const outside = productsOfOthers(mul(left, right));
+  return concat([mul(outside, right), narrow(mul(outside, left), 1, 0, n - half)], 1);
+}
 
 /** Product over one axis, several, or all. Whole numbers give float32. The product of nothing is 1. */
 export function prod(x: Tensor, axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
