@@ -1,7 +1,7 @@
 import { ArgumentError, GradError, ShapeError } from '../errors.js';
 import { stack } from '../ops/concat.js';
 import { isTensor } from '../ops/primitive.js';
-import { describe, showShape } from '../program/view.js';
+import { describe, sameShape, showShape } from '../program/view.js';
 import { full } from '../tensor/create.js';
 import { type Tensor, tensor } from '../tensor/tensor.js';
 import { backwardPass, seedGradient } from './engine.js';
@@ -152,6 +152,17 @@ export function vjp(f: TensorFunction, inputs: Inputs, v?: Tensor): [Tensor, Ten
   });
 }
 
+/** Refuses directions that do not have the shapes of the inputs. */
+function checkDirections(name: string, xs: readonly Tensor[], vs: readonly Tensor[]): void {
+  if (vs.length !== xs.length) throw new ArgumentError(`${name}: ${vs.length} directions for ${xs.length} inputs`);
+  xs.forEach((x, i) => {
+    const v = vs[i] as Tensor;
+    if (!sameShape(x.shape, v.shape)) {
+      throw new ShapeError(`${name}: v has shape ${showShape(v.shape)}, the input ${showShape(x.shape)}`);
+    }
+  });
+}
+
 /** [f(x), J v]: the directional derivative along v (shape of x), by differentiating the vector-Jacobian product. */
 export function jvp(f: TensorFunction, inputs: Tensor, v: Tensor): [Tensor, Tensor];
 export function jvp(f: TensorFunction, inputs: readonly Tensor[], v: readonly Tensor[]): [Tensor, Tensor];
@@ -160,13 +171,7 @@ export function jvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tens
   return enableGrad(() => {
     const { xs, y } = run('jvp', f, inputs);
     const vs = asList('jvp', v);
-    vs.forEach((t, i) => {
-      if (xs[i]?.shape.join() !== t.shape.join()) {
-        throw new ShapeError(
-          `jvp: v has shape ${showShape(t.shape)}, the input ${showShape(xs[i]?.shape ?? [])}`,
-        );
-      }
-    });
+    checkDirections('jvp', xs, vs);
     if (!y.requiresGrad) return [y, zerosOf(y)];
     // J v is the derivative of u ↦ uᵀ J with respect to u, along v.
     const u = zerosOf(y);
@@ -195,6 +200,7 @@ export function hvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tens
   return enableGrad(() => {
     const { xs, y } = run('hvp', f, inputs);
     const vs = asList('hvp', v);
+    checkDirections('hvp', xs, vs);
     if (y.size !== 1)
       throw new ShapeError(`hvp: the function must give a scalar, not shape ${showShape(y.shape)}`);
     const zero = () => xs.map(zerosOf);
