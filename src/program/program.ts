@@ -36,6 +36,8 @@ export class Program {
   readonly #temporaries: { readonly storage: Storage; readonly buffer: number }[] = [];
   readonly #captured: Captured[] = [];
   readonly #written: Storage[] = [];
+  /** Storages whose array somebody holds and that are written: the program works on a copy beside it. */
+  readonly #mirrors: { readonly storage: Storage; readonly array: TypedArray }[] = [];
   /** Sources of the input buffers: an argument's place, or plain memory outside. */
   readonly #inputs: (number | Storage)[] = [];
   readonly #results = new Map<Storage, TypedArray>();
@@ -119,9 +121,15 @@ export class Program {
           });
           if (written) this.#written.push(s);
         } else {
-          index.set(s, place(s.length, s.array));
-          this.#inputs.push(s);
-          if (writtenSet.has(s)) this.#written.push(s);
+          if (writtenSet.has(s)) {
+            const array = sharedArray(s.dtype, s.length);
+            index.set(s, pin(array));
+            this.#mirrors.push({ storage: s, array });
+            this.#written.push(s);
+          } else {
+            index.set(s, place(s.length, s.array));
+            this.#inputs.push(s);
+          }
         }
       }
     }
@@ -198,6 +206,7 @@ export class Program {
         if (c.fresh === c.buffer) c.boundFresh = array;
       }
     }
+    for (const m of this.#mirrors) m.array.set(m.storage.array as TypedArray);
     for (let i = 0; i < this.#slots.length; i++) this.#slotValues[i] = (this.#slots[i] as Slot).value;
     return arena;
   }
@@ -215,6 +224,7 @@ export class Program {
   }
 
   #touched(): void {
+    for (const m of this.#mirrors) (m.storage.array as TypedArray).set(m.array);
     for (const s of this.#written) s.version++;
   }
 
@@ -233,14 +243,6 @@ export class Program {
    */
   async runAsync(args: readonly TypedArray[]): Promise<void> {
     this.#checkIdle();
-    for (const source of this.#inputs) {
-      if (typeof source !== 'number' && this.#written.includes(source)) {
-        throw new StateError(
-          `${this.name}: an asynchronous step cannot write a tensor whose data was handed out before it was compiled; ` +
-            'compile the step first, or use a parameter',
-        );
-      }
-    }
     const arena = this.#prepare();
     for (const c of this.#captured) {
       if (c.fresh === c.buffer) continue;
@@ -249,6 +251,7 @@ export class Program {
     }
     this.#inFlight = true;
     arena.busy = true;
+    for (const m of this.#mirrors) m.storage.busy = this.name;
     for (const c of this.#captured) {
       if (!c.written) continue;
       c.storage.busy = this.name;
@@ -259,6 +262,7 @@ export class Program {
       for (const c of this.#captured) if (c.fresh !== c.buffer) this.#publish(c);
       this.#touched();
     } finally {
+      for (const m of this.#mirrors) m.storage.busy = null;
       for (const c of this.#captured) {
         if (!c.written) continue;
         c.storage.busy = null;
