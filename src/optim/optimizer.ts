@@ -20,6 +20,7 @@ export type ParamGroup<O> = Required<O> & { params: Tensor[] };
 
 /** What optimizers take: tensors, `model.namedParameters()`, or groups of either with options of their own. */
 export type Params<O> =
+  | Tensor
   | Iterable<Tensor>
   | Iterable<readonly [string, Tensor]>
   | Iterable<
@@ -88,8 +89,9 @@ function isIterable(x: unknown): x is Iterable<unknown> {
  */
 export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   readonly paramGroups: ParamGroup<O>[] = [];
-  readonly #options: OptionTable<O>;
-  readonly #defaults: Required<O>;
+  // Without O in their types, so that Optimizer<AdamOptions> is an Optimizer.
+  readonly #options: Readonly<Record<string, readonly [unknown, Check]>>;
+  readonly #defaults: Readonly<Record<string, unknown>>;
   readonly #states = new Map<Tensor, ParamState>();
   readonly #names = new Map<Tensor, string>();
 
@@ -103,8 +105,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     const defaults: Record<string, unknown> = {};
     for (const key of Object.keys(table) as (keyof O & string)[]) defaults[key] = table[key][0];
     this.#defaults = { ...(defaults as Required<O>), ...this.#checked(options as Record<string, unknown>) };
-    this.validate(this.#defaults);
-    if (!isIterable(params)) {
+    this.validate(this.#defaults as Required<O>);
+    if (!isIterable(params) && !isTensor(params)) {
       const hint = typeof params === 'object' && params !== null ? '; pass model.parameters()' : '';
       throw new ArgumentError(`${name}: takes a list of parameters first, not ${describe(params)}${hint}`);
     }
@@ -134,7 +136,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
         );
       }
       if (value === undefined) continue;
-      const wrong = this.#options[key as keyof O][1](value);
+      const wrong = (this.#options[key] as readonly [unknown, Check])[1](value);
       if (wrong !== undefined) throw new ArgumentError(`${name}: ${key} ${wrong}`);
       out[key] = Array.isArray(value) ? [...value] : value;
     }
@@ -175,7 +177,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       }
       tensors.push(t);
     }
-    const own = { ...this.#defaults, ...this.#checked(options) };
+    const own = { ...(this.#defaults as Required<O>), ...this.#checked(options) };
     for (const [key, value] of Object.entries(own)) {
       if (Array.isArray(value)) (own as Record<string, unknown>)[key] = [...value];
     }

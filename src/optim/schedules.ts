@@ -8,9 +8,6 @@ import { type BaseOptions, Optimizer } from './optimizer.js';
 // Learning-rate schedules, with the formulas and options of torch.optim.lr_scheduler. Most are recursive, as there: each
 // step changes the present rate, so that schedules can be combined and rates set by hand.
 
-// biome-ignore lint/suspicious/noExplicitAny: a schedule moves the rates of any kind of optimizer
-type AnyOptimizer = Optimizer<any>;
-
 /** A parameter group as schedules see it. */
 interface Group extends BaseOptions {
   lr: number;
@@ -22,8 +19,8 @@ export interface ScheduleState {
   [key: string]: number | number[] | null | string;
 }
 
-function checkOptimizer(name: string, optimizer: unknown): AnyOptimizer {
-  if (optimizer instanceof Optimizer) return optimizer;
+function checkOptimizer(name: string, optimizer: unknown): Optimizer {
+  if (optimizer instanceof Optimizer) return optimizer as Optimizer;
   throw new ArgumentError(`${name}: takes an optimizer first, not ${describe(optimizer)}`);
 }
 
@@ -61,7 +58,7 @@ export abstract class Schedule {
   /** The rates that the groups had when the schedule was made. */
   readonly baseLrs: number[];
 
-  constructor(readonly optimizer: AnyOptimizer) {
+  constructor(readonly optimizer: Optimizer) {
     checkOptimizer(this.constructor.name, optimizer);
     this.baseLrs = this.groups.map((g) => g.lr);
   }
@@ -160,7 +157,7 @@ export abstract class Schedule {
 export class StepLR extends Schedule {
   readonly stepSize: number;
   readonly gamma: number;
-  constructor(optimizer: AnyOptimizer, options: { readonly stepSize: number; readonly gamma?: number }) {
+  constructor(optimizer: Optimizer, options: { readonly stepSize: number; readonly gamma?: number }) {
     super(optimizer);
     checkOptions('StepLR', options, ['stepSize', 'gamma']);
     this.stepSize = count('StepLR', 'stepSize', options.stepSize);
@@ -176,7 +173,7 @@ export class MultiStepLR extends Schedule {
   readonly milestones: readonly number[];
   readonly gamma: number;
   constructor(
-    optimizer: AnyOptimizer,
+    optimizer: Optimizer,
     options: { readonly milestones: readonly number[]; readonly gamma?: number },
   ) {
     super(optimizer);
@@ -195,7 +192,7 @@ export class MultiStepLR extends Schedule {
 /** Multiplies the rate by gamma at every step. */
 export class ExponentialLR extends Schedule {
   readonly gamma: number;
-  constructor(optimizer: AnyOptimizer, options: { readonly gamma: number }) {
+  constructor(optimizer: Optimizer, options: { readonly gamma: number }) {
     super(optimizer);
     checkOptions('ExponentialLR', options, ['gamma']);
     this.gamma = numeric('ExponentialLR', 'gamma', options.gamma);
@@ -212,7 +209,7 @@ export class ExponentialLR extends Schedule {
 export class CosineAnnealingLR extends Schedule {
   readonly tMax: number;
   readonly etaMin: number;
-  constructor(optimizer: AnyOptimizer, options: { readonly tMax: number; readonly etaMin?: number }) {
+  constructor(optimizer: Optimizer, options: { readonly tMax: number; readonly etaMin?: number }) {
     super(optimizer);
     checkOptions('CosineAnnealingLR', options, ['tMax', 'etaMin']);
     this.tMax = count('CosineAnnealingLR', 'tMax', options.tMax);
@@ -235,7 +232,7 @@ export class LinearLR extends Schedule {
   readonly endFactor: number;
   readonly totalIters: number;
   constructor(
-    optimizer: AnyOptimizer,
+    optimizer: Optimizer,
     options: {
       readonly startFactor?: number;
       readonly endFactor?: number;
@@ -272,7 +269,7 @@ export class ConstantLR extends Schedule {
   readonly factor: number;
   readonly totalIters: number;
   constructor(
-    optimizer: AnyOptimizer,
+    optimizer: Optimizer,
     options: { readonly factor?: number; readonly totalIters?: number } = {},
   ) {
     super(optimizer);
@@ -296,10 +293,7 @@ export class ConstantLR extends Schedule {
 export class PolynomialLR extends Schedule {
   readonly totalIters: number;
   readonly power: number;
-  constructor(
-    optimizer: AnyOptimizer,
-    options: { readonly totalIters?: number; readonly power?: number } = {},
-  ) {
+  constructor(optimizer: Optimizer, options: { readonly totalIters?: number; readonly power?: number } = {}) {
     super(optimizer);
     checkOptions('PolynomialLR', options, ['totalIters', 'power']);
     this.totalIters = count('PolynomialLR', 'totalIters', options.totalIters ?? 5);
@@ -315,7 +309,7 @@ export class PolynomialLR extends Schedule {
 export class LambdaLR extends Schedule {
   readonly #lambdas: readonly ((epoch: number) => number)[];
   constructor(
-    optimizer: AnyOptimizer,
+    optimizer: Optimizer,
     options: { readonly lrLambda: ((epoch: number) => number) | readonly ((epoch: number) => number)[] },
   ) {
     super(optimizer);
@@ -387,7 +381,7 @@ export class OneCycleLR extends Schedule {
   readonly #options: Required<Omit<OneCycleOptions, 'totalSteps' | 'epochs' | 'stepsPerEpoch' | 'maxLr'>>;
   readonly #maxLrs: readonly number[];
 
-  constructor(optimizer: AnyOptimizer, options: OneCycleOptions) {
+  constructor(optimizer: Optimizer, options: OneCycleOptions) {
     super(optimizer);
     const name = 'OneCycleLR';
     checkOptions(name, options, [
@@ -504,7 +498,7 @@ export class CosineAnnealingWarmRestarts extends Schedule {
   readonly tMult: number;
   readonly etaMin: number;
   constructor(
-    optimizer: AnyOptimizer,
+    optimizer: Optimizer,
     options: { readonly t0: number; readonly tMult?: number; readonly etaMin?: number },
   ) {
     super(optimizer);
@@ -553,7 +547,7 @@ export interface CyclicOptions {
 /** Triangles between baseLr and maxLr (Smith, 2017); step() is called after every optimizer step. */
 export class CyclicLR extends Schedule {
   readonly #options: Required<CyclicOptions>;
-  constructor(optimizer: AnyOptimizer, options: CyclicOptions) {
+  constructor(optimizer: Optimizer, options: CyclicOptions) {
     super(optimizer);
     const name = 'CyclicLR';
     checkOptions(name, options, [
@@ -641,7 +635,7 @@ export class ReduceLROnPlateau extends Schedule {
   cooldownCounter = 0;
   readonly #options: Required<PlateauOptions>;
 
-  constructor(optimizer: AnyOptimizer, options: PlateauOptions = {}) {
+  constructor(optimizer: Optimizer, options: PlateauOptions = {}) {
     super(optimizer);
     const name = 'ReduceLROnPlateau';
     checkOptions(name, options, [

@@ -65,7 +65,7 @@ describe('every optimizer', () => {
       const value = (): Tensor => x.sub(1).square().add(y.sub(x.square()).square().mul(100));
       // RAdam's first steps are plain momentum.
       if (name === 'RAdam') optimizer.lr = 4e-3;
-      for (let k = 0; k < 2000; k++) {
+      for (let k = 0; k < 2500; k++) {
         optimizer.step(() => {
           optimizer.zeroGrad();
           const loss = value();
@@ -287,5 +287,43 @@ describe('Optimizer', () => {
     step(ones(2));
     step(ones(2));
     expect(a.toArray()).toEqual(after);
+  });
+});
+
+describe('asynchronous steps', () => {
+  it('have the bits of eager ones, with state, masks and running statistics', async () => {
+    const results = [];
+    for (const asynchronous of [true, false]) {
+      const generator = new Generator(3);
+      const model = new nn.Sequential(
+        new nn.Linear(4, 6, { generator }),
+        new nn.BatchNorm1d(6),
+        new nn.Dropout(0.3, { generator }),
+        new nn.Linear(6, 1, { generator }),
+      );
+      const optimizer: optim.Optimizer = new optim.AdamW(model.namedParameters(), {
+        lr: 0.05,
+        amsgrad: true,
+      });
+      const schedule = new optim.ExponentialLR(optimizer, { gamma: 0.9 });
+      const eager = (x: Tensor): Tensor => {
+        optimizer.zeroGrad();
+        const loss = model.forward(x).square().mean();
+        loss.backward();
+        nn.utils.clipGradValue(model.parameters(), 0.1);
+        optimizer.step();
+        schedule.step();
+        return loss;
+      };
+      const step = compile(eager);
+      const losses: number[] = [];
+      for (let k = 0; k < 6; k++) {
+        const x = randn(8, 4, { generator });
+        losses.push((asynchronous ? await step.async(x) : eager(x)).item());
+      }
+      const state = Object.values(model.stateDict()).map((t) => t.toArray());
+      results.push({ losses, state, lr: optimizer.lr });
+    }
+    expect(results[0]).toEqual(results[1]);
   });
 });
