@@ -1,34 +1,15 @@
-import { defineKernel } from '../backend/backend.js';
 import { argminKernel } from '../backend/js/reduce.js';
-import { emitReduce } from '../program/calls.js';
-import { rowMajor, View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { apply, checkTensor, nonDifferentiable, primitive, type Spec } from './primitive.js';
-import {
-  checkNotEmpty,
-  type ReduceAttrs,
-  type ReduceOptions,
-  reducedAxes,
-  reducedShape,
-  reduceSamples,
-} from './reduction.js';
-import { to } from './to.js';
+import { nonDifferentiable } from './primitive.js';
+import { type ReduceOptions, reduce, reduction } from './reduction.js';
 
-const kernel = defineKernel('argmin', argminKernel);
-
-const op = primitive<ReduceAttrs>({
+const op = reduction({
   name: 'argmin',
-  infer: ([x], attrs) => {
-    checkNotEmpty('argmin', x as Spec, attrs.axes);
-    return { shape: reducedShape(x as Spec, attrs), dtype: 'int32' };
-  },
-  run([x], out, { axes }) {
-    const view = emitReduce(kernel, 'int32', x as View, axes);
-    return new View(view.storage, out.shape, rowMajor(out.shape), view.offset);
-  },
+  js: argminKernel,
+  result: 'int32',
+  empty: false,
   saves: [],
   vjp: nonDifferentiable,
-  samples: reduceSamples(false),
 });
 
 /**
@@ -36,7 +17,5 @@ const op = primitive<ReduceAttrs>({
  * elements; a NaN counts as the smallest. Throws ShapeError where there is nothing to reduce.
  */
 export function argmin(x: Tensor, axis?: number | null, options?: ReduceOptions): Tensor {
-  checkTensor('argmin', x);
-  const t = x.dtype === 'bool' ? to(x, 'int32') : x;
-  return apply(op, [t], reducedAxes('argmin', t.shape, axis, options));
+  return reduce(op, x, axis, options);
 }

@@ -1,26 +1,16 @@
-import { defineKernel } from '../backend/backend.js';
 import { logSoftmaxGradKernel } from '../backend/js/rows.js';
-import { emitRows } from '../program/calls.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { exp } from './exp.js';
 import { mul } from './mul.js';
 import { neg } from './neg.js';
-import { apply, primitive } from './primitive.js';
-import { dense, fresh, rowGradSamples, rowsOf, sameAsFirst } from './rows.js';
+import { apply } from './primitive.js';
+import { rowGradSamples, rowOp } from './rows.js';
 import { sub } from './sub.js';
 import { sum } from './sum.js';
 
-const kernel = defineKernel('logSoftmaxGrad', logSoftmaxGradKernel);
-
-const op = primitive<null>({
+const op = rowOp({
   name: 'logSoftmaxGrad',
-  infer: (inputs) => sameAsFirst('logSoftmaxGrad', inputs),
-  run([g, y], out) {
-    const result = fresh(out.dtype, out.shape);
-    const { rows, cols } = rowsOf(out.shape);
-    emitRows(kernel, rows, cols, [result], [dense(g), dense(y)]);
-    return result;
-  },
+  js: logSoftmaxGradKernel,
   saves: [0, 1],
   vjp: (gg, ctx) => {
     const [g, y] = [ctx.input(0), ctx.input(1)];

@@ -1,35 +1,21 @@
-import { defineKernel } from '../backend/backend.js';
 import { prodKernel } from '../backend/js/reduce.js';
 import { isFloat } from '../dtype.js';
-import { emitReduce } from '../program/calls.js';
-import { rowMajor, sizeOf, View } from '../program/view.js';
+import { sizeOf } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { concat } from './concat.js';
 import { full } from './full.js';
 import { mul } from './mul.js';
 import { permute } from './permute.js';
-import { apply, checkTensor, primitive, type Spec } from './primitive.js';
-import {
-  keptShape,
-  type ReduceAttrs,
-  type ReduceOptions,
-  reducedAxes,
-  reducedShape,
-  reduceSamples,
-} from './reduction.js';
+import { checkTensor, type Spec } from './primitive.js';
+import { keptShape, type ReduceOptions, reduce, reduction } from './reduction.js';
 import { reshape } from './reshape.js';
 import { narrow } from './slice.js';
 import { to } from './to.js';
 
-const kernel = defineKernel('prod', prodKernel);
-
-const op = primitive<ReduceAttrs>({
+const op = reduction({
   name: 'prod',
-  infer: ([x], attrs) => ({ shape: reducedShape(x as Spec, attrs), dtype: (x as Spec).dtype }),
-  run([x], out, { axes }) {
-    const view = emitReduce(kernel, out.dtype, x as View, axes);
-    return new View(view.storage, out.shape, rowMajor(out.shape), view.offset);
-  },
+  js: prodKernel,
+  empty: true,
   saves: [0],
   vjp: (g, ctx) => {
     const x = ctx.input(0);
@@ -38,11 +24,13 @@ const op = primitive<ReduceAttrs>({
     const order = [...kept, ...axes];
     const moved = permute(x, order);
     const n = sizeOf(axes.map((i) => x.shape[i] as number));
-    const others = reshape(productsOfOthers(reshape(moved, [sizeOf(kept.map((i) => x.shape[i] as number)), n])), moved.shape);
+    const others = reshape(
+      productsOfOthers(reshape(moved, [sizeOf(kept.map((i) => x.shape[i] as number)), n])),
+      moved.shape,
+    );
     const back = order.map((_, i) => order.indexOf(i));
     return [mul(permute(others, back), reshape(g, keptShape(ctx.specs[0] as Spec, ctx.attrs)))];
   },
-  samples: reduceSamples(),
 });
 
 /**
@@ -63,6 +51,5 @@ function productsOfOthers(x: Tensor): Tensor {
 /** Product over one axis, several, or all. Whole numbers give float32. The product of nothing is 1. */
 export function prod(x: Tensor, axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
   checkTensor('prod', x);
-  const t = isFloat(x.dtype) ? x : to(x, 'float32');
-  return apply(op, [t], reducedAxes('prod', t.shape, axis, options));
+  return reduce(op, isFloat(x.dtype) ? x : to(x, 'float32'), axis, options);
 }

@@ -1,6 +1,24 @@
+import { defineKernel, type JsKernel } from '../backend/backend.js';
+import type { DType } from '../dtype.js';
 import { ArgumentError, ShapeError } from '../errors.js';
-import { describe, normalizeAxis, type Shape } from '../program/view.js';
-import type { Sample, Spec } from './primitive.js';
+import { emitReduce } from '../program/calls.js';
+import { describe, normalizeAxis, rowMajor, type Shape, View } from '../program/view.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { div } from './div.js';
+import { eq } from './eq.js';
+import { mul } from './mul.js';
+import {
+  apply,
+  checkTensor,
+  type Primitive,
+  primitive,
+  type Sample,
+  type Spec,
+  type VjpContext,
+} from './primitive.js';
+import { reshape } from './reshape.js';
+import { sum } from './sum.js';
+import { to } from './to.js';
 
 // What reductions share: axes, shapes, samples.
 
@@ -74,4 +92,52 @@ export function reduceSamples(empty = true): Sample<ReduceAttrs>[] {
   ];
   if (empty) cases.push([[0, 3], [0], false]);
   return cases.map(([shape, axes, keepdims]) => ({ inputs: [{ shape }], attrs: { axes, keepdims } }));
+}
+
+/** Makes the kernel and the table row of a reduction. */
+export function reduction(def: {
+  readonly name: string;
+  readonly js: JsKernel;
+  /** Default: the dtype of the input. */
+  readonly result?: DType;
+  /** False where the reduction of nothing has no value. */
+  readonly empty: boolean;
+  readonly saves: Primitive<ReduceAttrs>['saves'];
+  readonly vjp: Primitive<ReduceAttrs>['vjp'];
+}): Primitive<ReduceAttrs> {
+  const { name, saves, vjp, empty } = def;
+  const kernel = defineKernel(name, def.js);
+  return primitive<ReduceAttrs>({
+    name,
+    infer: ([x], attrs) => {
+      if (!empty) checkNotEmpty(name, x as Spec, attrs.axes);
+      return { shape: reducedShape(x as Spec, attrs), dtype: def.result ?? (x as Spec).dtype };
+    },
+    run([x], out, { axes }) {
+      const view = emitReduce(kernel, out.dtype, x as View, axes);
+      return new View(view.storage, out.shape, rowMajor(out.shape), view.offset);
+    },
+    saves,
+    vjp,
+    samples: reduceSamples(empty),
+  });
+}
+
+/** Derivative of the largest or smallest element: the elements that equal it share the gradient evenly. */
+export function extremeVjp(g: Tensor, ctx: VjpContext<ReduceAttrs>): readonly Tensor[] {
+  const kept = keptShape(ctx.specs[0] as Spec, ctx.attrs);
+  const hit = to(eq(ctx.input(0), reshape(ctx.output(), kept)), g.dtype);
+  return [mul(div(hit, sum(hit, ctx.attrs.axes, { keepdims: true })), reshape(g, kept))];
+}
+
+/** Applies a reduction; bool is taken as int32. */
+export function reduce(
+  op: Primitive<ReduceAttrs>,
+  x: Tensor,
+  axis: number | readonly number[] | null | undefined,
+  options?: ReduceOptions,
+): Tensor {
+  checkTensor(op.name, x);
+  const t = x.dtype === 'bool' ? to(x, 'int32') : x;
+  return apply(op, [t], reducedAxes(op.name, t.shape, axis, options));
 }

@@ -1,10 +1,11 @@
+import { defineKernel, type JsKernel } from '../backend/backend.js';
 import { isFloat } from '../dtype.js';
 import { ShapeError } from '../errors.js';
-import { contiguous, fresh } from '../program/calls.js';
+import { contiguous, emitRows, fresh } from '../program/calls.js';
 import { normalizeAxis, type Shape, showShape, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { permute } from './permute.js';
-import { checkTensor, type Sample, type Spec } from './primitive.js';
+import { checkTensor, type Primitive, primitive, type Sample, type Spec } from './primitive.js';
 import { to } from './to.js';
 
 // What operations along the last axis share: they see a contiguous [rows, cols] matrix.
@@ -41,6 +42,23 @@ export function sameAsFirst(op: string, inputs: readonly Spec[]): Spec {
     }
   }
   return first;
+}
+
+/** Makes the kernel and the table row of an operation along the last axis whose result has the shape of its inputs. */
+export function rowOp(
+  def: Pick<Primitive<null>, 'name' | 'saves' | 'vjp' | 'samples'> & { readonly js: JsKernel },
+): Primitive<null> {
+  const kernel = defineKernel(def.name, def.js);
+  return primitive<null>({
+    ...def,
+    infer: (inputs) => sameAsFirst(def.name, inputs),
+    run(inputs, out) {
+      const result = fresh(out.dtype, out.shape);
+      const { rows, cols } = rowsOf(out.shape);
+      emitRows(kernel, rows, cols, [result], inputs.map(dense));
+      return result;
+    },
+  });
 }
 
 export const rowSamples: readonly Sample<null>[] = [[3, 5], [10], [2, 3, 4], [4, 1], [0, 3], [1, 17]].map(

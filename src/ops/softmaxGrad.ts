@@ -1,24 +1,14 @@
-import { defineKernel } from '../backend/backend.js';
 import { softmaxGradKernel } from '../backend/js/rows.js';
-import { emitRows } from '../program/calls.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { mul } from './mul.js';
-import { apply, primitive } from './primitive.js';
-import { dense, fresh, rowGradSamples, rowsOf, sameAsFirst } from './rows.js';
+import { apply } from './primitive.js';
+import { rowGradSamples, rowOp } from './rows.js';
 import { sub } from './sub.js';
 import { sum } from './sum.js';
 
-const kernel = defineKernel('softmaxGrad', softmaxGradKernel);
-
-const op = primitive<null>({
+const op = rowOp({
   name: 'softmaxGrad',
-  infer: (inputs) => sameAsFirst('softmaxGrad', inputs),
-  run([g, y], out) {
-    const result = fresh(out.dtype, out.shape);
-    const { rows, cols } = rowsOf(out.shape);
-    emitRows(kernel, rows, cols, [result], [dense(g), dense(y)]);
-    return result;
-  },
+  js: softmaxGradKernel,
   saves: [0, 1],
   // y (g - sum(g y)) is linear in g with a symmetric matrix; in y it is quadratic.
   vjp: (gg, ctx) => {
