@@ -230,12 +230,16 @@ class Step<A extends readonly unknown[], R> {
           return t;
         });
         const inMode = isGradEnabled() ? enableGrad : noGrad;
-        const result = inMode(() => this.fn(...(placeholders as unknown as A)));
-        if (result instanceof Promise) {
-          throw new CompileError(
-            `${this.name}: a compiled function must be synchronous; use step.async(...) to await it`,
-          );
-        }
+        const result = inMode(() => {
+          const value = this.fn(...(placeholders as unknown as A));
+          if (value instanceof Promise) {
+            value.catch(() => undefined);
+            throw new CompileError(
+              `${this.name}: a compiled function must be synchronous; use step.async(...) to await it`,
+            );
+          }
+          return value;
+        });
         const kept = new Kept(trace);
         const outputs = structure(this.name, result, (t) => kept.add(t.view));
         // Gradients of arguments belong to the placeholders and end with the trace.
