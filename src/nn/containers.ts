@@ -84,7 +84,8 @@ export class Residual extends Module {
 
   constructor(fn: Module | ((x: Tensor) => Tensor)) {
     super();
-    if (!(fn instanceof Module) && typeof fn !== 'function') checkModule('Residual', fn);
+    const isClass = typeof fn === 'function' && fn.prototype instanceof Module;
+    if (isClass || (!(fn instanceof Module) && typeof fn !== 'function')) checkModule('Residual', fn);
     this.fn = fn;
   }
 

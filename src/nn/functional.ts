@@ -6,6 +6,7 @@ import { bernoulli } from '../ops/random.js';
 import { defaultGenerator, Generator } from '../program/generator.js';
 import { describe } from '../program/view.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
+import { checkProbability } from './options.js';
 
 // The namespace F: what modules do, as functions.
 
@@ -24,11 +25,6 @@ export {
   softplus,
   tanh,
 } from '../ops/index.js';
-
-export function checkProbability(op: string, name: string, p: unknown): number {
-  if (typeof p === 'number' && p >= 0 && p <= 1) return p;
-  throw new ArgumentError(`${op}: ${name} must lie in [0, 1], not ${describe(p)}`);
-}
 
 export interface DropoutOptions {
   /** Probability of an element to be set to 0. Default 0.5. */

@@ -1,5 +1,5 @@
-import { checkDType, type DType, isFloat } from '../dtype.js';
-import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
+import type { DType } from '../dtype.js';
+import { ArgumentError, ShapeError } from '../errors.js';
 import { uniform } from '../init/index.js';
 import * as ops from '../ops/index.js';
 import { checkTensor } from '../ops/primitive.js';
@@ -9,23 +9,7 @@ import { describe, showShape } from '../program/view.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
 import * as F from './functional.js';
 import { emptyParameter, Module } from './module.js';
-
-/** A whole number >= 1 that says how many features there are. */
-export function checkCount(op: string, name: string, n: unknown): number {
-  if (typeof n === 'number' && Number.isSafeInteger(n) && n >= 1) return n;
-  throw new ArgumentError(`${op}: ${name} must be a whole number >= 1, not ${describe(n)}`);
-}
-
-export function checkFloatDType(op: string, dtype: DType): DType {
-  checkDType(dtype, op);
-  if (!isFloat(dtype)) throw new DTypeError(`${op}: dtype must be float32 or float64, not ${dtype}`);
-  return dtype;
-}
-
-export function checkBoolean(op: string, name: string, x: unknown): boolean {
-  if (typeof x === 'boolean') return x;
-  throw new ArgumentError(`${op}: ${name} must be true or false, not ${describe(x)}`);
-}
+import { checkBoolean, checkCount, checkFloatDType, checkProbability } from './options.js';
 
 export interface LinearOptions {
   /** Default true. */
@@ -119,7 +103,7 @@ export class Dropout extends Module {
   constructor(p = 0.5, options: DropoutModuleOptions = {}) {
     super();
     checkOptions('Dropout', options, ['generator']);
-    this.p = F.checkProbability('Dropout', 'p', p);
+    this.p = checkProbability('Dropout', 'p', p);
     if (options.generator !== undefined && !(options.generator instanceof Generator)) {
       throw new ArgumentError(`Dropout: generator is a Generator, not ${describe(options.generator)}`);
     }

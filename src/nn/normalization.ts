@@ -7,8 +7,8 @@ import { checkTensor } from '../ops/primitive.js';
 import { observe } from '../program/emit.js';
 import { checkShape, describe, type Shape, sameShape, showShape, sizeOf } from '../program/view.js';
 import { checkOptions, persistent, type Tensor } from '../tensor/tensor.js';
-import { checkBoolean, checkCount, checkFloatDType } from './layers.js';
 import { emptyParameter, Module } from './module.js';
+import { checkBoolean, checkCount, checkFloatDType } from './options.js';
 
 export interface BatchNormOptions {
   /** Added to the variance. Default 1e-5. */

@@ -97,8 +97,13 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 
   /** For subclasses: what was given, and the table of options. */
   constructor(params: Params<O>, options: O, table: OptionTable<O>) {
-    this.#options = table;
     const name = this.constructor.name;
+    if (new.target === Optimizer) {
+      throw new ArgumentError(
+        'Optimizer: this is the base class; use SGD, Adam, … or a subclass of your own',
+      );
+    }
+    this.#options = table;
     if (typeof options !== 'object' || options === null || isIterable(options)) {
       throw new ArgumentError(`${name}: options are an object like { lr: 0.01 }, not ${describe(options)}`);
     }
