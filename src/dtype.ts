@@ -51,7 +51,9 @@ export function dtypeOf(array: unknown): DType | undefined {
 
 export function checkDType(dtype: unknown, what: string): DType {
   if (isDType(dtype)) return dtype;
-  throw new ArgumentError(`${what}: dtype ${String(dtype)} does not exist; use one of ${dtypes.join(', ')}`);
+  throw new ArgumentError(
+    `${what}: dtype ${typeof dtype === 'string' ? dtype : `of type ${typeof dtype}`} does not exist; use one of ${dtypes.join(', ')}`,
+  );
 }
 
 const rank: Record<DType, number> = { bool: 0, int32: 1, float32: 2, float64: 3 };

@@ -124,7 +124,7 @@ export function normalizeAxis(op: string, axis: unknown, rank: number): number {
   const n = Math.max(rank, 1);
   if (typeof axis !== 'number' || !Number.isInteger(axis) || axis < -n || axis >= n) {
     throw new ShapeError(
-      `${op}: axis ${String(axis)} is not an axis of a tensor of rank ${rank} (use ${-n} to ${n - 1})`,
+      `${op}: axis ${describe(axis)} is not an axis of a tensor of rank ${rank} (use ${-n} to ${n - 1})`,
     );
   }
   return axis < 0 ? axis + n : axis;
