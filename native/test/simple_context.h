@@ -38,7 +38,8 @@ class SimpleContext : public Context {
     generation_.fetch_add(1);
     generation_.notify_all();
     run(0);
-    while (running_.load() > 0) {
+    for (int spin = 0; running_.load() > 0; ++spin) {
+      if (spin > 20000) std::this_thread::yield();
     }
   }
   void* scratch(int worker, size_t bytes) override {
