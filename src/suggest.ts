@@ -21,8 +21,9 @@ function distance(a: string, b: string): number {
 }
 
 /**
- * The word of the list that was probably meant, or undefined where none is near: at most a third of the letters differ
- * (one in short words), or one is the beginning of the other. Capitals, dashes and underscores do not count.
+ * The word of the list that was probably meant, or undefined where none is near: at most a third of the
+ * letters differ (one in short words), or one is the beginning of the other. Capitals, dashes and underscores
+ * do not count.
  */
 export function suggest(word: string, list: readonly string[]): string | undefined {
   const plain = (s: string): string => s.toLowerCase().replace(/[-_]/g, '');

@@ -9,7 +9,8 @@ import { describe, showShape, sizeOf } from '../program/view.js';
 import { didYouMean } from '../suggest.js';
 import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
 
-// Initializers. Each fills a tensor in place, outside the graph, and returns it. For [nIn, nOut] the fan-in is shape[0].
+// Initializers. Each fills a tensor in place, outside the graph, and returns it. For [nIn, nOut] the fan-in
+// is shape[0].
 
 export interface InitOptions {
   /** Where the numbers come from; default: the generator that manualSeed() seeds. */
@@ -120,8 +121,8 @@ export interface TruncNormalOptions extends NormalOptions {
 }
 
 /**
- * Normal with the given mean and standard deviation (0, 1), cut off at the values a and b (-2, 2): the inverse of the
- * distribution function, applied to uniform numbers.
+ * Normal with the given mean and standard deviation (0, 1), cut off at the values a and b (-2, 2): the
+ * inverse of the distribution function, applied to uniform numbers.
  */
 export function truncNormal(t: Tensor, options: TruncNormalOptions = {}): Tensor {
   const op = 'init.truncNormal';
@@ -146,8 +147,8 @@ export function truncNormal(t: Tensor, options: TruncNormalOptions = {}): Tensor
 }
 
 /**
- * The inverse of erf on [-1, 1]: the polynomials of Giles (Approximating the erfinv function, 2010), then two steps of
- * Newton's method.
+ * The inverse of erf on [-1, 1]: the polynomials of Giles (Approximating the erfinv function, 2010), then two
+ * steps of Newton's method.
  */
 function inverseErf(x: number): number {
   if (Math.abs(x) >= 1) return x * Infinity;
@@ -188,8 +189,8 @@ const nonlinearities = ['linear', 'identity', 'sigmoid', 'tanh', 'relu', 'leakyR
 export type Nonlinearity = (typeof nonlinearities)[number];
 
 /**
- * The recommended gain for a nonlinearity, as in PyTorch: linear, identity and sigmoid 1, tanh 5/3, relu √2, leakyRelu √(2 / (1 + a²)) with its
- * negative slope `param` (default 0.01), selu 3/4.
+ * The recommended gain for a nonlinearity, as in PyTorch: linear, identity and sigmoid 1, tanh 5/3, relu √2,
+ * leakyRelu √(2 / (1 + a²)) with its negative slope `param` (default 0.01), selu 3/4.
  */
 export function calculateGain(nonlinearity: Nonlinearity, param?: number): number {
   switch (nonlinearity) {
@@ -286,8 +287,9 @@ export function lecunUniform(t: Tensor, options: InitOptions = {}): Tensor {
 }
 
 /**
- * gain (default 1) times a random matrix with orthonormal rows or columns, whichever are fewer (Saxe et al., 2013); axes behind
- * the first are taken as one. Gram–Schmidt on normal vectors, each orthogonalised twice, in float64.
+ * gain (default 1) times a random matrix with orthonormal rows or columns, whichever are fewer (Saxe et al.,
+ * 2013); axes behind the first are taken as one. Gram–Schmidt on normal vectors, each orthogonalised twice,
+ * in float64.
  */
 export function orthogonal(t: Tensor, options: XavierOptions = {}): Tensor {
   const op = 'init.orthogonal';
@@ -299,7 +301,8 @@ export function orthogonal(t: Tensor, options: XavierOptions = {}): Tensor {
   const cols = t.size / rows;
   const count = Math.min(rows, cols);
   const n = Math.max(rows, cols);
-  // `count` vectors of n numbers, one after another. Gram–Schmidt leaves the diagonal of R positive, so that the result is uniformly distributed.
+  // `count` vectors of n numbers, one after another. Gram–Schmidt leaves the diagonal of R positive, so that
+  // the result is uniformly distributed.
   const q = random.normal([count, n], 0, 1, 'float64', generatorOf(op, options)).data as Float64Array;
   for (let i = 0; i < count; i++) {
     const v = q.subarray(i * n, (i + 1) * n);

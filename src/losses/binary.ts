@@ -8,7 +8,9 @@ import { showShape, type View } from '../program/view.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
 import { checkReduction, checkSameShape, type ReductionOptions, reduce } from './options.js';
 
-/** Logarithms are cut off here, as in PyTorch, so that a probability of exactly 0 or 1 gives a finite loss. */
+/**
+ * Logarithms are cut off here, as in PyTorch, so that a probability of exactly 0 or 1 gives a finite loss.
+ */
 const lowest = -100;
 
 /** PyTorch keeps this number as a float32. */
@@ -23,8 +25,8 @@ function logOfRest(x: Tensor): Tensor {
 }
 
 /**
- * A row of its own, because the derivative is not that of the formula where a logarithm is cut off: for the input it
- * is (x - t) / max(x (1 - x), 1e-12), for the target log(1 - x) - log(x), as in PyTorch.
+ * A row of its own, because the derivative is not that of the formula where a logarithm is cut off: for the
+ * input it is (x - t) / max(x (1 - x), 1e-12), for the target log(1 - x) - log(x), as in PyTorch.
  */
 const op = primitive<null>({
   name: 'binaryCrossEntropy',
@@ -81,8 +83,8 @@ function floats(input: Tensor, target: Tensor): [Tensor, Tensor] {
 }
 
 /**
- * Binary cross-entropy of probabilities: -(t log x + (1 - t) log(1 - x)), logarithms cut off at -100. Targets lie in
- * [0, 1] and have the shape of the input. For scores before a sigmoid, bceWithLogits is stabler.
+ * Binary cross-entropy of probabilities: -(t log x + (1 - t) log(1 - x)), logarithms cut off at -100. Targets
+ * lie in [0, 1] and have the shape of the input. For scores before a sigmoid, bceWithLogits is stabler.
  */
 export function bce(input: Tensor, target: Tensor, options: BCEOptions = {}): Tensor {
   checkOptions('bce', options, ['reduction', 'weight']);
@@ -114,13 +116,19 @@ export function bceWithLogits(logits: Tensor, target: Tensor, options: BCEWithLo
 }
 
 export interface KLDivOptions {
-  /** 'mean' (default) of all elements, 'batchMean' (the sum over the size of the first axis: the divergence), 'sum' or 'none'. */
+  /**
+   * 'mean' (default) of all elements, 'batchMean' (the sum over the size of the first axis: the divergence),
+   * 'sum' or 'none'.
+   */
   readonly reduction?: 'mean' | 'batchMean' | 'sum' | 'none';
   /** The targets are log probabilities too. Default false. */
   readonly logTarget?: boolean;
 }
 
-/** Kullback–Leibler divergence: t (log t - input), for log probabilities `input` and probabilities t; 0 log 0 is 0. */
+/**
+ * Kullback–Leibler divergence: t (log t - input), for log probabilities `input` and probabilities t; 0 log 0
+ * is 0.
+ */
 export function klDiv(input: Tensor, target: Tensor, options: KLDivOptions = {}): Tensor {
   checkOptions('klDiv', options, ['reduction', 'logTarget']);
   checkSameShape('klDiv', input, target);

@@ -112,10 +112,11 @@ function finish(losses: Tensor, total: Tensor | null, reduction: string, shape: 
 }
 
 /**
- * Negative log likelihood: -weight[y] · input[y] for rows of log probabilities. `input` is [N, C], [C] or [N, C, d…], `target` int32
- * labels of shape [N], [] or [N, d…] (arrays will do).
+ * Negative log likelihood: -weight[y] · input[y] for rows of log probabilities. `input` is [N, C], [C] or [N,
+ * C, d…], `target` int32 labels of shape [N], [] or [N, d…] (arrays will do).
  *
- * Throws IndexError for a label outside [0, C), ShapeError and DTypeError for shapes and dtypes that do not fit.
+ * Throws IndexError for a label outside [0, C), ShapeError and DTypeError for shapes and dtypes that do not
+ * fit.
  */
 export function nllLoss(
   input: Tensor,
@@ -134,11 +135,13 @@ export function nllLoss(
 }
 
 /**
- * Cross-entropy of softmax(logits) with the targets: nllLoss(logSoftmax(logits)), which neither overflows nor loses digits. `logits` is
- * [N, C], [C] or [N, C, d…]. Targets are int32 labels of shape [N], [] or [N, d…] (arrays will do), or
- * probabilities in the shape of the logits. Weights, label smoothing and 'mean' are as in PyTorch.
+ * Cross-entropy of softmax(logits) with the targets: nllLoss(logSoftmax(logits)), which neither overflows nor
+ * loses digits. `logits` is [N, C], [C] or [N, C, d…]. Targets are int32 labels of shape [N], [] or [N, d…]
+ * (arrays will do), or probabilities in the shape of the logits. Weights, label smoothing and 'mean' are as
+ * in PyTorch.
  *
- * Throws IndexError for a label outside [0, C), ShapeError and DTypeError for shapes and dtypes that do not fit.
+ * Throws IndexError for a label outside [0, C), ShapeError and DTypeError for shapes and dtypes that do not
+ * fit.
  */
 export function crossEntropy(
   logits: Tensor,
@@ -181,8 +184,9 @@ export function crossEntropy(
 }
 
 /**
- * Rows with a 1 at each label and 0 elsewhere, float32: labels of shape s give [...s, classes]. Without `classes` it is the largest label
- * plus one, which reads the labels and so cannot be used in a compiled step.
+ * Rows with a 1 at each label and 0 elsewhere, float32: labels of shape s give [...s, classes]. Without
+ * `classes` it is the largest label plus one, which reads the labels and so cannot be used in a compiled
+ * step.
  */
 export function oneHot(labels: Tensor | readonly number[] | Int32Array, classes?: number): Tensor {
   const t = indexTensor('oneHot', labels);

@@ -18,8 +18,8 @@ function checkModule(op: string, m: unknown): Module {
 }
 
 /**
- * Modules one after another: new Sequential(a, b, …), an array of them, or an object { name: module }. Parameters are
- * named '0.weight' and so on, or by the given names.
+ * Modules one after another: new Sequential(a, b, …), an array of them, or an object { name: module }.
+ * Parameters are named '0.weight' and so on, or by the given names.
  */
 export class Sequential extends Module {
   readonly #names: string[] = [];

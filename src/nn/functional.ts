@@ -36,8 +36,8 @@ export interface DropoutOptions {
 }
 
 /**
- * Sets every element to 0 with probability p and multiplies the others by 1 / (1 - p), while `training`. The options may be
- * just the number p.
+ * Sets every element to 0 with probability p and multiplies the others by 1 / (1 - p), while `training`. The
+ * options may be just the number p.
  */
 export function dropout(x: Tensor, options: DropoutOptions | number = {}): Tensor {
   checkTensor('dropout', x);

@@ -21,8 +21,8 @@ export interface LinearOptions {
 }
 
 /**
- * y = x · W + b for x of shape [..., nIn]; `weight` is [nIn, nOut], `bias` [nOut] or null. Both start uniform on
- * ±1/√nIn, as in PyTorch.
+ * y = x · W + b for x of shape [..., nIn]; `weight` is [nIn, nOut], `bias` [nOut] or null. Both start uniform
+ * on ±1/√nIn, as in PyTorch.
  */
 export class Linear extends Module {
   weight: Tensor;
@@ -93,8 +93,8 @@ export interface DropoutModuleOptions {
 }
 
 /**
- * In training mode every element is set to 0 with probability p (default 0.5), and the others are multiplied by
- * 1 / (1 - p); in evaluation mode nothing is changed (Srivastava et al., 2014).
+ * In training mode every element is set to 0 with probability p (default 0.5), and the others are multiplied
+ * by 1 / (1 - p); in evaluation mode nothing is changed (Srivastava et al., 2014).
  */
 export class Dropout extends Module {
   p: number;

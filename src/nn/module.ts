@@ -10,8 +10,8 @@ import { checkOptions, persistent, type Tensor } from '../tensor/tensor.js';
 const parameters = new WeakSet<Tensor>();
 
 /**
- * Makes a parameter with the values of a tensor: a leaf in memory that lives long, which modules find in their fields
- * also while `requiresGrad` is off. Throws DTypeError unless it is float32 or float64.
+ * Makes a parameter with the values of a tensor: a leaf in memory that lives long, which modules find in
+ * their fields also while `requiresGrad` is off. Throws DTypeError unless it is float32 or float64.
  */
 export function Parameter(values: Tensor, options: { readonly requiresGrad?: boolean } = {}): Tensor {
   if (!isTensor(values)) throw new ArgumentError(`Parameter: takes a tensor, not ${describe(values)}`);
@@ -45,7 +45,8 @@ function isParameter(t: Tensor): boolean {
 const live = new Set<WeakRef<Module>>();
 const gone = new FinalizationRegistry<WeakRef<Module>>((ref) => live.delete(ref));
 
-// A compiled step notices when a field of a module holds another tensor than the one that it was compiled with.
+// A compiled step notices when a field of a module holds another tensor than the one that it was compiled
+// with.
 watchTraces((used, trace) => {
   const look = (holder: Record<string, unknown>, depth: number): void => {
     for (const [key, value] of Object.entries(holder)) {
@@ -80,8 +81,9 @@ function isPlainObject(x: unknown): x is Record<string, unknown> {
 type Visit = (name: string, value: Tensor | Module, owner: Module) => void;
 
 /**
- * Base of layers and models. Subclasses assign parameters (see Parameter), buffers (see registerBuffer) and other modules to
- * fields, also within arrays and plain objects, and define forward(). What is held by a private `#field` is not found.
+ * Base of layers and models. Subclasses assign parameters (see Parameter), buffers (see registerBuffer) and
+ * other modules to fields, also within arrays and plain objects, and define forward(). What is held by a
+ * private `#field` is not found.
  */
 export class Module {
   #training = true;
@@ -94,7 +96,9 @@ export class Module {
     gone.register(this, ref);
   }
 
-  /** True in training mode (the default), false in evaluation mode: Dropout and batch normalisation differ. */
+  /**
+   * True in training mode (the default), false in evaluation mode: Dropout and batch normalisation differ.
+   */
   get training(): boolean {
     // Compiled steps notice when a mode that they depend on is switched.
     observe(() => this.#training);
@@ -197,8 +201,8 @@ export class Module {
   }
 
   /**
-   * Puts a tensor that is state but not trained (running statistics) into the field `name` and returns it. With
-   * `persistent: false` it is left out of stateDict().
+   * Puts a tensor that is state but not trained (running statistics) into the field `name` and returns it.
+   * With `persistent: false` it is left out of stateDict().
    */
   registerBuffer(name: string, values: Tensor, options: { readonly persistent?: boolean } = {}): Tensor {
     if (typeof name !== 'string' || name === '' || name.includes('.')) {
@@ -246,8 +250,8 @@ export class Module {
   }
 
   /**
-   * Converts parameters and floating-point buffers to float32 or float64. They become new tensors in the same fields:
-   * make optimizers and compiled steps afterwards.
+   * Converts parameters and floating-point buffers to float32 or float64. They become new tensors in the same
+   * fields: make optimizers and compiled steps afterwards.
    */
   to(dtype: DType): this {
     if (!isFloat(dtype)) throw new DTypeError(`to: modules are float32 or float64, not ${describe(dtype)}`);
@@ -297,9 +301,9 @@ export class Module {
   }
 
   /**
-   * Copies values into the parameters and buffers of the same names. Everything is checked first: names (with `strict`,
-   * the default, none may be missing or unexpected), shapes and dtypes; a StateError lists all that does not fit, and
-   * nothing is written then. Returns the names that were missing and unexpected.
+   * Copies values into the parameters and buffers of the same names. Everything is checked first: names (with
+   * `strict`, the default, none may be missing or unexpected), shapes and dtypes; a StateError lists all that
+   * does not fit, and nothing is written then. Returns the names that were missing and unexpected.
    */
   loadStateDict(
     dict: StateDict | ReadonlyMap<string, Tensor>,
@@ -341,8 +345,9 @@ export class Module {
   }
 
   /**
-   * Calls a function with (module, inputs, output) after every forward() of this module; what it returns replaces the
-   * output, unless undefined. Returns a function that removes it. Inside a compiled step, hooks run while it is traced.
+   * Calls a function with (module, inputs, output) after every forward() of this module; what it returns
+   * replaces the output, unless undefined. Returns a function that removes it. Inside a compiled step, hooks
+   * run while it is traced.
    */
   registerForwardHook(hook: ForwardHook): () => void {
     if (typeof hook !== 'function')

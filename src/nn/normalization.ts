@@ -17,17 +17,21 @@ export interface BatchNormOptions {
   readonly momentum?: number | null;
   /** Whether there are a weight and a bias per feature. Default true. */
   readonly affine?: boolean;
-  /** Whether running statistics are kept for evaluation mode. Default true; otherwise every batch is its own. */
+  /**
+   * Whether running statistics are kept for evaluation mode. Default true; otherwise every batch is its own.
+   */
   readonly trackRunningStats?: boolean;
   /** Default float32. */
   readonly dtype?: DType;
 }
 
 /**
- * Batch normalisation (Ioffe and Szegedy, 2015) of [N, C] or [N, C, L]: y = (x - mean) / √(var + eps) · weight + bias, per feature.
+ * Batch normalisation (Ioffe and Szegedy, 2015) of [N, C] or [N, C, L]: y = (x - mean) / √(var + eps) ·
+ * weight + bias, per feature.
  *
- * In training mode mean and (biased) variance are those of the batch, and the buffers runningMean and runningVar (unbiased) move towards them
- * by `momentum`; in evaluation mode the buffers are used. Throws ShapeError for a training batch with one value per feature.
+ * In training mode mean and (biased) variance are those of the batch, and the buffers runningMean and
+ * runningVar (unbiased) move towards them by `momentum`; in evaluation mode the buffers are used. Throws
+ * ShapeError for a training batch with one value per feature.
  */
 export class BatchNorm1d extends Module {
   weight: Tensor | null = null;

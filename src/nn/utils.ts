@@ -17,9 +17,10 @@ function parametersWithGrad(op: string, params: Tensors): Tensor[] {
 }
 
 /**
- * Scales all gradients by one factor so that the norm of all of them together is at most maxNorm; returns the norm before,
- * as a scalar tensor. `normType` is 2 by default; Infinity is the largest absolute value. The factor is
- * min(1, maxNorm / (norm + 1e-6)), as in PyTorch. Parameters without a gradient are left out. Nothing is read, so it may stand in a compiled step.
+ * Scales all gradients by one factor so that the norm of all of them together is at most maxNorm; returns the
+ * norm before, as a scalar tensor. `normType` is 2 by default; Infinity is the largest absolute value. The
+ * factor is min(1, maxNorm / (norm + 1e-6)), as in PyTorch. Parameters without a gradient are left out.
+ * Nothing is read, so it may stand in a compiled step.
  */
 export function clipGradNorm(
   params: Tensors,

@@ -42,8 +42,8 @@ function table(weightDecay: number): OptionTable<AdamOptions> {
 }
 
 /**
- * Adam (Kingma and Ba, 2015) as in PyTorch. With g' = ±g + weightDecay p: m = β1 m + (1 - β1) g'; v = β2 v + (1 - β2) g'²;
- * p -= lr / (1 - β1^t) · m / (√v / √(1 - β2^t) + eps).
+ * Adam (Kingma and Ba, 2015) as in PyTorch. With g' = ±g + weightDecay p: m = β1 m + (1 - β1) g'; v = β2 v +
+ * (1 - β2) g'²; p -= lr / (1 - β1^t) · m / (√v / √(1 - β2^t) + eps).
  */
 export class Adam extends Optimizer<AdamOptions> {
   constructor(
@@ -111,8 +111,8 @@ export class Adam extends Optimizer<AdamOptions> {
 }
 
 /**
- * Adam with decoupled weight decay (Loshchilov and Hutter, 2019): p is first multiplied by 1 - lr · weightDecay (default 0.01), and
- * the gradient has no penalty.
+ * Adam with decoupled weight decay (Loshchilov and Hutter, 2019): p is first multiplied by 1 - lr ·
+ * weightDecay (default 0.01), and the gradient has no penalty.
  */
 export class AdamW extends Adam {
   constructor(params: Params<AdamOptions>, options: AdamOptions = {}) {

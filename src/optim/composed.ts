@@ -9,8 +9,9 @@ import {
   type Params,
 } from './optimizer.js';
 
-// Optimizers whose update is composed of tensor operations. All follow torch.optim; g is the gradient, negated with
-// `maximize`, plus weightDecay times the parameter. In place means copy_: state and parameters keep their memory.
+// Optimizers whose update is composed of tensor operations. All follow torch.optim; g is the gradient,
+// negated with `maximize`, plus weightDecay times the parameter. In place means copy_: state and parameters
+// keep their memory.
 
 interface Common {
   /** Learning rate. */
@@ -68,8 +69,8 @@ const rmspropTable: OptionTable<RMSpropOptions> = {
 };
 
 /**
- * RMSprop (Tieleman and Hinton, 2012) as in PyTorch: s = α s + (1 - α) g²; d = g / (√s + eps); with momentum buf = momentum buf + d; p -= lr d (or lr
- * buf).
+ * RMSprop (Tieleman and Hinton, 2012) as in PyTorch: s = α s + (1 - α) g²; d = g / (√s + eps); with momentum
+ * buf = momentum buf + d; p -= lr d (or lr buf).
  */
 export class RMSprop extends Composed<RMSpropOptions> {
   constructor(params: Params<RMSpropOptions>, options: RMSpropOptions = {}) {
@@ -119,7 +120,9 @@ export class RMSprop extends Composed<RMSpropOptions> {
 export interface RpropOptions {
   /** The first step size. Default 0.01. */
   lr?: number;
-  /** Factors of the step size where the sign of the gradient changed, and where it stayed. Default [0.5, 1.2]. */
+  /**
+   * Factors of the step size where the sign of the gradient changed, and where it stayed. Default [0.5, 1.2].
+   */
   etas?: readonly [number, number];
   /** Least and largest step size. Default [1e-6, 50]. */
   stepSizes?: readonly [number, number];
@@ -135,8 +138,9 @@ const rpropTable: OptionTable<RpropOptions> = {
 };
 
 /**
- * Rprop (Riedmiller and Braun, 1993) as in PyTorch: each element has a step size of its own, which grows while the sign of its gradient stays
- * and shrinks where it changed (there the gradient counts as 0); p -= sign(g) · size. For full batches.
+ * Rprop (Riedmiller and Braun, 1993) as in PyTorch: each element has a step size of its own, which grows
+ * while the sign of its gradient stays and shrinks where it changed (there the gradient counts as 0); p -=
+ * sign(g) · size. For full batches.
  */
 export class Rprop extends Optimizer<RpropOptions> {
   constructor(params: Params<RpropOptions>, options: RpropOptions = {}) {
@@ -226,7 +230,10 @@ const adadeltaTable: OptionTable<AdadeltaOptions> = {
   maximize,
 };
 
-/** Adadelta (Zeiler, 2012): s = ρ s + (1 - ρ) g²; d = √(u + eps) / √(s + eps) · g; u = ρ u + (1 - ρ) d²; p -= lr d. */
+/**
+ * Adadelta (Zeiler, 2012): s = ρ s + (1 - ρ) g²; d = √(u + eps) / √(s + eps) · g; u = ρ u + (1 - ρ) d²; p -=
+ * lr d.
+ */
 export class Adadelta extends Composed<AdadeltaOptions> {
   constructor(params: Params<AdadeltaOptions>, options: AdadeltaOptions = {}) {
     super(params, options, adadeltaTable);
@@ -329,8 +336,8 @@ const nadamTable: OptionTable<NAdamOptions> = {
 };
 
 /**
- * NAdam (Dozat, 2016): Adam with Nesterov momentum. With μ_t = β1 (1 - 0.96^(t · momentumDecay) / 2) and M_t = μ_1 ⋯ μ_t:
- * p -= lr ((1 - μ_t) / (1 - M_t) · g + μ_(t+1) / (1 - M_(t+1)) · m) / (√(v / (1 - β2^t)) + eps).
+ * NAdam (Dozat, 2016): Adam with Nesterov momentum. With μ_t = β1 (1 - 0.96^(t · momentumDecay) / 2) and M_t
+ * = μ_1 ⋯ μ_t: p -= lr ((1 - μ_t) / (1 - M_t) · g + μ_(t+1) / (1 - M_(t+1)) · m) / (√(v / (1 - β2^t)) + eps).
  */
 export class NAdam extends Composed<NAdamOptions> {
   constructor(params: Params<NAdamOptions>, options: NAdamOptions = {}) {
@@ -399,9 +406,10 @@ const radamTable: OptionTable<RAdamOptions> = {
 };
 
 /**
- * RAdam (Liu et al., 2020): Adam whose adaptive rate is rectified, and left out while its variance is unknown. With ρ∞ = 2 / (1 - β2) - 1
- * and ρ = ρ∞ - 2 t β2^t / (1 - β2^t): p -= lr m / (1 - β1^t) · r √(1 - β2^t) / (√v + eps) where ρ > 5, else p -= lr m / (1 - β1^t), with
- * r² = (ρ - 4)(ρ - 2) ρ∞ / ((ρ∞ - 4)(ρ∞ - 2) ρ).
+ * RAdam (Liu et al., 2020): Adam whose adaptive rate is rectified, and left out while its variance is
+ * unknown. With ρ∞ = 2 / (1 - β2) - 1 and ρ = ρ∞ - 2 t β2^t / (1 - β2^t): p -= lr m / (1 - β1^t) · r √(1 -
+ * β2^t) / (√v + eps) where ρ > 5, else p -= lr m / (1 - β1^t), with r² = (ρ - 4)(ρ - 2) ρ∞ / ((ρ∞ - 4)(ρ∞ -
+ * 2) ρ).
  */
 export class RAdam extends Composed<RAdamOptions> {
   constructor(params: Params<RAdamOptions>, options: RAdamOptions = {}) {

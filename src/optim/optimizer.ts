@@ -18,7 +18,9 @@ export interface BaseOptions {
 /** Parameters that are updated with the same options. Options may be set between steps. */
 export type ParamGroup<O> = Required<O> & { params: Tensor[] };
 
-/** What optimizers take: tensors, `model.namedParameters()`, or groups of either with options of their own. */
+/**
+ * What optimizers take: tensors, `model.namedParameters()`, or groups of either with options of their own.
+ */
 export type Params<O> =
   | Tensor
   | Iterable<Tensor>
@@ -83,9 +85,9 @@ function isIterable(x: unknown): x is Iterable<unknown> {
 }
 
 /**
- * Base of optimizers: parameter groups, options, state. A step updates the parameters in place; those whose `grad` is null
- * are left alone. Inside a compiled step everything that changes from step to step is refilled at every replay, so
- * learning rates and other options may be set at any time.
+ * Base of optimizers: parameter groups, options, state. A step updates the parameters in place; those whose
+ * `grad` is null are left alone. Inside a compiled step everything that changes from step to step is refilled
+ * at every replay, so learning rates and other options may be set at any time.
  */
 export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   readonly paramGroups: ParamGroup<O>[] = [];
@@ -230,8 +232,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   }
 
   /**
-   * Updates every parameter that has a gradient. A closure is called first, with recording switched on, to compute the
-   * loss and its gradients; its value is returned.
+   * Updates every parameter that has a gradient. A closure is called first, with recording switched on, to
+   * compute the loss and its gradients; its value is returned.
    */
   step(): undefined;
   step<T>(closure: () => T): T;
@@ -286,8 +288,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   }
 
   /**
-   * State of a parameter: a tensor like it, filled with `initial` when it is first asked for. It is real memory also while a step is
-   * compiled, so that programs can keep it.
+   * State of a parameter: a tensor like it, filled with `initial` when it is first asked for. It is real
+   * memory also while a step is compiled, so that programs can keep it.
    */
   protected stateTensor({ p, state }: Active, name: string, initial = 0): Tensor {
     let t = state.tensors.get(name);
@@ -302,8 +304,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   }
 
   /**
-   * Counts one step for the given parameters and returns the numbers of that step, refilled at every replay of a
-   * compiled step. `undo` takes back what `numbers` changed beside the step counts.
+   * Counts one step for the given parameters and returns the numbers of that step, refilled at every replay
+   * of a compiled step. `undo` takes back what `numbers` changed beside the step counts.
    */
   protected advance(active: readonly Active[], numbers: () => number[], undo?: () => void): Param[] {
     const states = active.map((a) => a.state);
@@ -338,8 +340,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   }
 
   /**
-   * A snapshot: `state`, by parameter name where names were given and else by index, with the step count and copies of
-   * the state tensors; and `paramGroups`, the options with the keys of the parameters.
+   * A snapshot: `state`, by parameter name where names were given and else by index, with the step count and
+   * copies of the state tensors; and `paramGroups`, the options with the keys of the parameters.
    */
   stateDict(): OptimizerState {
     const keys = this.#keys();
@@ -361,8 +363,9 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   }
 
   /**
-   * Takes over a snapshot of an optimizer of the same kind with the same parameters: steps that follow have the same bits as
-   * if training had not been interrupted. Everything is checked before anything is changed (StateError).
+   * Takes over a snapshot of an optimizer of the same kind with the same parameters: steps that follow have
+   * the same bits as if training had not been interrupted. Everything is checked before anything is changed
+   * (StateError).
    */
   loadStateDict(dict: OptimizerState): void {
     const name = this.constructor.name;

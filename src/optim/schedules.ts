@@ -5,8 +5,8 @@ import { describe } from '../program/view.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
 import { type BaseOptions, Optimizer } from './optimizer.js';
 
-// Learning-rate schedules, with the formulas and options of torch.optim.lr_scheduler. Most are recursive, as there: each
-// step changes the present rate, so that schedules can be combined and rates set by hand.
+// Learning-rate schedules, with the formulas and options of torch.optim.lr_scheduler. Most are recursive, as
+// there: each step changes the present rate, so that schedules can be combined and rates set by hand.
 
 /** A parameter group as schedules see it. */
 interface Group extends BaseOptions {
@@ -49,8 +49,8 @@ function choice<T extends string>(name: string, option: string, x: unknown, valu
 }
 
 /**
- * Base of schedules. `step()` is called once after every epoch (or every optimizer step, as the schedule is meant) and sets the rates of all
- * groups of the optimizer. In a compiled step it moves with every replay.
+ * Base of schedules. `step()` is called once after every epoch (or every optimizer step, as the schedule is
+ * meant) and sets the rates of all groups of the optimizer. In a compiled step it moves with every replay.
  */
 export abstract class Schedule {
   /** How often step() was called. */
@@ -203,8 +203,9 @@ export class ExponentialLR extends Schedule {
 }
 
 /**
- * Half a cosine from the first rate down to etaMin (default 0) in tMax steps, and up again: etaMin + (base - etaMin) (1 + cos(π t / tMax)) / 2
- * (Loshchilov and Hutter, 2017, without restarts), computed from the rate before.
+ * Half a cosine from the first rate down to etaMin (default 0) in tMax steps, and up again: etaMin + (base -
+ * etaMin) (1 + cos(π t / tMax)) / 2 (Loshchilov and Hutter, 2017, without restarts), computed from the rate
+ * before.
  */
 export class CosineAnnealingLR extends Schedule {
   readonly tMax: number;
@@ -490,8 +491,8 @@ export class OneCycleLR extends Schedule {
 }
 
 /**
- * Half a cosine from the first rate to etaMin (default 0), again and again: the first takes t0 steps, each further one tMult (1) times as long (Loshchilov
- * and Hutter, 2017).
+ * Half a cosine from the first rate to etaMin (default 0), again and again: the first takes t0 steps, each
+ * further one tMult (1) times as long (Loshchilov and Hutter, 2017).
  */
 export class CosineAnnealingWarmRestarts extends Schedule {
   readonly t0: number;
@@ -628,7 +629,10 @@ export interface PlateauOptions {
   readonly eps?: number;
 }
 
-/** Multiplies the rate by `factor` when a metric has not improved for more than `patience` steps: step(metric). */
+/**
+ * Multiplies the rate by `factor` when a metric has not improved for more than `patience` steps:
+ * step(metric).
+ */
 export class ReduceLROnPlateau extends Schedule {
   best: number;
   numBadEpochs = 0;

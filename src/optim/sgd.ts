@@ -39,9 +39,9 @@ const table: OptionTable<SGDOptions> = {
 };
 
 /**
- * Stochastic gradient descent as in PyTorch. With g' = ±g + weightDecay p:
- * buf = momentum buf + (1 - dampening) g' (g' itself in the first step); p -= lr d, where d is g' without momentum, g' + momentum buf with
- * nesterov, else buf.
+ * Stochastic gradient descent as in PyTorch. With g' = ±g + weightDecay p: buf = momentum buf + (1 -
+ * dampening) g' (g' itself in the first step); p -= lr d, where d is g' without momentum, g' + momentum buf
+ * with nesterov, else buf.
  */
 export class SGD extends Optimizer<SGDOptions> {
   constructor(params: Params<SGDOptions>, options: SGDOptions = {}) {
