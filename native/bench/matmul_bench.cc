@@ -1,5 +1,6 @@
 // Speed of the matmul kernels beside the peak of the same cores: GFLOP/s and % of peak per shape.
-// Every round times the multiply-add loop and then every competitor, so that all meet the same noise; medians count.
+// Every round times the multiply-add loop and then every competitor, so that all meet the same noise; medians
+// count.
 //
 // Build: see native/test/matmul_test.cc (add -ldl). Run:
 //   matmul_bench [-t threads] [-isa name] [-f64] [-r rounds] [-blas path] [-l1 KB] [-l2 KB] [-l3 KB]
@@ -29,24 +30,25 @@ double now() {
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-// Independent multiply-adds on registers, twelve chains: as many per second as the core can do. Returns FLOPs.
+// Independent multiply-adds on registers, twelve chains: as many per second as the core can do. Returns
+// FLOPs.
 #if defined(__x86_64__)
 typedef float F4 __attribute__((vector_size(16)));
 typedef float F8 __attribute__((vector_size(32)));
 typedef float F16 __attribute__((vector_size(64)));
-#define PEAK(name, features, V, instruction)                                                                  \
-  __attribute__((target(features), noinline)) double name(int64_t n) {                                        \
-    V y = V{} + 0.5f, z = V{} + 1e-9f, a = y, b = y, c = y, d = y, e = y, f = y, g = y, h = y, i = y, j = y, k = y, \
-      l = y;                                                                                                  \
-    for (int64_t r = 0; r < n; ++r) {                                                                         \
-      asm volatile(instruction("0") instruction("1") instruction("2") instruction("3") instruction("4")       \
-                       instruction("5") instruction("6") instruction("7") instruction("8") instruction("9")   \
-                           instruction("10") instruction("11")                                                \
-                   : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h), "+v"(i), "+v"(j), \
-                     "+v"(k), "+v"(l)                                                                         \
-                   : "v"(y), "v"(z));                                                                         \
-    }                                                                                                         \
-    return (double)n * 12 * 2 * sizeof(V) / sizeof(float);                                                    \
+#define PEAK(name, features, V, instruction)                                                                 \
+  __attribute__((target(features), noinline)) double name(int64_t n) {                                       \
+    V y = V{} + 0.5f, z = V{} + 1e-9f, a = y, b = y, c = y, d = y, e = y, f = y, g = y, h = y, i = y, j = y, \
+      k = y, l = y;                                                                                          \
+    for (int64_t r = 0; r < n; ++r) {                                                                        \
+      asm volatile(instruction("0") instruction("1") instruction("2") instruction("3") instruction("4")      \
+                       instruction("5") instruction("6") instruction("7") instruction("8") instruction("9")  \
+                           instruction("10") instruction("11")                                               \
+                   : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h), "+v"(i),        \
+                     "+v"(j), "+v"(k), "+v"(l)                                                               \
+                   : "v"(y), "v"(z));                                                                        \
+    }                                                                                                        \
+    return (double)n * 12 * 2 * sizeof(V) / sizeof(float);                                                   \
   }
 #define MULADD(x) "mulps %12, %" x "\n\taddps %13, %" x "\n\t"
 #define FMADD(x) "vfmadd213ps %13, %12, %" x "\n\t"
@@ -78,9 +80,10 @@ double median(std::vector<double> v) {
   return v[v.size() / 2];
 }
 
-using Sgemm = void (*)(int, int, int, int, int, int, float, const float*, int, const float*, int, float, float*, int);
-using Dgemm = void (*)(int, int, int, int, int, int, double, const double*, int, const double*, int, double, double*,
-                       int);
+using Sgemm = void (*)(int, int, int, int, int, int, float, const float*, int, const float*, int, float,
+                       float*, int);
+using Dgemm = void (*)(int, int, int, int, int, int, double, const double*, int, const double*, int, double,
+                       double*, int);
 
 struct Options {
   int threads = 1, rounds = 15;
@@ -98,7 +101,8 @@ void bench(const Options& o, const Target& target, const std::vector<Shape>& sha
   std::mt19937 rng(1);
   std::uniform_real_distribution<float> value(-1, 1);
   printf("%s %s, %d thread%s\n%-20s %9s %9s %7s%s\n", target.name, sizeof(T) == 4 ? "f32" : "f64", o.threads,
-         o.threads > 1 ? "s" : "", "M x N x K", "us", "GFLOP/s", "% peak", o.sgemm ? "  blas GFLOP/s   ratio" : "");
+         o.threads > 1 ? "s" : "", "M x N x K", "us", "GFLOP/s", "% peak",
+         o.sgemm ? "  blas GFLOP/s   ratio" : "");
   for (const Shape& s : shapes) {
     std::vector<T> a(s.m * s.k), b(s.k * s.n), c(s.m * s.n);
     for (T& x : a) x = (T)value(rng);
@@ -128,11 +132,11 @@ void bench(const Options& o, const Target& target, const std::vector<Shape>& sha
     auto blas = [&] {
       const int ta = s.at ? 112 : 111, tb = s.bt ? 112 : 111;
       if constexpr (sizeof(T) == 4) {
-        o.sgemm(101, ta, tb, (int)s.m, (int)s.n, (int)s.k, 1, a.data(), (int)lda, b.data(), (int)ldb, 0, c.data(),
-                (int)s.n);
+        o.sgemm(101, ta, tb, (int)s.m, (int)s.n, (int)s.k, 1, a.data(), (int)lda, b.data(), (int)ldb, 0,
+                c.data(), (int)s.n);
       } else {
-        o.dgemm(101, ta, tb, (int)s.m, (int)s.n, (int)s.k, 1, a.data(), (int)lda, b.data(), (int)ldb, 0, c.data(),
-                (int)s.n);
+        o.dgemm(101, ta, tb, (int)s.m, (int)s.n, (int)s.k, 1, a.data(), (int)lda, b.data(), (int)ldb, 0,
+                c.data(), (int)s.n);
       }
     };
     const double flops = 2.0 * (double)s.m * (double)s.n * (double)s.k;
@@ -163,8 +167,10 @@ void bench(const Options& o, const Target& target, const std::vector<Shape>& sha
       }
     }
     char name[64];
-    snprintf(name, sizeof name, "%ldx%ldx%ld %c%c", (long)s.m, (long)s.n, (long)s.k, s.at ? 'T' : 'N', s.bt ? 'T' : 'N');
-    printf("%-20s %9.1f %9.1f %6.1f%%", name, flops / median(gf) * 1e6, median(gf) / 1e9, median(share) * 100);
+    snprintf(name, sizeof name, "%ldx%ldx%ld %c%c", (long)s.m, (long)s.n, (long)s.k, s.at ? 'T' : 'N',
+             s.bt ? 'T' : 'N');
+    printf("%-20s %9.1f %9.1f %6.1f%%", name, flops / median(gf) * 1e6, median(gf) / 1e9,
+           median(share) * 100);
     if (o.sgemm) printf(" %13.1f %8.2fx", median(other) / 1e9, median(ratio));
     printf("\n");
     fflush(stdout);
@@ -216,12 +222,12 @@ int main(int argc, char** argv) {
     }
   }
   if (shapes.empty()) {
-    shapes = {{128, 256, 784, false, false}, {128, 256, 784, false, true},   {128, 256, 784, true, false},
-              {128, 10, 256, false, false},  {784, 256, 128, true, false},   {128, 784, 256, false, true},
-              {256, 10, 128, true, false},   {128, 256, 10, false, true},    {1, 1024, 1024, false, false},
-              {1, 1024, 1024, false, true},  {8, 1024, 1024, false, false},  {8, 1024, 1024, false, true},
-              {32, 256, 784, false, false},  {32, 256, 784, false, true},    {64, 64, 64, false, false},
-              {256, 256, 256, false, false}, {512, 512, 512, false, false},  {512, 512, 512, false, true},
+    shapes = {{128, 256, 784, false, false}, {128, 256, 784, false, true},    {128, 256, 784, true, false},
+              {128, 10, 256, false, false},  {784, 256, 128, true, false},    {128, 784, 256, false, true},
+              {256, 10, 128, true, false},   {128, 256, 10, false, true},     {1, 1024, 1024, false, false},
+              {1, 1024, 1024, false, true},  {8, 1024, 1024, false, false},   {8, 1024, 1024, false, true},
+              {32, 256, 784, false, false},  {32, 256, 784, false, true},     {64, 64, 64, false, false},
+              {256, 256, 256, false, false}, {512, 512, 512, false, false},   {512, 512, 512, false, true},
               {512, 512, 512, true, false},  {1024, 1024, 1024, false, false}};
   }
   thread_clock = o.threads == 1;

@@ -6,8 +6,8 @@
 //   IntVec<T> int32 (T = float) or int64 (T = double) lanes
 //   Tail<T>   the first n lanes, prepared once for partial loads and stores (0 <= n <= N)
 //
-// min(a, b) and max(a, b) give b where either is NaN, as SSE does, on every target. fma(a, b, c) = a * b + c is
-// fused where the target has the instruction (kFused), else multiplied and added with two roundings.
+// min(a, b) and max(a, b) give b where either is NaN, as SSE does, on every target. fma(a, b, c) = a * b + c
+// is fused where the target has the instruction (kFused), else multiplied and added with two roundings.
 // round(x) is to nearest, ties to even. to_int/to_float take |x| < 2^31 (float), |x| < 2^51 (double).
 
 template <class T>
@@ -48,80 +48,80 @@ struct Lane<double> {
 constexpr bool kFused = true;
 constexpr int kVectorRegisters = 32;
 
-#define SIMDGRAD_TYPE(T, lanes, reg, ireg, mreg, P, EPI)                                                     \
-  template <>                                                                                                \
-  struct Mask<T> {                                                                                           \
-    mreg v;                                                                                                  \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct Tail<T> {                                                                                           \
-    mreg v;                                                                                                  \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct IntVec<T> {                                                                                         \
-    using Int = Lane<T>::Int;                                                                                \
-    static constexpr int N = lanes;                                                                          \
-    ireg v;                                                                                                  \
-    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {_mm512_loadu_si512(p)}; }                     \
-    static SIMDGRAD_INLINE IntVec set1(Int x) { return {_mm512_set1_##EPI(x)}; }                             \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct Vec<T> {                                                                                            \
-    using Int = IntVec<T>;                                                                                   \
-    static constexpr int N = lanes;                                                                          \
-    reg v;                                                                                                   \
-    static SIMDGRAD_INLINE Vec load(const T* p) { return {_mm512_loadu_##P(p)}; }                            \
-    static SIMDGRAD_INLINE Vec set1(T x) { return {_mm512_set1_##P(x)}; }                                    \
-    static SIMDGRAD_INLINE Vec zero() { return {_mm512_setzero_##P()}; }                                     \
-  };                                                                                                         \
-  SIMDGRAD_BINARY(T, operator+, _mm512_add_##P)                                                              \
-  SIMDGRAD_BINARY(T, operator-, _mm512_sub_##P)                                                              \
-  SIMDGRAD_BINARY(T, operator*, _mm512_mul_##P)                                                              \
-  SIMDGRAD_BINARY(T, operator/, _mm512_div_##P)                                                              \
-  SIMDGRAD_BINARY(T, operator&, _mm512_and_##P)                                                              \
-  SIMDGRAD_BINARY(T, operator|, _mm512_or_##P)                                                               \
-  SIMDGRAD_BINARY(T, operator^, _mm512_xor_##P)                                                              \
-  SIMDGRAD_BINARY(T, min, _mm512_min_##P)                                                                    \
-  SIMDGRAD_BINARY(T, max, _mm512_max_##P)                                                                    \
-  SIMDGRAD_UNARY(T, sqrt, _mm512_sqrt_##P(a.v))                                                              \
-  SIMDGRAD_UNARY(T, abs, _mm512_andnot_##P(_mm512_set1_##P(T(-0.0)), a.v))                                   \
-  SIMDGRAD_UNARY(T, neg, _mm512_xor_##P(_mm512_set1_##P(T(-0.0)), a.v))                                      \
-  SIMDGRAD_UNARY(T, round, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))        \
-  SIMDGRAD_UNARY(T, floor, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC))            \
-  SIMDGRAD_UNARY(T, trunc, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC))               \
-  SIMDGRAD_COMPARE(T, operator==, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_EQ_OQ))                               \
-  SIMDGRAD_COMPARE(T, operator!=, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_NEQ_UQ))                              \
-  SIMDGRAD_COMPARE(T, operator<, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_LT_OQ))                                \
-  SIMDGRAD_COMPARE(T, operator<=, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_LE_OQ))                               \
-  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {(mreg)(a.v & b.v)}; }                    \
-  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {(mreg)(a.v | b.v)}; }                    \
-  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) { return {(mreg)(~a.v & ((1u << lanes) - 1))}; }              \
-  SIMDGRAD_INLINE unsigned bits(Mask<T> m) { return m.v; }                                                   \
-  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {_mm512_fmadd_##P(a.v, b.v, c.v)}; }     \
-  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) {                                             \
-    return {_mm512_mask_blend_##P(m.v, b.v, a.v)};                                                           \
-  }                                                                                                          \
-  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { _mm512_storeu_##P(p, a.v); }                                  \
-  SIMDGRAD_INLINE Vec<T> load_tail(const T* p, Tail<T> n) { return {_mm512_maskz_loadu_##P(n.v, p)}; }       \
-  SIMDGRAD_INLINE void store_tail(T* p, Vec<T> a, Tail<T> n) { _mm512_mask_storeu_##P(p, n.v, a.v); }        \
-  SIMDGRAD_INLINE Mask<T> mask_of(Tail<T> n) { return {n.v}; }                                               \
-  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { _mm512_storeu_si512(p, a.v); }                  \
-  SIMDGRAD_INT_BINARY(T, operator+, _mm512_add_##EPI)                                                        \
-  SIMDGRAD_INT_BINARY(T, operator-, _mm512_sub_##EPI)                                                        \
-  SIMDGRAD_INT_BINARY(T, operator&, _mm512_and_si512)                                                        \
-  SIMDGRAD_INT_BINARY(T, operator|, _mm512_or_si512)                                                         \
-  SIMDGRAD_INT_BINARY(T, operator^, _mm512_xor_si512)                                                        \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                               \
-    return {_mm512_slli_##EPI(a.v, k)};                                                                      \
-  }                                                                                                          \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                               \
-    return {_mm512_srli_##EPI(a.v, k)};                                                                      \
-  }                                                                                                          \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE Mask<T> has_bit(IntVec<T> a) {                                                             \
-    return {_mm512_test_##EPI##_mask(a.v, _mm512_set1_##EPI(Lane<T>::Int(1) << k))};                         \
+#define SIMDGRAD_TYPE(T, lanes, reg, ireg, mreg, P, EPI)                                                 \
+  template <>                                                                                            \
+  struct Mask<T> {                                                                                       \
+    mreg v;                                                                                              \
+  };                                                                                                     \
+  template <>                                                                                            \
+  struct Tail<T> {                                                                                       \
+    mreg v;                                                                                              \
+  };                                                                                                     \
+  template <>                                                                                            \
+  struct IntVec<T> {                                                                                     \
+    using Int = Lane<T>::Int;                                                                            \
+    static constexpr int N = lanes;                                                                      \
+    ireg v;                                                                                              \
+    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {_mm512_loadu_si512(p)}; }                 \
+    static SIMDGRAD_INLINE IntVec set1(Int x) { return {_mm512_set1_##EPI(x)}; }                         \
+  };                                                                                                     \
+  template <>                                                                                            \
+  struct Vec<T> {                                                                                        \
+    using Int = IntVec<T>;                                                                               \
+    static constexpr int N = lanes;                                                                      \
+    reg v;                                                                                               \
+    static SIMDGRAD_INLINE Vec load(const T* p) { return {_mm512_loadu_##P(p)}; }                        \
+    static SIMDGRAD_INLINE Vec set1(T x) { return {_mm512_set1_##P(x)}; }                                \
+    static SIMDGRAD_INLINE Vec zero() { return {_mm512_setzero_##P()}; }                                 \
+  };                                                                                                     \
+  SIMDGRAD_BINARY(T, operator+, _mm512_add_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator-, _mm512_sub_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator*, _mm512_mul_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator/, _mm512_div_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator&, _mm512_and_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator|, _mm512_or_##P)                                                           \
+  SIMDGRAD_BINARY(T, operator^, _mm512_xor_##P)                                                          \
+  SIMDGRAD_BINARY(T, min, _mm512_min_##P)                                                                \
+  SIMDGRAD_BINARY(T, max, _mm512_max_##P)                                                                \
+  SIMDGRAD_UNARY(T, sqrt, _mm512_sqrt_##P(a.v))                                                          \
+  SIMDGRAD_UNARY(T, abs, _mm512_andnot_##P(_mm512_set1_##P(T(-0.0)), a.v))                               \
+  SIMDGRAD_UNARY(T, neg, _mm512_xor_##P(_mm512_set1_##P(T(-0.0)), a.v))                                  \
+  SIMDGRAD_UNARY(T, round, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))    \
+  SIMDGRAD_UNARY(T, floor, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC))        \
+  SIMDGRAD_UNARY(T, trunc, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC))           \
+  SIMDGRAD_COMPARE(T, operator==, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_EQ_OQ))                           \
+  SIMDGRAD_COMPARE(T, operator!=, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_NEQ_UQ))                          \
+  SIMDGRAD_COMPARE(T, operator<, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_LT_OQ))                            \
+  SIMDGRAD_COMPARE(T, operator<=, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_LE_OQ))                           \
+  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {(mreg)(a.v & b.v)}; }                \
+  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {(mreg)(a.v | b.v)}; }                \
+  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) { return {(mreg)(~a.v & ((1u << lanes) - 1))}; }          \
+  SIMDGRAD_INLINE unsigned bits(Mask<T> m) { return m.v; }                                               \
+  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {_mm512_fmadd_##P(a.v, b.v, c.v)}; } \
+  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) {                                         \
+    return {_mm512_mask_blend_##P(m.v, b.v, a.v)};                                                       \
+  }                                                                                                      \
+  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { _mm512_storeu_##P(p, a.v); }                              \
+  SIMDGRAD_INLINE Vec<T> load_tail(const T* p, Tail<T> n) { return {_mm512_maskz_loadu_##P(n.v, p)}; }   \
+  SIMDGRAD_INLINE void store_tail(T* p, Vec<T> a, Tail<T> n) { _mm512_mask_storeu_##P(p, n.v, a.v); }    \
+  SIMDGRAD_INLINE Mask<T> mask_of(Tail<T> n) { return {n.v}; }                                           \
+  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { _mm512_storeu_si512(p, a.v); }              \
+  SIMDGRAD_INT_BINARY(T, operator+, _mm512_add_##EPI)                                                    \
+  SIMDGRAD_INT_BINARY(T, operator-, _mm512_sub_##EPI)                                                    \
+  SIMDGRAD_INT_BINARY(T, operator&, _mm512_and_si512)                                                    \
+  SIMDGRAD_INT_BINARY(T, operator|, _mm512_or_si512)                                                     \
+  SIMDGRAD_INT_BINARY(T, operator^, _mm512_xor_si512)                                                    \
+  template <int k>                                                                                       \
+  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                           \
+    return {_mm512_slli_##EPI(a.v, k)};                                                                  \
+  }                                                                                                      \
+  template <int k>                                                                                       \
+  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                           \
+    return {_mm512_srli_##EPI(a.v, k)};                                                                  \
+  }                                                                                                      \
+  template <int k>                                                                                       \
+  SIMDGRAD_INLINE Mask<T> has_bit(IntVec<T> a) {                                                         \
+    return {_mm512_test_##EPI##_mask(a.v, _mm512_set1_##EPI(Lane<T>::Int(1) << k))};                     \
   }
 
 SIMDGRAD_TYPE(float, 16, __m512, __m512i, __mmask16, ps, epi32)
@@ -156,83 +156,83 @@ constexpr int kVectorRegisters = 16;
 // A window of this table is the mask of the first n lanes: start n lanes before the first zero.
 alignas(64) static const int32_t kTailTable[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 
-#define SIMDGRAD_TYPE(T, lanes, reg, P, EPI, SET)                                                            \
-  template <>                                                                                                \
-  struct Mask<T> {                                                                                           \
-    reg v;                                                                                                   \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct Tail<T> {                                                                                           \
-    __m256i v;                                                                                               \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct IntVec<T> {                                                                                         \
-    using Int = Lane<T>::Int;                                                                                \
-    static constexpr int N = lanes;                                                                          \
-    __m256i v;                                                                                               \
-    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {_mm256_loadu_si256((const __m256i*)p)}; }     \
-    static SIMDGRAD_INLINE IntVec set1(Int x) { return {_mm256_set1_##SET(x)}; }                             \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct Vec<T> {                                                                                            \
-    using Int = IntVec<T>;                                                                                   \
-    static constexpr int N = lanes;                                                                          \
-    reg v;                                                                                                   \
-    static SIMDGRAD_INLINE Vec load(const T* p) { return {_mm256_loadu_##P(p)}; }                            \
-    static SIMDGRAD_INLINE Vec set1(T x) { return {_mm256_set1_##P(x)}; }                                    \
-    static SIMDGRAD_INLINE Vec zero() { return {_mm256_setzero_##P()}; }                                     \
-  };                                                                                                         \
-  SIMDGRAD_BINARY(T, operator+, _mm256_add_##P)                                                              \
-  SIMDGRAD_BINARY(T, operator-, _mm256_sub_##P)                                                              \
-  SIMDGRAD_BINARY(T, operator*, _mm256_mul_##P)                                                              \
-  SIMDGRAD_BINARY(T, operator/, _mm256_div_##P)                                                              \
-  SIMDGRAD_BINARY(T, operator&, _mm256_and_##P)                                                              \
-  SIMDGRAD_BINARY(T, operator|, _mm256_or_##P)                                                               \
-  SIMDGRAD_BINARY(T, operator^, _mm256_xor_##P)                                                              \
-  SIMDGRAD_BINARY(T, min, _mm256_min_##P)                                                                    \
-  SIMDGRAD_BINARY(T, max, _mm256_max_##P)                                                                    \
-  SIMDGRAD_UNARY(T, sqrt, _mm256_sqrt_##P(a.v))                                                              \
-  SIMDGRAD_UNARY(T, abs, _mm256_andnot_##P(_mm256_set1_##P(T(-0.0)), a.v))                                   \
-  SIMDGRAD_UNARY(T, neg, _mm256_xor_##P(_mm256_set1_##P(T(-0.0)), a.v))                                      \
-  SIMDGRAD_UNARY(T, round, _mm256_round_##P(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))             \
-  SIMDGRAD_UNARY(T, floor, _mm256_round_##P(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC))                 \
-  SIMDGRAD_UNARY(T, trunc, _mm256_round_##P(a.v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC))                    \
-  SIMDGRAD_COMPARE(T, operator==, _mm256_cmp_##P(a.v, b.v, _CMP_EQ_OQ))                                      \
-  SIMDGRAD_COMPARE(T, operator!=, _mm256_cmp_##P(a.v, b.v, _CMP_NEQ_UQ))                                     \
-  SIMDGRAD_COMPARE(T, operator<, _mm256_cmp_##P(a.v, b.v, _CMP_LT_OQ))                                       \
-  SIMDGRAD_COMPARE(T, operator<=, _mm256_cmp_##P(a.v, b.v, _CMP_LE_OQ))                                      \
-  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {_mm256_and_##P(a.v, b.v)}; }             \
-  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {_mm256_or_##P(a.v, b.v)}; }              \
-  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) {                                                             \
-    return {_mm256_xor_##P(a.v, _mm256_castsi256_##P(_mm256_set1_epi32(-1)))};                               \
-  }                                                                                                          \
-  SIMDGRAD_INLINE unsigned bits(Mask<T> m) { return (unsigned)_mm256_movemask_##P(m.v); }                    \
-  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {_mm256_fmadd_##P(a.v, b.v, c.v)}; }     \
-  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) {                                             \
-    return {_mm256_blendv_##P(b.v, a.v, m.v)};                                                               \
-  }                                                                                                          \
-  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { _mm256_storeu_##P(p, a.v); }                                  \
-  SIMDGRAD_INLINE Vec<T> load_tail(const T* p, Tail<T> n) { return {_mm256_maskload_##P(p, n.v)}; }          \
-  SIMDGRAD_INLINE void store_tail(T* p, Vec<T> a, Tail<T> n) { _mm256_maskstore_##P(p, n.v, a.v); }          \
-  SIMDGRAD_INLINE Mask<T> mask_of(Tail<T> n) { return {_mm256_castsi256_##P(n.v)}; }                         \
-  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { _mm256_storeu_si256((__m256i*)p, a.v); }        \
-  SIMDGRAD_INT_BINARY(T, operator+, _mm256_add_##EPI)                                                        \
-  SIMDGRAD_INT_BINARY(T, operator-, _mm256_sub_##EPI)                                                        \
-  SIMDGRAD_INT_BINARY(T, operator&, _mm256_and_si256)                                                        \
-  SIMDGRAD_INT_BINARY(T, operator|, _mm256_or_si256)                                                         \
-  SIMDGRAD_INT_BINARY(T, operator^, _mm256_xor_si256)                                                        \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                               \
-    return {_mm256_slli_##EPI(a.v, k)};                                                                      \
-  }                                                                                                          \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                               \
-    return {_mm256_srli_##EPI(a.v, k)};                                                                      \
-  }                                                                                                          \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE Mask<T> has_bit(IntVec<T> a) {                                                             \
-    const __m256i bit = _mm256_set1_##SET(Lane<T>::Int(1) << k);                                             \
-    return {_mm256_castsi256_##P(_mm256_cmpeq_##EPI(_mm256_and_si256(a.v, bit), bit))};                      \
+#define SIMDGRAD_TYPE(T, lanes, reg, P, EPI, SET)                                                        \
+  template <>                                                                                            \
+  struct Mask<T> {                                                                                       \
+    reg v;                                                                                               \
+  };                                                                                                     \
+  template <>                                                                                            \
+  struct Tail<T> {                                                                                       \
+    __m256i v;                                                                                           \
+  };                                                                                                     \
+  template <>                                                                                            \
+  struct IntVec<T> {                                                                                     \
+    using Int = Lane<T>::Int;                                                                            \
+    static constexpr int N = lanes;                                                                      \
+    __m256i v;                                                                                           \
+    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {_mm256_loadu_si256((const __m256i*)p)}; } \
+    static SIMDGRAD_INLINE IntVec set1(Int x) { return {_mm256_set1_##SET(x)}; }                         \
+  };                                                                                                     \
+  template <>                                                                                            \
+  struct Vec<T> {                                                                                        \
+    using Int = IntVec<T>;                                                                               \
+    static constexpr int N = lanes;                                                                      \
+    reg v;                                                                                               \
+    static SIMDGRAD_INLINE Vec load(const T* p) { return {_mm256_loadu_##P(p)}; }                        \
+    static SIMDGRAD_INLINE Vec set1(T x) { return {_mm256_set1_##P(x)}; }                                \
+    static SIMDGRAD_INLINE Vec zero() { return {_mm256_setzero_##P()}; }                                 \
+  };                                                                                                     \
+  SIMDGRAD_BINARY(T, operator+, _mm256_add_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator-, _mm256_sub_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator*, _mm256_mul_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator/, _mm256_div_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator&, _mm256_and_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator|, _mm256_or_##P)                                                           \
+  SIMDGRAD_BINARY(T, operator^, _mm256_xor_##P)                                                          \
+  SIMDGRAD_BINARY(T, min, _mm256_min_##P)                                                                \
+  SIMDGRAD_BINARY(T, max, _mm256_max_##P)                                                                \
+  SIMDGRAD_UNARY(T, sqrt, _mm256_sqrt_##P(a.v))                                                          \
+  SIMDGRAD_UNARY(T, abs, _mm256_andnot_##P(_mm256_set1_##P(T(-0.0)), a.v))                               \
+  SIMDGRAD_UNARY(T, neg, _mm256_xor_##P(_mm256_set1_##P(T(-0.0)), a.v))                                  \
+  SIMDGRAD_UNARY(T, round, _mm256_round_##P(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))         \
+  SIMDGRAD_UNARY(T, floor, _mm256_round_##P(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC))             \
+  SIMDGRAD_UNARY(T, trunc, _mm256_round_##P(a.v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC))                \
+  SIMDGRAD_COMPARE(T, operator==, _mm256_cmp_##P(a.v, b.v, _CMP_EQ_OQ))                                  \
+  SIMDGRAD_COMPARE(T, operator!=, _mm256_cmp_##P(a.v, b.v, _CMP_NEQ_UQ))                                 \
+  SIMDGRAD_COMPARE(T, operator<, _mm256_cmp_##P(a.v, b.v, _CMP_LT_OQ))                                   \
+  SIMDGRAD_COMPARE(T, operator<=, _mm256_cmp_##P(a.v, b.v, _CMP_LE_OQ))                                  \
+  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {_mm256_and_##P(a.v, b.v)}; }         \
+  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {_mm256_or_##P(a.v, b.v)}; }          \
+  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) {                                                         \
+    return {_mm256_xor_##P(a.v, _mm256_castsi256_##P(_mm256_set1_epi32(-1)))};                           \
+  }                                                                                                      \
+  SIMDGRAD_INLINE unsigned bits(Mask<T> m) { return (unsigned)_mm256_movemask_##P(m.v); }                \
+  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {_mm256_fmadd_##P(a.v, b.v, c.v)}; } \
+  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) {                                         \
+    return {_mm256_blendv_##P(b.v, a.v, m.v)};                                                           \
+  }                                                                                                      \
+  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { _mm256_storeu_##P(p, a.v); }                              \
+  SIMDGRAD_INLINE Vec<T> load_tail(const T* p, Tail<T> n) { return {_mm256_maskload_##P(p, n.v)}; }      \
+  SIMDGRAD_INLINE void store_tail(T* p, Vec<T> a, Tail<T> n) { _mm256_maskstore_##P(p, n.v, a.v); }      \
+  SIMDGRAD_INLINE Mask<T> mask_of(Tail<T> n) { return {_mm256_castsi256_##P(n.v)}; }                     \
+  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { _mm256_storeu_si256((__m256i*)p, a.v); }    \
+  SIMDGRAD_INT_BINARY(T, operator+, _mm256_add_##EPI)                                                    \
+  SIMDGRAD_INT_BINARY(T, operator-, _mm256_sub_##EPI)                                                    \
+  SIMDGRAD_INT_BINARY(T, operator&, _mm256_and_si256)                                                    \
+  SIMDGRAD_INT_BINARY(T, operator|, _mm256_or_si256)                                                     \
+  SIMDGRAD_INT_BINARY(T, operator^, _mm256_xor_si256)                                                    \
+  template <int k>                                                                                       \
+  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                           \
+    return {_mm256_slli_##EPI(a.v, k)};                                                                  \
+  }                                                                                                      \
+  template <int k>                                                                                       \
+  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                           \
+    return {_mm256_srli_##EPI(a.v, k)};                                                                  \
+  }                                                                                                      \
+  template <int k>                                                                                       \
+  SIMDGRAD_INLINE Mask<T> has_bit(IntVec<T> a) {                                                         \
+    const __m256i bit = _mm256_set1_##SET(Lane<T>::Int(1) << k);                                         \
+    return {_mm256_castsi256_##P(_mm256_cmpeq_##EPI(_mm256_and_si256(a.v, bit), bit))};                  \
   }
 
 SIMDGRAD_TYPE(float, 8, __m256, ps, epi32, epi32)
@@ -265,74 +265,74 @@ constexpr int kVectorRegisters = 16;
 SIMDGRAD_INLINE __m128 castsi128_ps(__m128i a) { return _mm_castsi128_ps(a); }
 SIMDGRAD_INLINE __m128d castsi128_pd(__m128i a) { return _mm_castsi128_pd(a); }
 
-#define SIMDGRAD_TYPE(T, lanes, reg, P, EPI, SET)                                                            \
-  template <>                                                                                                \
-  struct Mask<T> {                                                                                           \
-    reg v;                                                                                                   \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct Tail<T> {                                                                                           \
-    int n;                                                                                                   \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct IntVec<T> {                                                                                         \
-    using Int = Lane<T>::Int;                                                                                \
-    static constexpr int N = lanes;                                                                          \
-    __m128i v;                                                                                               \
-    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {_mm_loadu_si128((const __m128i*)p)}; }        \
-    static SIMDGRAD_INLINE IntVec set1(Int x) { return {_mm_set1_##SET(x)}; }                                \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct Vec<T> {                                                                                            \
-    using Int = IntVec<T>;                                                                                   \
-    static constexpr int N = lanes;                                                                          \
-    reg v;                                                                                                   \
-    static SIMDGRAD_INLINE Vec load(const T* p) { return {_mm_loadu_##P(p)}; }                               \
-    static SIMDGRAD_INLINE Vec set1(T x) { return {_mm_set1_##P(x)}; }                                       \
-    static SIMDGRAD_INLINE Vec zero() { return {_mm_setzero_##P()}; }                                        \
-  };                                                                                                         \
-  SIMDGRAD_BINARY(T, operator+, _mm_add_##P)                                                                 \
-  SIMDGRAD_BINARY(T, operator-, _mm_sub_##P)                                                                 \
-  SIMDGRAD_BINARY(T, operator*, _mm_mul_##P)                                                                 \
-  SIMDGRAD_BINARY(T, operator/, _mm_div_##P)                                                                 \
-  SIMDGRAD_BINARY(T, operator&, _mm_and_##P)                                                                 \
-  SIMDGRAD_BINARY(T, operator|, _mm_or_##P)                                                                  \
-  SIMDGRAD_BINARY(T, operator^, _mm_xor_##P)                                                                 \
-  SIMDGRAD_BINARY(T, min, _mm_min_##P)                                                                       \
-  SIMDGRAD_BINARY(T, max, _mm_max_##P)                                                                       \
-  SIMDGRAD_UNARY(T, sqrt, _mm_sqrt_##P(a.v))                                                                 \
-  SIMDGRAD_UNARY(T, abs, _mm_andnot_##P(_mm_set1_##P(T(-0.0)), a.v))                                         \
-  SIMDGRAD_UNARY(T, neg, _mm_xor_##P(_mm_set1_##P(T(-0.0)), a.v))                                            \
-  SIMDGRAD_COMPARE(T, operator==, _mm_cmpeq_##P(a.v, b.v))                                                   \
-  SIMDGRAD_COMPARE(T, operator!=, _mm_cmpneq_##P(a.v, b.v))                                                  \
-  SIMDGRAD_COMPARE(T, operator<, _mm_cmplt_##P(a.v, b.v))                                                    \
-  SIMDGRAD_COMPARE(T, operator<=, _mm_cmple_##P(a.v, b.v))                                                   \
-  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {_mm_and_##P(a.v, b.v)}; }                \
-  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {_mm_or_##P(a.v, b.v)}; }                 \
-  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) {                                                             \
-    return {_mm_xor_##P(a.v, castsi128_##P(_mm_set1_epi32(-1)))};                                            \
-  }                                                                                                          \
-  SIMDGRAD_INLINE unsigned bits(Mask<T> m) { return (unsigned)_mm_movemask_##P(m.v); }                       \
-  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {                                                 \
-    return {_mm_add_##P(_mm_mul_##P(a.v, b.v), c.v)};                                                        \
-  }                                                                                                          \
-  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) {                                             \
-    return {_mm_or_##P(_mm_and_##P(m.v, a.v), _mm_andnot_##P(m.v, b.v))};                                    \
-  }                                                                                                          \
-  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { _mm_storeu_##P(p, a.v); }                                     \
-  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { _mm_storeu_si128((__m128i*)p, a.v); }           \
-  SIMDGRAD_INT_BINARY(T, operator+, _mm_add_##EPI)                                                           \
-  SIMDGRAD_INT_BINARY(T, operator-, _mm_sub_##EPI)                                                           \
-  SIMDGRAD_INT_BINARY(T, operator&, _mm_and_si128)                                                           \
-  SIMDGRAD_INT_BINARY(T, operator|, _mm_or_si128)                                                            \
-  SIMDGRAD_INT_BINARY(T, operator^, _mm_xor_si128)                                                           \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                               \
-    return {_mm_slli_##EPI(a.v, k)};                                                                         \
-  }                                                                                                          \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                               \
-    return {_mm_srli_##EPI(a.v, k)};                                                                         \
+#define SIMDGRAD_TYPE(T, lanes, reg, P, EPI, SET)                                                     \
+  template <>                                                                                         \
+  struct Mask<T> {                                                                                    \
+    reg v;                                                                                            \
+  };                                                                                                  \
+  template <>                                                                                         \
+  struct Tail<T> {                                                                                    \
+    int n;                                                                                            \
+  };                                                                                                  \
+  template <>                                                                                         \
+  struct IntVec<T> {                                                                                  \
+    using Int = Lane<T>::Int;                                                                         \
+    static constexpr int N = lanes;                                                                   \
+    __m128i v;                                                                                        \
+    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {_mm_loadu_si128((const __m128i*)p)}; } \
+    static SIMDGRAD_INLINE IntVec set1(Int x) { return {_mm_set1_##SET(x)}; }                         \
+  };                                                                                                  \
+  template <>                                                                                         \
+  struct Vec<T> {                                                                                     \
+    using Int = IntVec<T>;                                                                            \
+    static constexpr int N = lanes;                                                                   \
+    reg v;                                                                                            \
+    static SIMDGRAD_INLINE Vec load(const T* p) { return {_mm_loadu_##P(p)}; }                        \
+    static SIMDGRAD_INLINE Vec set1(T x) { return {_mm_set1_##P(x)}; }                                \
+    static SIMDGRAD_INLINE Vec zero() { return {_mm_setzero_##P()}; }                                 \
+  };                                                                                                  \
+  SIMDGRAD_BINARY(T, operator+, _mm_add_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator-, _mm_sub_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator*, _mm_mul_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator/, _mm_div_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator&, _mm_and_##P)                                                          \
+  SIMDGRAD_BINARY(T, operator|, _mm_or_##P)                                                           \
+  SIMDGRAD_BINARY(T, operator^, _mm_xor_##P)                                                          \
+  SIMDGRAD_BINARY(T, min, _mm_min_##P)                                                                \
+  SIMDGRAD_BINARY(T, max, _mm_max_##P)                                                                \
+  SIMDGRAD_UNARY(T, sqrt, _mm_sqrt_##P(a.v))                                                          \
+  SIMDGRAD_UNARY(T, abs, _mm_andnot_##P(_mm_set1_##P(T(-0.0)), a.v))                                  \
+  SIMDGRAD_UNARY(T, neg, _mm_xor_##P(_mm_set1_##P(T(-0.0)), a.v))                                     \
+  SIMDGRAD_COMPARE(T, operator==, _mm_cmpeq_##P(a.v, b.v))                                            \
+  SIMDGRAD_COMPARE(T, operator!=, _mm_cmpneq_##P(a.v, b.v))                                           \
+  SIMDGRAD_COMPARE(T, operator<, _mm_cmplt_##P(a.v, b.v))                                             \
+  SIMDGRAD_COMPARE(T, operator<=, _mm_cmple_##P(a.v, b.v))                                            \
+  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {_mm_and_##P(a.v, b.v)}; }         \
+  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {_mm_or_##P(a.v, b.v)}; }          \
+  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) {                                                      \
+    return {_mm_xor_##P(a.v, castsi128_##P(_mm_set1_epi32(-1)))};                                     \
+  }                                                                                                   \
+  SIMDGRAD_INLINE unsigned bits(Mask<T> m) { return (unsigned)_mm_movemask_##P(m.v); }                \
+  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {                                          \
+    return {_mm_add_##P(_mm_mul_##P(a.v, b.v), c.v)};                                                 \
+  }                                                                                                   \
+  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) {                                      \
+    return {_mm_or_##P(_mm_and_##P(m.v, a.v), _mm_andnot_##P(m.v, b.v))};                             \
+  }                                                                                                   \
+  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { _mm_storeu_##P(p, a.v); }                              \
+  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { _mm_storeu_si128((__m128i*)p, a.v); }    \
+  SIMDGRAD_INT_BINARY(T, operator+, _mm_add_##EPI)                                                    \
+  SIMDGRAD_INT_BINARY(T, operator-, _mm_sub_##EPI)                                                    \
+  SIMDGRAD_INT_BINARY(T, operator&, _mm_and_si128)                                                    \
+  SIMDGRAD_INT_BINARY(T, operator|, _mm_or_si128)                                                     \
+  SIMDGRAD_INT_BINARY(T, operator^, _mm_xor_si128)                                                    \
+  template <int k>                                                                                    \
+  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                        \
+    return {_mm_slli_##EPI(a.v, k)};                                                                  \
+  }                                                                                                   \
+  template <int k>                                                                                    \
+  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                        \
+    return {_mm_srli_##EPI(a.v, k)};                                                                  \
   }
 
 SIMDGRAD_TYPE(float, 4, __m128, ps, epi32, epi32)
@@ -416,108 +416,108 @@ constexpr int kVectorRegisters = 32;
 
 #define SIMDGRAD_BINARY(T, name, intrinsic) \
   SIMDGRAD_INLINE Vec<T> name(Vec<T> a, Vec<T> b) { return {intrinsic(a.v, b.v)}; }
-#define SIMDGRAD_BITWISE(T, name, intrinsic, S, U)                               \
-  SIMDGRAD_INLINE Vec<T> name(Vec<T> a, Vec<T> b) {                              \
-    return {vreinterpretq_##S##_##U(                                             \
+#define SIMDGRAD_BITWISE(T, name, intrinsic, S, U)                                     \
+  SIMDGRAD_INLINE Vec<T> name(Vec<T> a, Vec<T> b) {                                    \
+    return {vreinterpretq_##S##_##U(                                                   \
         intrinsic##_##U(vreinterpretq_##U##_##S(a.v), vreinterpretq_##U##_##S(b.v)))}; \
   }
 
-#define SIMDGRAD_TYPE(T, lanes, reg, ireg, mreg, S, I, U)                                                    \
-  template <>                                                                                                \
-  struct Mask<T> {                                                                                           \
-    mreg v;                                                                                                  \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct Tail<T> {                                                                                           \
-    int n;                                                                                                   \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct IntVec<T> {                                                                                         \
-    using Int = Lane<T>::Int;                                                                                \
-    static constexpr int N = lanes;                                                                          \
-    ireg v;                                                                                                  \
-    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {vld1q_##I(p)}; }                              \
-    static SIMDGRAD_INLINE IntVec set1(Int x) { return {vdupq_n_##I(x)}; }                                   \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct Vec<T> {                                                                                            \
-    using Int = IntVec<T>;                                                                                   \
-    static constexpr int N = lanes;                                                                          \
-    reg v;                                                                                                   \
-    static SIMDGRAD_INLINE Vec load(const T* p) { return {vld1q_##S(p)}; }                                   \
-    static SIMDGRAD_INLINE Vec set1(T x) { return {vdupq_n_##S(x)}; }                                        \
-    static SIMDGRAD_INLINE Vec zero() { return {vdupq_n_##S(0)}; }                                           \
-  };                                                                                                         \
-  SIMDGRAD_BINARY(T, operator+, vaddq_##S)                                                                   \
-  SIMDGRAD_BINARY(T, operator-, vsubq_##S)                                                                   \
-  SIMDGRAD_BINARY(T, operator*, vmulq_##S)                                                                   \
-  SIMDGRAD_BINARY(T, operator/, vdivq_##S)                                                                   \
-  SIMDGRAD_BITWISE(T, operator&, vandq, S, U)                                                                \
-  SIMDGRAD_BITWISE(T, operator|, vorrq, S, U)                                                                \
-  SIMDGRAD_BITWISE(T, operator^, veorq, S, U)                                                                \
-  SIMDGRAD_INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return {vbslq_##S(vcltq_##S(a.v, b.v), a.v, b.v)}; }      \
-  SIMDGRAD_INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return {vbslq_##S(vcgtq_##S(a.v, b.v), a.v, b.v)}; }      \
-  SIMDGRAD_INLINE Vec<T> sqrt(Vec<T> a) { return {vsqrtq_##S(a.v)}; }                                        \
-  SIMDGRAD_INLINE Vec<T> abs(Vec<T> a) { return {vabsq_##S(a.v)}; }                                          \
-  SIMDGRAD_INLINE Vec<T> neg(Vec<T> a) { return {vnegq_##S(a.v)}; }                                          \
-  SIMDGRAD_INLINE Vec<T> round(Vec<T> a) { return {vrndnq_##S(a.v)}; }                                       \
-  SIMDGRAD_INLINE Vec<T> floor(Vec<T> a) { return {vrndmq_##S(a.v)}; }                                       \
-  SIMDGRAD_INLINE Vec<T> trunc(Vec<T> a) { return {vrndq_##S(a.v)}; }                                        \
-  SIMDGRAD_INLINE Mask<T> operator==(Vec<T> a, Vec<T> b) { return {vceqq_##S(a.v, b.v)}; }                   \
-  SIMDGRAD_INLINE Mask<T> operator<(Vec<T> a, Vec<T> b) { return {vcltq_##S(a.v, b.v)}; }                    \
-  SIMDGRAD_INLINE Mask<T> operator<=(Vec<T> a, Vec<T> b) { return {vcleq_##S(a.v, b.v)}; }                   \
-  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {vandq_##U(a.v, b.v)}; }                  \
-  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {vorrq_##U(a.v, b.v)}; }                  \
-  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) { return {veorq_##U(a.v, vdupq_n_##U(~(Lane<T>::Int)0))}; }   \
-  SIMDGRAD_INLINE Mask<T> operator!=(Vec<T> a, Vec<T> b) { return ~(a == b); }                               \
-  SIMDGRAD_INLINE unsigned bits(Mask<T> m) {                                                                 \
-    decltype(Lane<T>::Int()) lane[lanes];                                                                    \
-    vst1q_##I(lane, vreinterpretq_##I##_##U(m.v));                                                           \
-    unsigned all = 0;                                                                                        \
-    for (int i = 0; i < lanes; ++i) all |= (unsigned)(lane[i] & 1) << i;                                     \
-    return all;                                                                                              \
-  }                                                                                                          \
-  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {vfmaq_##S(c.v, a.v, b.v)}; }            \
-  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) { return {vbslq_##S(m.v, a.v, b.v)}; }        \
-  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { vst1q_##S(p, a.v); }                                          \
-  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { vst1q_##I(p, a.v); }                            \
-  SIMDGRAD_INLINE Vec<T> load_tail(const T* p, Tail<T> n) {                                                  \
-    if (n.n == lanes) return Vec<T>::load(p);                                                                \
-    T lane[lanes] = {};                                                                                      \
-    for (int i = 0; i < n.n; ++i) lane[i] = p[i];                                                            \
-    return Vec<T>::load(lane);                                                                               \
-  }                                                                                                          \
-  SIMDGRAD_INLINE void store_tail(T* p, Vec<T> a, Tail<T> n) {                                               \
-    if (n.n == lanes) return store(p, a);                                                                    \
-    T lane[lanes];                                                                                           \
-    vst1q_##S(lane, a.v);                                                                                    \
-    for (int i = 0; i < n.n; ++i) p[i] = lane[i];                                                            \
-  }                                                                                                          \
-  SIMDGRAD_INLINE Mask<T> mask_of(Tail<T> n) {                                                               \
-    T lane[lanes];                                                                                           \
-    for (int i = 0; i < lanes; ++i) lane[i] = i < n.n ? T(1) : T(0);                                         \
-    return Vec<T>::zero() < Vec<T>::load(lane);                                                              \
-  }                                                                                                          \
-  SIMDGRAD_INLINE IntVec<T> operator+(IntVec<T> a, IntVec<T> b) { return {vaddq_##I(a.v, b.v)}; }            \
-  SIMDGRAD_INLINE IntVec<T> operator-(IntVec<T> a, IntVec<T> b) { return {vsubq_##I(a.v, b.v)}; }            \
-  SIMDGRAD_INLINE IntVec<T> operator&(IntVec<T> a, IntVec<T> b) { return {vandq_##I(a.v, b.v)}; }            \
-  SIMDGRAD_INLINE IntVec<T> operator|(IntVec<T> a, IntVec<T> b) { return {vorrq_##I(a.v, b.v)}; }            \
-  SIMDGRAD_INLINE IntVec<T> operator^(IntVec<T> a, IntVec<T> b) { return {veorq_##I(a.v, b.v)}; }            \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                               \
-    return {vshlq_n_##I(a.v, k)};                                                                            \
-  }                                                                                                          \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                               \
-    return {vreinterpretq_##I##_##U(vshrq_n_##U(vreinterpretq_##U##_##I(a.v), k))};                          \
-  }                                                                                                          \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE Mask<T> has_bit(IntVec<T> a) {                                                             \
-    return {vtstq_##I(a.v, vdupq_n_##I(Lane<T>::Int(1) << k))};                                              \
-  }                                                                                                          \
-  SIMDGRAD_INLINE IntVec<T> bits_of(Vec<T> a) { return {vreinterpretq_##I##_##S(a.v)}; }                     \
-  SIMDGRAD_INLINE Vec<T> from_bits(IntVec<T> a) { return {vreinterpretq_##S##_##I(a.v)}; }                   \
-  SIMDGRAD_INLINE IntVec<T> to_int(Vec<T> a) { return {vcvtnq_##I##_##S(a.v)}; }                             \
+#define SIMDGRAD_TYPE(T, lanes, reg, ireg, mreg, S, I, U)                                                  \
+  template <>                                                                                              \
+  struct Mask<T> {                                                                                         \
+    mreg v;                                                                                                \
+  };                                                                                                       \
+  template <>                                                                                              \
+  struct Tail<T> {                                                                                         \
+    int n;                                                                                                 \
+  };                                                                                                       \
+  template <>                                                                                              \
+  struct IntVec<T> {                                                                                       \
+    using Int = Lane<T>::Int;                                                                              \
+    static constexpr int N = lanes;                                                                        \
+    ireg v;                                                                                                \
+    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {vld1q_##I(p)}; }                            \
+    static SIMDGRAD_INLINE IntVec set1(Int x) { return {vdupq_n_##I(x)}; }                                 \
+  };                                                                                                       \
+  template <>                                                                                              \
+  struct Vec<T> {                                                                                          \
+    using Int = IntVec<T>;                                                                                 \
+    static constexpr int N = lanes;                                                                        \
+    reg v;                                                                                                 \
+    static SIMDGRAD_INLINE Vec load(const T* p) { return {vld1q_##S(p)}; }                                 \
+    static SIMDGRAD_INLINE Vec set1(T x) { return {vdupq_n_##S(x)}; }                                      \
+    static SIMDGRAD_INLINE Vec zero() { return {vdupq_n_##S(0)}; }                                         \
+  };                                                                                                       \
+  SIMDGRAD_BINARY(T, operator+, vaddq_##S)                                                                 \
+  SIMDGRAD_BINARY(T, operator-, vsubq_##S)                                                                 \
+  SIMDGRAD_BINARY(T, operator*, vmulq_##S)                                                                 \
+  SIMDGRAD_BINARY(T, operator/, vdivq_##S)                                                                 \
+  SIMDGRAD_BITWISE(T, operator&, vandq, S, U)                                                              \
+  SIMDGRAD_BITWISE(T, operator|, vorrq, S, U)                                                              \
+  SIMDGRAD_BITWISE(T, operator^, veorq, S, U)                                                              \
+  SIMDGRAD_INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return {vbslq_##S(vcltq_##S(a.v, b.v), a.v, b.v)}; }    \
+  SIMDGRAD_INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return {vbslq_##S(vcgtq_##S(a.v, b.v), a.v, b.v)}; }    \
+  SIMDGRAD_INLINE Vec<T> sqrt(Vec<T> a) { return {vsqrtq_##S(a.v)}; }                                      \
+  SIMDGRAD_INLINE Vec<T> abs(Vec<T> a) { return {vabsq_##S(a.v)}; }                                        \
+  SIMDGRAD_INLINE Vec<T> neg(Vec<T> a) { return {vnegq_##S(a.v)}; }                                        \
+  SIMDGRAD_INLINE Vec<T> round(Vec<T> a) { return {vrndnq_##S(a.v)}; }                                     \
+  SIMDGRAD_INLINE Vec<T> floor(Vec<T> a) { return {vrndmq_##S(a.v)}; }                                     \
+  SIMDGRAD_INLINE Vec<T> trunc(Vec<T> a) { return {vrndq_##S(a.v)}; }                                      \
+  SIMDGRAD_INLINE Mask<T> operator==(Vec<T> a, Vec<T> b) { return {vceqq_##S(a.v, b.v)}; }                 \
+  SIMDGRAD_INLINE Mask<T> operator<(Vec<T> a, Vec<T> b) { return {vcltq_##S(a.v, b.v)}; }                  \
+  SIMDGRAD_INLINE Mask<T> operator<=(Vec<T> a, Vec<T> b) { return {vcleq_##S(a.v, b.v)}; }                 \
+  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {vandq_##U(a.v, b.v)}; }                \
+  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {vorrq_##U(a.v, b.v)}; }                \
+  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) { return {veorq_##U(a.v, vdupq_n_##U(~(Lane<T>::Int)0))}; } \
+  SIMDGRAD_INLINE Mask<T> operator!=(Vec<T> a, Vec<T> b) { return ~(a == b); }                             \
+  SIMDGRAD_INLINE unsigned bits(Mask<T> m) {                                                               \
+    decltype(Lane<T>::Int()) lane[lanes];                                                                  \
+    vst1q_##I(lane, vreinterpretq_##I##_##U(m.v));                                                         \
+    unsigned all = 0;                                                                                      \
+    for (int i = 0; i < lanes; ++i) all |= (unsigned)(lane[i] & 1) << i;                                   \
+    return all;                                                                                            \
+  }                                                                                                        \
+  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {vfmaq_##S(c.v, a.v, b.v)}; }          \
+  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) { return {vbslq_##S(m.v, a.v, b.v)}; }      \
+  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { vst1q_##S(p, a.v); }                                        \
+  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { vst1q_##I(p, a.v); }                          \
+  SIMDGRAD_INLINE Vec<T> load_tail(const T* p, Tail<T> n) {                                                \
+    if (n.n == lanes) return Vec<T>::load(p);                                                              \
+    T lane[lanes] = {};                                                                                    \
+    for (int i = 0; i < n.n; ++i) lane[i] = p[i];                                                          \
+    return Vec<T>::load(lane);                                                                             \
+  }                                                                                                        \
+  SIMDGRAD_INLINE void store_tail(T* p, Vec<T> a, Tail<T> n) {                                             \
+    if (n.n == lanes) return store(p, a);                                                                  \
+    T lane[lanes];                                                                                         \
+    vst1q_##S(lane, a.v);                                                                                  \
+    for (int i = 0; i < n.n; ++i) p[i] = lane[i];                                                          \
+  }                                                                                                        \
+  SIMDGRAD_INLINE Mask<T> mask_of(Tail<T> n) {                                                             \
+    T lane[lanes];                                                                                         \
+    for (int i = 0; i < lanes; ++i) lane[i] = i < n.n ? T(1) : T(0);                                       \
+    return Vec<T>::zero() < Vec<T>::load(lane);                                                            \
+  }                                                                                                        \
+  SIMDGRAD_INLINE IntVec<T> operator+(IntVec<T> a, IntVec<T> b) { return {vaddq_##I(a.v, b.v)}; }          \
+  SIMDGRAD_INLINE IntVec<T> operator-(IntVec<T> a, IntVec<T> b) { return {vsubq_##I(a.v, b.v)}; }          \
+  SIMDGRAD_INLINE IntVec<T> operator&(IntVec<T> a, IntVec<T> b) { return {vandq_##I(a.v, b.v)}; }          \
+  SIMDGRAD_INLINE IntVec<T> operator|(IntVec<T> a, IntVec<T> b) { return {vorrq_##I(a.v, b.v)}; }          \
+  SIMDGRAD_INLINE IntVec<T> operator^(IntVec<T> a, IntVec<T> b) { return {veorq_##I(a.v, b.v)}; }          \
+  template <int k>                                                                                         \
+  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                             \
+    return {vshlq_n_##I(a.v, k)};                                                                          \
+  }                                                                                                        \
+  template <int k>                                                                                         \
+  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                             \
+    return {vreinterpretq_##I##_##U(vshrq_n_##U(vreinterpretq_##U##_##I(a.v), k))};                        \
+  }                                                                                                        \
+  template <int k>                                                                                         \
+  SIMDGRAD_INLINE Mask<T> has_bit(IntVec<T> a) {                                                           \
+    return {vtstq_##I(a.v, vdupq_n_##I(Lane<T>::Int(1) << k))};                                            \
+  }                                                                                                        \
+  SIMDGRAD_INLINE IntVec<T> bits_of(Vec<T> a) { return {vreinterpretq_##I##_##S(a.v)}; }                   \
+  SIMDGRAD_INLINE Vec<T> from_bits(IntVec<T> a) { return {vreinterpretq_##S##_##I(a.v)}; }                 \
+  SIMDGRAD_INLINE IntVec<T> to_int(Vec<T> a) { return {vcvtnq_##I##_##S(a.v)}; }                           \
   SIMDGRAD_INLINE Vec<T> to_float(IntVec<T> a) { return {vcvtq_##S##_##I(a.v)}; }
 
 SIMDGRAD_TYPE(float, 4, float32x4_t, int32x4_t, uint32x4_t, f32, s32, u32)
@@ -544,84 +544,84 @@ SIMDGRAD_INLINE To reinterpret_lane(From x) {
   return y;
 }
 
-#define SIMDGRAD_TYPE(T)                                                                                     \
-  template <>                                                                                                \
-  struct Mask<T> {                                                                                           \
-    bool v;                                                                                                  \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct Tail<T> {                                                                                           \
-    int n;                                                                                                   \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct IntVec<T> {                                                                                         \
-    using Int = Lane<T>::Int;                                                                                \
-    static constexpr int N = 1;                                                                              \
-    Int v;                                                                                                   \
-    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {*p}; }                                        \
-    static SIMDGRAD_INLINE IntVec set1(Int x) { return {x}; }                                                \
-  };                                                                                                         \
-  template <>                                                                                                \
-  struct Vec<T> {                                                                                            \
-    using Int = IntVec<T>;                                                                                   \
-    static constexpr int N = 1;                                                                              \
-    T v;                                                                                                     \
-    static SIMDGRAD_INLINE Vec load(const T* p) { return {*p}; }                                             \
-    static SIMDGRAD_INLINE Vec set1(T x) { return {x}; }                                                     \
-    static SIMDGRAD_INLINE Vec zero() { return {0}; }                                                        \
-  };                                                                                                         \
-  SIMDGRAD_INLINE IntVec<T> bits_of(Vec<T> a) { return {reinterpret_lane<Lane<T>::Int>(a.v)}; }              \
-  SIMDGRAD_INLINE Vec<T> from_bits(IntVec<T> a) { return {reinterpret_lane<T>(a.v)}; }                       \
-  SIMDGRAD_INLINE IntVec<T> operator+(IntVec<T> a, IntVec<T> b) { return {a.v + b.v}; }                      \
-  SIMDGRAD_INLINE IntVec<T> operator-(IntVec<T> a, IntVec<T> b) { return {a.v - b.v}; }                      \
-  SIMDGRAD_INLINE IntVec<T> operator&(IntVec<T> a, IntVec<T> b) { return {a.v & b.v}; }                      \
-  SIMDGRAD_INLINE IntVec<T> operator|(IntVec<T> a, IntVec<T> b) { return {a.v | b.v}; }                      \
-  SIMDGRAD_INLINE IntVec<T> operator^(IntVec<T> a, IntVec<T> b) { return {a.v ^ b.v}; }                      \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                               \
-    return {(Lane<T>::Int)((uint64_t)a.v << k)};                                                             \
-  }                                                                                                          \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                               \
-    return {(Lane<T>::Int)((sizeof(T) == 4 ? (uint64_t)(uint32_t)a.v : (uint64_t)a.v) >> k)};                \
-  }                                                                                                          \
-  template <int k>                                                                                           \
-  SIMDGRAD_INLINE Mask<T> has_bit(IntVec<T> a) {                                                             \
-    return {(a.v >> k & 1) != 0};                                                                            \
-  }                                                                                                          \
-  SIMDGRAD_INLINE Vec<T> operator+(Vec<T> a, Vec<T> b) { return {a.v + b.v}; }                               \
-  SIMDGRAD_INLINE Vec<T> operator-(Vec<T> a, Vec<T> b) { return {a.v - b.v}; }                               \
-  SIMDGRAD_INLINE Vec<T> operator*(Vec<T> a, Vec<T> b) { return {a.v * b.v}; }                               \
-  SIMDGRAD_INLINE Vec<T> operator/(Vec<T> a, Vec<T> b) { return {a.v / b.v}; }                               \
-  SIMDGRAD_INLINE Vec<T> operator&(Vec<T> a, Vec<T> b) { return from_bits(bits_of(a) & bits_of(b)); }        \
-  SIMDGRAD_INLINE Vec<T> operator|(Vec<T> a, Vec<T> b) { return from_bits(bits_of(a) | bits_of(b)); }        \
-  SIMDGRAD_INLINE Vec<T> operator^(Vec<T> a, Vec<T> b) { return from_bits(bits_of(a) ^ bits_of(b)); }        \
-  SIMDGRAD_INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return a.v < b.v ? a : b; }                               \
-  SIMDGRAD_INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return a.v > b.v ? a : b; }                               \
-  SIMDGRAD_INLINE Vec<T> sqrt(Vec<T> a) { return {(T)::sqrt(a.v)}; }                                         \
-  SIMDGRAD_INLINE Vec<T> abs(Vec<T> a) { return {(T)::fabs(a.v)}; }                                          \
-  SIMDGRAD_INLINE Vec<T> neg(Vec<T> a) { return {-a.v}; }                                                    \
-  SIMDGRAD_INLINE Vec<T> round(Vec<T> a) { return {(T)::nearbyint(a.v)}; }                                   \
-  SIMDGRAD_INLINE Vec<T> floor(Vec<T> a) { return {(T)::floor(a.v)}; }                                       \
-  SIMDGRAD_INLINE Vec<T> trunc(Vec<T> a) { return {(T)::trunc(a.v)}; }                                       \
-  SIMDGRAD_INLINE Mask<T> operator==(Vec<T> a, Vec<T> b) { return {a.v == b.v}; }                            \
-  SIMDGRAD_INLINE Mask<T> operator!=(Vec<T> a, Vec<T> b) { return {a.v != b.v}; }                            \
-  SIMDGRAD_INLINE Mask<T> operator<(Vec<T> a, Vec<T> b) { return {a.v < b.v}; }                              \
-  SIMDGRAD_INLINE Mask<T> operator<=(Vec<T> a, Vec<T> b) { return {a.v <= b.v}; }                            \
-  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {a.v && b.v}; }                           \
-  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {a.v || b.v}; }                           \
-  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) { return {!a.v}; }                                            \
-  SIMDGRAD_INLINE unsigned bits(Mask<T> m) { return m.v ? 1 : 0; }                                           \
-  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {a.v * b.v + c.v}; }                     \
-  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) { return m.v ? a : b; }                       \
-  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { *p = a.v; }                                                   \
-  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { *p = a.v; }                                     \
-  SIMDGRAD_INLINE Vec<T> load_tail(const T* p, Tail<T> n) { return n.n ? Vec<T>{*p} : Vec<T>{0}; }           \
-  SIMDGRAD_INLINE void store_tail(T* p, Vec<T> a, Tail<T> n) {                                               \
-    if (n.n) *p = a.v;                                                                                       \
-  }                                                                                                          \
-  SIMDGRAD_INLINE Mask<T> mask_of(Tail<T> n) { return {n.n > 0}; }                                           \
-  SIMDGRAD_INLINE IntVec<T> to_int(Vec<T> a) { return {(Lane<T>::Int)::nearbyint(a.v)}; }                    \
+#define SIMDGRAD_TYPE(T)                                                                              \
+  template <>                                                                                         \
+  struct Mask<T> {                                                                                    \
+    bool v;                                                                                           \
+  };                                                                                                  \
+  template <>                                                                                         \
+  struct Tail<T> {                                                                                    \
+    int n;                                                                                            \
+  };                                                                                                  \
+  template <>                                                                                         \
+  struct IntVec<T> {                                                                                  \
+    using Int = Lane<T>::Int;                                                                         \
+    static constexpr int N = 1;                                                                       \
+    Int v;                                                                                            \
+    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {*p}; }                                 \
+    static SIMDGRAD_INLINE IntVec set1(Int x) { return {x}; }                                         \
+  };                                                                                                  \
+  template <>                                                                                         \
+  struct Vec<T> {                                                                                     \
+    using Int = IntVec<T>;                                                                            \
+    static constexpr int N = 1;                                                                       \
+    T v;                                                                                              \
+    static SIMDGRAD_INLINE Vec load(const T* p) { return {*p}; }                                      \
+    static SIMDGRAD_INLINE Vec set1(T x) { return {x}; }                                              \
+    static SIMDGRAD_INLINE Vec zero() { return {0}; }                                                 \
+  };                                                                                                  \
+  SIMDGRAD_INLINE IntVec<T> bits_of(Vec<T> a) { return {reinterpret_lane<Lane<T>::Int>(a.v)}; }       \
+  SIMDGRAD_INLINE Vec<T> from_bits(IntVec<T> a) { return {reinterpret_lane<T>(a.v)}; }                \
+  SIMDGRAD_INLINE IntVec<T> operator+(IntVec<T> a, IntVec<T> b) { return {a.v + b.v}; }               \
+  SIMDGRAD_INLINE IntVec<T> operator-(IntVec<T> a, IntVec<T> b) { return {a.v - b.v}; }               \
+  SIMDGRAD_INLINE IntVec<T> operator&(IntVec<T> a, IntVec<T> b) { return {a.v & b.v}; }               \
+  SIMDGRAD_INLINE IntVec<T> operator|(IntVec<T> a, IntVec<T> b) { return {a.v | b.v}; }               \
+  SIMDGRAD_INLINE IntVec<T> operator^(IntVec<T> a, IntVec<T> b) { return {a.v ^ b.v}; }               \
+  template <int k>                                                                                    \
+  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                        \
+    return {(Lane<T>::Int)((uint64_t)a.v << k)};                                                      \
+  }                                                                                                   \
+  template <int k>                                                                                    \
+  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                        \
+    return {(Lane<T>::Int)((sizeof(T) == 4 ? (uint64_t)(uint32_t)a.v : (uint64_t)a.v) >> k)};         \
+  }                                                                                                   \
+  template <int k>                                                                                    \
+  SIMDGRAD_INLINE Mask<T> has_bit(IntVec<T> a) {                                                      \
+    return {(a.v >> k & 1) != 0};                                                                     \
+  }                                                                                                   \
+  SIMDGRAD_INLINE Vec<T> operator+(Vec<T> a, Vec<T> b) { return {a.v + b.v}; }                        \
+  SIMDGRAD_INLINE Vec<T> operator-(Vec<T> a, Vec<T> b) { return {a.v - b.v}; }                        \
+  SIMDGRAD_INLINE Vec<T> operator*(Vec<T> a, Vec<T> b) { return {a.v * b.v}; }                        \
+  SIMDGRAD_INLINE Vec<T> operator/(Vec<T> a, Vec<T> b) { return {a.v / b.v}; }                        \
+  SIMDGRAD_INLINE Vec<T> operator&(Vec<T> a, Vec<T> b) { return from_bits(bits_of(a) & bits_of(b)); } \
+  SIMDGRAD_INLINE Vec<T> operator|(Vec<T> a, Vec<T> b) { return from_bits(bits_of(a) | bits_of(b)); } \
+  SIMDGRAD_INLINE Vec<T> operator^(Vec<T> a, Vec<T> b) { return from_bits(bits_of(a) ^ bits_of(b)); } \
+  SIMDGRAD_INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return a.v < b.v ? a : b; }                        \
+  SIMDGRAD_INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return a.v > b.v ? a : b; }                        \
+  SIMDGRAD_INLINE Vec<T> sqrt(Vec<T> a) { return {(T)::sqrt(a.v)}; }                                  \
+  SIMDGRAD_INLINE Vec<T> abs(Vec<T> a) { return {(T)::fabs(a.v)}; }                                   \
+  SIMDGRAD_INLINE Vec<T> neg(Vec<T> a) { return {-a.v}; }                                             \
+  SIMDGRAD_INLINE Vec<T> round(Vec<T> a) { return {(T)::nearbyint(a.v)}; }                            \
+  SIMDGRAD_INLINE Vec<T> floor(Vec<T> a) { return {(T)::floor(a.v)}; }                                \
+  SIMDGRAD_INLINE Vec<T> trunc(Vec<T> a) { return {(T)::trunc(a.v)}; }                                \
+  SIMDGRAD_INLINE Mask<T> operator==(Vec<T> a, Vec<T> b) { return {a.v == b.v}; }                     \
+  SIMDGRAD_INLINE Mask<T> operator!=(Vec<T> a, Vec<T> b) { return {a.v != b.v}; }                     \
+  SIMDGRAD_INLINE Mask<T> operator<(Vec<T> a, Vec<T> b) { return {a.v < b.v}; }                       \
+  SIMDGRAD_INLINE Mask<T> operator<=(Vec<T> a, Vec<T> b) { return {a.v <= b.v}; }                     \
+  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {a.v && b.v}; }                    \
+  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {a.v || b.v}; }                    \
+  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) { return {!a.v}; }                                     \
+  SIMDGRAD_INLINE unsigned bits(Mask<T> m) { return m.v ? 1 : 0; }                                    \
+  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {a.v * b.v + c.v}; }              \
+  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) { return m.v ? a : b; }                \
+  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { *p = a.v; }                                            \
+  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { *p = a.v; }                              \
+  SIMDGRAD_INLINE Vec<T> load_tail(const T* p, Tail<T> n) { return n.n ? Vec<T>{*p} : Vec<T>{0}; }    \
+  SIMDGRAD_INLINE void store_tail(T* p, Vec<T> a, Tail<T> n) {                                        \
+    if (n.n) *p = a.v;                                                                                \
+  }                                                                                                   \
+  SIMDGRAD_INLINE Mask<T> mask_of(Tail<T> n) { return {n.n > 0}; }                                    \
+  SIMDGRAD_INLINE IntVec<T> to_int(Vec<T> a) { return {(Lane<T>::Int)::nearbyint(a.v)}; }             \
   SIMDGRAD_INLINE Vec<T> to_float(IntVec<T> a) { return {(T)a.v}; }
 
 SIMDGRAD_TYPE(float)
@@ -650,8 +650,8 @@ SIMDGRAD_INLINE Vec<double> to_float(IntVec<double> a) {
 #endif
 
 #if SIMDGRAD_X86 && SIMDGRAD_TARGET == SIMDGRAD_BASELINE
-// SSE2 has no rounding instruction: adding and subtracting 2^mantissaBits rounds to nearest even; values at or
-// above it are integers (or NaN) already. The sign is put back, so that -0.3 gives -0.
+// SSE2 has no rounding instruction: adding and subtracting 2^mantissaBits rounds to nearest even; values at
+// or above it are integers (or NaN) already. The sign is put back, so that -0.3 gives -0.
 template <class T>
 SIMDGRAD_INLINE Vec<T> round(Vec<T> a) {
   const Vec<T> limit = Vec<T>::set1(T(int64_t(1) << Lane<T>::kMantissaBits));
@@ -728,8 +728,8 @@ template <class T>
 SIMDGRAD_INLINE Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return fma(neg(a), b, c);
 }
-// sum = a * b + sum, fused like fma, with sum kept in its register: for loops that hold many sums. (Compilers like to
-// overwrite a or b instead and then run out of registers.)
+// sum = a * b + sum, fused like fma, with sum kept in its register: for loops that hold many sums. (Compilers
+// like to overwrite a or b instead and then run out of registers.)
 #if SIMDGRAD_X86 && SIMDGRAD_TARGET != SIMDGRAD_BASELINE && defined(__GNUC__)
 SIMDGRAD_INLINE void accumulate(Vec<float>& sum, Vec<float> a, Vec<float> b) {
   asm("vfmadd231ps %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
@@ -753,12 +753,13 @@ template <class T>
 SIMDGRAD_INLINE Vec<T> ldexp(Vec<T> a, IntVec<T> e) {
   return a * pow2(e);
 }
-// a * 2^e for any e from -2 * bias to 2 * bias: two factors, so results may be subnormal or overflow properly.
+// a * 2^e for any e from -2 * bias to 2 * bias: two factors, so results may be subnormal or overflow
+// properly.
 template <class T>
 SIMDGRAD_INLINE Vec<T> ldexp2(Vec<T> a, IntVec<T> e) {
   // floor(e / 2) with a logical shift: move e into the nonnegative numbers first.
-  const IntVec<T> half = shr<1>(e + IntVec<T>::set1(8 * Lane<T>::kExponentBias)) -
-                         IntVec<T>::set1(4 * Lane<T>::kExponentBias);
+  const IntVec<T> half =
+      shr<1>(e + IntVec<T>::set1(8 * Lane<T>::kExponentBias)) - IntVec<T>::set1(4 * Lane<T>::kExponentBias);
   return a * pow2(half) * pow2(e - half);
 }
 // The exponent of a normal positive number: floor(log2 a).
@@ -775,54 +776,54 @@ SIMDGRAD_INLINE Vec<T> significand(Vec<T> a) {
 }
 
 // Lanes are combined by halves: lane i with lane i + N/2, and so on; the same order on every run.
-#define SIMDGRAD_REDUCE(name, expression)         \
-  template <class T>                              \
-  SIMDGRAD_INLINE T name(Vec<T> v) {              \
-    T lane[Vec<T>::N];                            \
-    store(lane, v);                               \
-    SIMDGRAD_UNROLL                               \
+#define SIMDGRAD_REDUCE(name, expression)                 \
+  template <class T>                                      \
+  SIMDGRAD_INLINE T name(Vec<T> v) {                      \
+    T lane[Vec<T>::N];                                    \
+    store(lane, v);                                       \
+    SIMDGRAD_UNROLL                                       \
     for (int half = Vec<T>::N / 2; half > 0; half /= 2) { \
-      for (int i = 0; i < half; ++i) {            \
-        const T a = lane[i], b = lane[i + half];  \
-        lane[i] = expression;                     \
-      }                                           \
-    }                                             \
-    return lane[0];                               \
+      for (int i = 0; i < half; ++i) {                    \
+        const T a = lane[i], b = lane[i + half];          \
+        lane[i] = expression;                             \
+      }                                                   \
+    }                                                     \
+    return lane[0];                                       \
   }
 
 #if SIMDGRAD_X86
 // a.v's halves combined by the intrinsic, down to one lane.
-#define SIMDGRAD_REDUCE_X86(name, op)                                                                   \
-  SIMDGRAD_INLINE float name##_128(__m128 a) {                                                          \
-    a = _mm_##op##_ps(a, _mm_movehl_ps(a, a));                                                          \
-    a = _mm_##op##_ss(a, _mm_shuffle_ps(a, a, 1));                                                      \
-    return _mm_cvtss_f32(a);                                                                            \
-  }                                                                                                     \
-  SIMDGRAD_INLINE double name##_128(__m128d a) {                                                        \
-    return _mm_cvtsd_f64(_mm_##op##_sd(a, _mm_unpackhi_pd(a, a)));                                      \
-  }                                                                                                     \
+#define SIMDGRAD_REDUCE_X86(name, op)                              \
+  SIMDGRAD_INLINE float name##_128(__m128 a) {                     \
+    a = _mm_##op##_ps(a, _mm_movehl_ps(a, a));                     \
+    a = _mm_##op##_ss(a, _mm_shuffle_ps(a, a, 1));                 \
+    return _mm_cvtss_f32(a);                                       \
+  }                                                                \
+  SIMDGRAD_INLINE double name##_128(__m128d a) {                   \
+    return _mm_cvtsd_f64(_mm_##op##_sd(a, _mm_unpackhi_pd(a, a))); \
+  }                                                                \
   SIMDGRAD_REDUCE_X86_WIDE(name, op)
 #if SIMDGRAD_TARGET == SIMDGRAD_AVX512
-#define SIMDGRAD_REDUCE_X86_WIDE(name, op)                                                              \
-  SIMDGRAD_INLINE float name(Vec<float> a) {                                                            \
-    const __m256 h = _mm256_##op##_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));     \
-    return name##_128(_mm_##op##_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1)));           \
-  }                                                                                                     \
-  SIMDGRAD_INLINE double name(Vec<double> a) {                                                          \
-    const __m256d h = _mm256_##op##_pd(_mm512_castpd512_pd256(a.v), _mm512_extractf64x4_pd(a.v, 1));    \
-    return name##_128(_mm_##op##_pd(_mm256_castpd256_pd128(h), _mm256_extractf128_pd(h, 1)));           \
+#define SIMDGRAD_REDUCE_X86_WIDE(name, op)                                                           \
+  SIMDGRAD_INLINE float name(Vec<float> a) {                                                         \
+    const __m256 h = _mm256_##op##_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));  \
+    return name##_128(_mm_##op##_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1)));        \
+  }                                                                                                  \
+  SIMDGRAD_INLINE double name(Vec<double> a) {                                                       \
+    const __m256d h = _mm256_##op##_pd(_mm512_castpd512_pd256(a.v), _mm512_extractf64x4_pd(a.v, 1)); \
+    return name##_128(_mm_##op##_pd(_mm256_castpd256_pd128(h), _mm256_extractf128_pd(h, 1)));        \
   }
 #elif SIMDGRAD_TARGET == SIMDGRAD_AVX2
-#define SIMDGRAD_REDUCE_X86_WIDE(name, op)                                                                \
-  SIMDGRAD_INLINE float name(Vec<float> a) {                                                              \
-    return name##_128(_mm_##op##_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1)));         \
-  }                                                                                                       \
-  SIMDGRAD_INLINE double name(Vec<double> a) {                                                            \
-    return name##_128(_mm_##op##_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1)));         \
+#define SIMDGRAD_REDUCE_X86_WIDE(name, op)                                                        \
+  SIMDGRAD_INLINE float name(Vec<float> a) {                                                      \
+    return name##_128(_mm_##op##_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1))); \
+  }                                                                                               \
+  SIMDGRAD_INLINE double name(Vec<double> a) {                                                    \
+    return name##_128(_mm_##op##_pd(_mm256_castpd256_pd128(a.v), _mm256_extractf128_pd(a.v, 1))); \
   }
 #else
-#define SIMDGRAD_REDUCE_X86_WIDE(name, op)                                 \
-  SIMDGRAD_INLINE float name(Vec<float> a) { return name##_128(a.v); }     \
+#define SIMDGRAD_REDUCE_X86_WIDE(name, op)                             \
+  SIMDGRAD_INLINE float name(Vec<float> a) { return name##_128(a.v); } \
   SIMDGRAD_INLINE double name(Vec<double> a) { return name##_128(a.v); }
 #endif
 SIMDGRAD_REDUCE_X86(reduce_add, add)
@@ -837,7 +838,8 @@ SIMDGRAD_REDUCE(reduce_min, a < b ? a : b)
 #endif
 #undef SIMDGRAD_REDUCE
 
-// out[0..3] = the sums of the lanes of a, b, c and d. (Not in reduce_add's order: use one of the two throughout.)
+// out[0..3] = the sums of the lanes of a, b, c and d. (Not in reduce_add's order: use one of the two
+// throughout.)
 #if SIMDGRAD_X86
 #if SIMDGRAD_TARGET == SIMDGRAD_AVX512
 SIMDGRAD_INLINE void reduce_add4(Vec<float> a, Vec<float> b, Vec<float> c, Vec<float> d, float* out) {
@@ -852,7 +854,8 @@ SIMDGRAD_INLINE void reduce_add4(Vec<double> a, Vec<double> b, Vec<double> c, Ve
   const __m512d cd = _mm512_add_pd(_mm512_unpacklo_pd(c.v, d.v), _mm512_unpackhi_pd(c.v, d.v));
   const __m256d x = _mm256_add_pd(_mm512_castpd512_pd256(ab), _mm512_extractf64x4_pd(ab, 1));
   const __m256d y = _mm256_add_pd(_mm512_castpd512_pd256(cd), _mm512_extractf64x4_pd(cd, 1));
-  _mm256_storeu_pd(out, _mm256_add_pd(_mm256_permute2f128_pd(x, y, 0x20), _mm256_permute2f128_pd(x, y, 0x31)));
+  _mm256_storeu_pd(out,
+                   _mm256_add_pd(_mm256_permute2f128_pd(x, y, 0x20), _mm256_permute2f128_pd(x, y, 0x31)));
 }
 #elif SIMDGRAD_TARGET == SIMDGRAD_AVX2
 SIMDGRAD_INLINE void reduce_add4(Vec<float> a, Vec<float> b, Vec<float> c, Vec<float> d, float* out) {
@@ -864,7 +867,8 @@ SIMDGRAD_INLINE void reduce_add4(Vec<float> a, Vec<float> b, Vec<float> c, Vec<f
 SIMDGRAD_INLINE void reduce_add4(Vec<double> a, Vec<double> b, Vec<double> c, Vec<double> d, double* out) {
   const __m256d x = _mm256_add_pd(_mm256_unpacklo_pd(a.v, b.v), _mm256_unpackhi_pd(a.v, b.v));
   const __m256d y = _mm256_add_pd(_mm256_unpacklo_pd(c.v, d.v), _mm256_unpackhi_pd(c.v, d.v));
-  _mm256_storeu_pd(out, _mm256_add_pd(_mm256_permute2f128_pd(x, y, 0x20), _mm256_permute2f128_pd(x, y, 0x31)));
+  _mm256_storeu_pd(out,
+                   _mm256_add_pd(_mm256_permute2f128_pd(x, y, 0x20), _mm256_permute2f128_pd(x, y, 0x31)));
 }
 #else
 SIMDGRAD_INLINE void reduce_add4(Vec<float> a, Vec<float> b, Vec<float> c, Vec<float> d, float* out) {
@@ -898,9 +902,9 @@ SIMDGRAD_INLINE void prefetch(const void* p) {
 #endif
 }
 
-// The transpose of one N x N block: dst[j * dst_stride + i] = src[min(i, rows - 1) * src_stride + j], 1 <= rows <= N.
-// Rows beyond the last repeat it, so that nothing outside src is read. N full rows of dst are written, from the first
-// to the last, so they may overlap.
+// The transpose of one N x N block: dst[j * dst_stride + i] = src[min(i, rows - 1) * src_stride + j], 1 <=
+// rows <= N. Rows beyond the last repeat it, so that nothing outside src is read. N full rows of dst are
+// written, from the first to the last, so they may overlap.
 #if SIMDGRAD_X86 && SIMDGRAD_TARGET == SIMDGRAD_AVX512
 SIMDGRAD_INLINE void transpose_block(const float* src, int64_t src_stride, float* dst, int64_t dst_stride,
                                      int rows = 16) {
@@ -924,7 +928,8 @@ SIMDGRAD_INLINE void transpose_block(const float* src, int64_t src_stride, float
   }
   SIMDGRAD_UNROLL
   for (int c = 0; c < 4; ++c) {
-    const __m512 lo01 = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88), hi01 = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xdd);
+    const __m512 lo01 = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88),
+                 hi01 = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xdd);
     const __m512 lo23 = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
     const __m512 hi23 = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xdd);
     t[c] = _mm512_shuffle_f32x4(lo01, lo23, 0x88);
@@ -948,7 +953,8 @@ SIMDGRAD_INLINE void transpose_block(const double* src, int64_t src_stride, doub
   }
   SIMDGRAD_UNROLL
   for (int c = 0; c < 2; ++c) {
-    const __m512d lo01 = _mm512_shuffle_f64x2(t[c], t[2 + c], 0x88), hi01 = _mm512_shuffle_f64x2(t[c], t[2 + c], 0xdd);
+    const __m512d lo01 = _mm512_shuffle_f64x2(t[c], t[2 + c], 0x88),
+                  hi01 = _mm512_shuffle_f64x2(t[c], t[2 + c], 0xdd);
     const __m512d lo23 = _mm512_shuffle_f64x2(t[4 + c], t[6 + c], 0x88);
     const __m512d hi23 = _mm512_shuffle_f64x2(t[4 + c], t[6 + c], 0xdd);
     r[c] = _mm512_shuffle_f64x2(lo01, lo23, 0x88);

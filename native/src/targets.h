@@ -2,8 +2,8 @@
 // simd.h and the kernels inside its own namespace, and closes the region.
 //
 // Inside a region the compiler may use the instructions of that target for everything it sees. So no standard
-// header may be included there and no std template or lambda used: their code would be emitted as weak symbols
-// with, say, AVX-512 instructions, and the linker could keep that copy for the whole program.
+// header may be included there and no std template or lambda used: their code would be emitted as weak
+// symbols with, say, AVX-512 instructions, and the linker could keep that copy for the whole program.
 #pragma once
 
 #define SIMDGRAD_BASELINE 0
@@ -52,8 +52,8 @@
 #define SIMDGRAD_END_REGION SIMDGRAD_PRAGMA(GCC pop_options)
 #endif
 
-// The region of the target being compiled; the baseline needs none. The macros are chosen here, so a target file
-// defines SIMDGRAD_TARGET before it includes this header.
+// The region of the target being compiled; the baseline needs none. The macros are chosen here, so a target
+// file defines SIMDGRAD_TARGET before it includes this header.
 #ifdef SIMDGRAD_TARGET
 #if SIMDGRAD_TARGET == SIMDGRAD_AVX512
 #define SIMDGRAD_BEGIN_TARGET SIMDGRAD_BEGIN_REGION(SIMDGRAD_FEATURES_AVX512)

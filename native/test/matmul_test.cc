@@ -1,5 +1,6 @@
-// Checks the matmul kernels of every runnable target against a plain product in double (long double for double).
-// Build: g++ -std=c++20 -O2 -ffp-contract=off -pthread native/test/matmul_test.cc native/src/target_*.cc
+// Checks the matmul kernels of every runnable target against a plain product in double (long double for
+// double). Build: g++ -std=c++20 -O2 -ffp-contract=off -pthread native/test/matmul_test.cc
+// native/src/target_*.cc
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -58,8 +59,8 @@ struct Operand {
 };
 
 template <class T>
-Operand<T> make_operand(std::mt19937& rng, int layout, int64_t rows, int64_t cols, const std::vector<int64_t>& batch,
-                        const std::vector<bool>& shared) {
+Operand<T> make_operand(std::mt19937& rng, int layout, int64_t rows, int64_t cols,
+                        const std::vector<int64_t>& batch, const std::vector<bool>& shared) {
   Operand<T> o;
   o.view = lay_out(layout, rows, cols);
   int64_t stride = o.view.length;
@@ -161,7 +162,8 @@ void check(const Target& target, std::vector<SimpleContext*> contexts, const Cas
           if (c.activation == 3) sum = std::tanh(sum);
           const int64_t at = 2 + co + r * c_row + s;
           written[at] = true;
-          const double error = (double)(std::fabs((Wide)out[at] - sum) / size) / std::numeric_limits<T>::epsilon();
+          const double error =
+              (double)(std::fabs((Wide)out[at] - sum) / size) / std::numeric_limits<T>::epsilon();
           if (!(error <= worst)) worst = error;
         }
       }
@@ -174,9 +176,11 @@ void check(const Target& target, std::vector<SimpleContext*> contexts, const Cas
     ++checked;
     if (what) {
       if (++failures < 20) {
-        printf("FAIL %s %s: %s (error %.1f eps) %ldx%ldx%ld layouts %d %d pad %ld bias %d act %d batch dims %zu threads %d\n",
-               target.name, sizeof(T) == 4 ? "f32" : "f64", what, worst, (long)c.m, (long)c.n, (long)c.k, c.a_layout,
-               c.b_layout, (long)c.c_pad, c.bias, c.activation, c.batch.size(), context->threads());
+        printf(
+            "FAIL %s %s: %s (error %.1f eps) %ldx%ldx%ld layouts %d %d pad %ld bias %d act %d batch dims %zu "
+            "threads %d\n",
+            target.name, sizeof(T) == 4 ? "f32" : "f64", what, worst, (long)c.m, (long)c.n, (long)c.k,
+            c.a_layout, c.b_layout, (long)c.c_pad, c.bias, c.activation, c.batch.size(), context->threads());
       }
       return;
     }
@@ -187,21 +191,23 @@ template <class T>
 void run_all(const Target& target, std::vector<SimpleContext*> contexts) {
   std::mt19937 rng(7);
   // Every pair of layouts over sizes around the tile edges.
-  const int64_t sizes[][3] = {{1, 1, 1},    {1, 64, 50},  {2, 33, 17},  {3, 5, 129},   {5, 31, 64},  {8, 48, 100},
-                              {13, 10, 70}, {14, 32, 16}, {15, 65, 33}, {29, 17, 128}, {40, 47, 5},  {64, 10, 40},
-                              {1, 200, 3},  {100, 1, 30}, {7, 16, 257}, {33, 96, 1},   {61, 130, 90}};
+  const int64_t sizes[][3] = {{1, 1, 1},    {1, 64, 50},  {2, 33, 17},  {3, 5, 129},  {5, 31, 64},
+                              {8, 48, 100}, {13, 10, 70}, {14, 32, 16}, {15, 65, 33}, {29, 17, 128},
+                              {40, 47, 5},  {64, 10, 40}, {1, 200, 3},  {100, 1, 30}, {7, 16, 257},
+                              {33, 96, 1},  {61, 130, 90}};
   for (const auto& s : sizes) {
     for (int a = 0; a < kLayouts; ++a) {
       for (int b = 0; b < kLayouts; ++b) {
-        check<T>(target, contexts, {{}, {}, {}, s[0], s[1], s[2], a, b, (a + b) % 3, (a ^ b) % 2 == 1, (a + 2 * b) % 4},
-                 rng);
+        check<T>(target, contexts,
+                 {{}, {}, {}, s[0], s[1], s[2], a, b, (a + b) % 3, (a ^ b) % 2 == 1, (a + 2 * b) % 4}, rng);
       }
     }
   }
   // Random shapes, batches and epilogues.
   auto pick = [&](int n) { return (int)(rng() % n); };
   for (int i = 0; i < 600; ++i) {
-    Case<T> c{{}, {}, {}, pick(40), pick(70), pick(70), pick(kLayouts), pick(kLayouts), pick(4), pick(2) == 1, pick(4)};
+    Case<T> c{{},      {},           {},     pick(40), pick(70), pick(70), pick(kLayouts), pick(kLayouts),
+              pick(4), pick(2) == 1, pick(4)};
     for (int d = pick(4); d > 0; --d) {
       c.batch.push_back(pick(4));
       c.a_shared.push_back(pick(3) == 0);
@@ -215,7 +221,8 @@ void run_all(const Target& target, std::vector<SimpleContext*> contexts) {
     check<T>(target, contexts, c, rng);
   }
   // Several blocks of k, rows and columns; packing of A and B.
-  const int64_t large[][3] = {{270, 300, 700}, {130, 600, 520}, {600, 33, 200}, {8, 700, 1100}, {300, 1200, 20}};
+  const int64_t large[][3] = {
+      {270, 300, 700}, {130, 600, 520}, {600, 33, 200}, {8, 700, 1100}, {300, 1200, 20}};
   for (const auto& s : large) {
     for (int a = 0; a < 2; ++a) {
       for (int b = 0; b < 2; ++b) {
@@ -234,17 +241,20 @@ void check_special(const Target& target, SimpleContext* context) {
   for (int64_t m : {1, 3, 20}) {
     std::vector<T> out(m * 5, (T)9), ab(1);
     const double p[] = {0, (double)m, 5, 0, 0, 5, 0, 0, 1, 0, 5, 1, 0, 1};
-    Buffer buffers[4] = {
-        {out.data(), (int64_t)out.size(), type}, {ab.data(), 1, type}, {ab.data(), 1, type}, {bias.data(), 5, type}};
+    Buffer buffers[4] = {{out.data(), (int64_t)out.size(), type},
+                         {ab.data(), 1, type},
+                         {ab.data(), 1, type},
+                         {bias.data(), 5, type}};
     Call call{p, (int)(sizeof(p) / sizeof(*p)), buffers, 4};
     target.table.run[k_matmul][(int)type](call, *context);
     for (int64_t i = 0; i < m; ++i) {
       const T* y = &out[i * 5];
       ++checked;
-      if (!(y[0] == 0 && y[1] == 2 && std::isnan(y[2]) && y[3] == 0 && !std::signbit(y[3]) && y[4] == (T)0.5)) {
+      if (!(y[0] == 0 && y[1] == 2 && std::isnan(y[2]) && y[3] == 0 && !std::signbit(y[3]) &&
+            y[4] == (T)0.5)) {
         ++failures;
-        printf("FAIL %s: relu or K = 0, m %ld: %g %g %g %g %g\n", target.name, (long)m, (double)y[0], (double)y[1],
-               (double)y[2], (double)y[3], (double)y[4]);
+        printf("FAIL %s: relu or K = 0, m %ld: %g %g %g %g %g\n", target.name, (long)m, (double)y[0],
+               (double)y[1], (double)y[2], (double)y[3], (double)y[4]);
       }
     }
   }
