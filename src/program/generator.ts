@@ -2,6 +2,7 @@ import { philoxBlock } from '../backend/js/random.js';
 import type { DType } from '../dtype.js';
 import { ArgumentError, StateError } from '../errors.js';
 import { advance, type Param } from './emit.js';
+import { newArray } from './storage.js';
 import { describe } from './view.js';
 
 /**
@@ -59,7 +60,8 @@ export class Generator {
 
   /** A random order of 0 … n-1 (Fisher–Yates). Each draw takes 32 bits, so the bias is below n / 2^32. */
   permutation(n: number): Int32Array {
-    const order = Int32Array.from({ length: n }, (_, i) => i);
+    const order = newArray('int32', n, 'permutation') as Int32Array;
+    for (let i = 0; i < n; i++) order[i] = i;
     const words = new Uint32Array(4);
     for (let i = n - 1, used = 4; i > 0; i--) {
       if (used === 4) {

@@ -75,12 +75,32 @@ export function checkLength(length: number, dtype: DType, what: string): void {
   }
 }
 
+/** A zeroed typed array of plain memory, or a ShapeError where there is not so much. */
+export function newArray(dtype: DType, length: number, what: string): TypedArray {
+  checkLength(length, dtype, what);
+  return allocated(what, length, dtype, () => new (arrayType(dtype))(length));
+}
+
+function allocated<T>(what: string, length: number, dtype: DType, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new ShapeError(`${what}: there is no memory for ${length} elements of ${dtype} (${error.message})`);
+  }
+}
+
 const registry = new FinalizationRegistry<number>((bytes) => backend().adjustExternalMemory(-bytes));
 
 /** A zeroed typed array over a SharedArrayBuffer, reported to the engine, which does not count such memory itself. */
 export function sharedArray(dtype: DType, length: number): TypedArray {
   const bytes = Math.max(length, 1) * byteWidth(dtype);
-  const buffer = new SharedArrayBuffer(Math.ceil(bytes / 64) * 64);
+  const buffer = allocated(
+    'allocation',
+    length,
+    dtype,
+    () => new SharedArrayBuffer(Math.ceil(bytes / 64) * 64),
+  );
   if (bytes >= 4096) {
     backend().adjustExternalMemory(buffer.byteLength);
     registry.register(buffer, buffer.byteLength);
@@ -115,7 +135,7 @@ export function plainArray(dtype: DType, length: number): TypedArray {
       return array;
     }
   }
-  return new (arrayType(dtype))(length);
+  return allocated('allocation', length, dtype, () => new (arrayType(dtype))(length));
 }
 
 /** Gives the memory of a storage that nothing refers to any more back to the pool. */

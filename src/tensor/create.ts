@@ -4,6 +4,7 @@ import { full as fullOp } from '../ops/full.js';
 import { isTensor } from '../ops/primitive.js';
 import * as random from '../ops/random.js';
 import { defaultGenerator, Generator } from '../program/generator.js';
+import { newArray } from '../program/storage.js';
 import { checkShape, describe, type Shape } from '../program/view.js';
 import { checkOptions, type Tensor, type TensorOptions, tensor } from './tensor.js';
 
@@ -81,7 +82,7 @@ export function eye(n: number, m?: number | TensorOptions, options: TensorOption
   if (typeof m === 'object' && m !== null) return eye(n, n, m);
   const [rows, columns] = checkShape('eye', [n, m ?? n]) as [number, number];
   checkOptions('eye', options, plainOptions);
-  const values = new Float64Array(rows * columns);
+  const values = newArray('float64', rows * columns, 'eye');
   for (let i = 0; i < Math.min(rows, columns); i++) values[i * columns + i] = 1;
   return tensor(values, { dtype: 'float32', ...options, shape: [rows, columns] });
 }
@@ -107,7 +108,8 @@ export function arange(
   if (by === 0) throw new ArgumentError('arange: a step of 0 leads nowhere');
   const n = Math.max(0, Math.ceil((to - from) / by));
   checkShape('arange', [n]);
-  const values = Float64Array.from({ length: n }, (_, i) => from + i * by);
+  const values = newArray('float64', n, 'arange');
+  for (let i = 0; i < n; i++) values[i] = from + i * by;
   const whole = [from, to, by].every(Number.isInteger);
   return tensor(values, { dtype: whole ? 'int32' : 'float32', ...options });
 }
@@ -121,9 +123,8 @@ export function linspace(start: number, end: number, steps: number, options: Ten
   }
   const step = n > 1 ? (end - start) / (n - 1) : 0;
   // From both ends, so that both are hit exactly and the list is symmetric.
-  const values = Float64Array.from({ length: n }, (_, i) =>
-    i < n / 2 ? start + i * step : end - (n - 1 - i) * step,
-  );
+  const values = newArray('float64', n, 'linspace');
+  for (let i = 0; i < n; i++) values[i] = i < n / 2 ? start + i * step : end - (n - 1 - i) * step;
   return tensor(values, { dtype: 'float32', ...options });
 }
 

@@ -1,7 +1,6 @@
 import type { Tensor } from './tensor.js';
 
-/** Rows and columns beyond these are left out in the middle. */
-const edge = 3;
+/** Tensors with more elements than this are shortened. */
 const limit = 1000;
 
 /** A tensor as text: values (shortened), shape and dtype, with columns lined up. */
@@ -18,6 +17,9 @@ export function showTensor(t: Tensor): string {
   if (t.size === 0) return `Tensor([], ${flags.join(', ')})`;
 
   const short = t.size > limit;
+  // How many are shown at each end of an axis: three, fewer where many axes would still make a long text.
+  const shownBy = (e: number) => shape.reduce((m, n) => m * (n > 2 * e ? 2 * e : n), 1);
+  const edge = [3, 2].find((e) => shownBy(e) <= limit) ?? 1;
   const places = (n: number): (number | null)[] => {
     const all = Array.from({ length: n }, (_, i) => i);
     return short && n > 2 * edge ? [...all.slice(0, edge), null, ...all.slice(n - edge)] : all;
@@ -33,7 +35,7 @@ export function showTensor(t: Tensor): string {
   };
   visit(0, offset);
   const format = numberFormat(shown, t.dtype);
-  const width = Math.max(...shown.map((x) => format(x).length));
+  const width = shown.reduce((w, x) => Math.max(w, format(x).length), 0);
 
   const build = (axis: number, at: number, indent: number): string => {
     if (axis === shape.length) return format(array[at] as number).padStart(width);

@@ -13,7 +13,7 @@ import type { Range } from '../ops/slice.js';
 import { contiguous, copy, emitMap } from '../program/calls.js';
 import { Cell } from '../program/cell.js';
 import { checkReadable, constantStorage, withRecorder } from '../program/emit.js';
-import { release, sharedStorage } from '../program/storage.js';
+import { newArray, release, sharedStorage } from '../program/storage.js';
 import {
   checkShape,
   describe,
@@ -241,7 +241,9 @@ export class Tensor {
     }
     const { shape, strides } = this.view;
     if (strides.some((stride, i) => stride === 0 && (shape[i] as number) > 1)) {
-      throw new ArgumentError(`${op}: elements of this broadcast tensor share their memory; change a clone() of it`);
+      throw new ArgumentError(
+        `${op}: elements of this broadcast tensor share their memory; change a clone() of it`,
+      );
     }
   }
 
@@ -619,6 +621,8 @@ export function tensor(
   let shape: number[];
   if (ArrayBuffer.isView(values) && !(values instanceof DataView)) {
     const source = values as unknown as TypedArray;
+    if (typeof source[0] === 'bigint')
+      throw new DTypeError('tensor: 64-bit integers are not a dtype; convert to numbers');
     const dtype = given ?? dtypeOf(source) ?? 'float32';
     array = convert(source, dtype);
     shape = [source.length];
@@ -666,8 +670,8 @@ function flatten(v: unknown, shape: readonly number[], axis: number, out: (numbe
 
 /** A fresh typed array of a dtype; whole numbers truncate and saturate as kernels do. */
 function convert(values: ArrayLike<number>, dtype: DType): TypedArray {
-  const out = new (arrayType(dtype))(values.length);
-  if (dtype === 'bool') for (let i = 0; i < out.length; i++) out[i] = (values[i] as number | boolean) ? 1 : 0;
+  const out = newArray(dtype, values.length, 'tensor');
+  if (dtype === 'bool') for (let i = 0; i < out.length; i++) out[i] = Number(values[i]) !== 0 ? 1 : 0;
   else if (dtype === 'int32') {
     for (let i = 0; i < out.length; i++) {
       const v = Math.trunc(values[i] as number);
