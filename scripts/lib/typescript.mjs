@@ -8,12 +8,12 @@ const settings = () => [at('package.json'), at('tsconfig.json'), at('tsconfig.bu
 
 /** What is built: the package itself, then the programs that import it by name. */
 function targets() {
-  const targets = [{ out: at('dist', 'index.js'), entry: at('src', 'index.ts'), inputs: at('src') }];
+  const targets = [{ out: at('dist', 'index.js'), entry: at('src', 'index.ts'), inputs: [at('src')] }];
   for (const folder of ['examples', 'benchmarks']) {
     if (!existsSync(at(folder))) continue;
     for (const name of readdirSync(at(folder)).filter(isSource)) {
       const out = at('dist', folder, name.replace(/\.ts$/, '.js'));
-      targets.push({ out, entry: at(folder, name), inputs: at(folder) });
+      targets.push({ out, entry: at(folder, name), inputs: [at(folder), at('src')] });
     }
   }
   return targets.filter(({ entry }) => existsSync(entry));
@@ -44,7 +44,7 @@ async function bundle({ out, entry }) {
 /** Bundles what is stale. Throws where a source does not build. */
 export async function bundleStale({ force = false } = {}) {
   for (const target of targets()) {
-    const inputs = [...filesUnder(target.inputs, isSource), ...settings()];
+    const inputs = [...target.inputs.flatMap((folder) => filesUnder(folder, isSource)), ...settings()];
     if (force || isStale(target.out, inputs)) await bundle(target);
   }
 }
