@@ -3,7 +3,7 @@ import { stack } from '../ops/concat.js';
 import { isTensor } from '../ops/primitive.js';
 import { describe, sameShape, showShape } from '../program/view.js';
 import { full } from '../tensor/create.js';
-import { type Tensor, tensor } from '../tensor/tensor.js';
+import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
 import { backwardPass, seedGradient } from './engine.js';
 import { enableGrad } from './mode.js';
 
@@ -54,6 +54,7 @@ export function grad(
     const f = valueAndGrad(outputs as TensorFunction);
     return (...args: unknown[]) => f(...args)[1];
   }
+  checkOptions('grad', options, ['gradOutputs', 'createGraph', 'retainGraph', 'allowUnused']);
   const roots = asList('grad', outputs);
   const wanted = asList('grad', inputs);
   const given = options.gradOutputs;
@@ -94,7 +95,7 @@ export function valueAndGrad(f: TensorFunction): (...args: unknown[]) => [Tensor
     const nested = given.requiresGrad;
     return enableGrad(() => {
       const input = nested ? given.mul(1) : leaf(given);
-      const y = f(input, ...rest);
+      const y = tensorOf('grad', f(input, ...rest));
       if (!isTensor(y))
         throw new ArgumentError(`grad: the function must return a tensor, not ${describe(y)}`);
       const g = grad(y, [input], { createGraph: nested, allowUnused: true })[0] ?? zerosOf(input);
@@ -113,19 +114,23 @@ function zerosOf(x: Tensor): Tensor {
   return full(x.shape, 0, { dtype: x.dtype });
 }
 
+function tensorOf(name: string, y: unknown): Tensor {
+  if (isTensor(y)) return y;
+  throw new ArgumentError(`${name}: the function must return a tensor, not ${describe(y)}`);
+}
+
 type Inputs = Tensor | readonly Tensor[];
 
 function run(name: string, f: TensorFunction, inputs: Inputs): { xs: Tensor[]; y: Tensor } {
   if (typeof f !== 'function') throw new ArgumentError(`${name}: takes a function first, not ${describe(f)}`);
   const given = asList(name, inputs);
   const xs = given.map((x) => (x.requiresGrad ? x.mul(1) : leaf(x)));
-  const y = f(...xs);
-  if (!isTensor(y)) throw new ArgumentError(`${name}: the function must return a tensor, not ${describe(y)}`);
-  return { xs, y };
+  return { xs, y: tensorOf(name, f(...xs)) };
 }
 
-function nested(inputs: Inputs): boolean {
-  return (Array.isArray(inputs) ? inputs : [inputs]).some((x: Tensor) => x.requiresGrad);
+/** True where the result is itself to be differentiated: an input belongs to a graph already. */
+function nested(name: string, inputs: Inputs): boolean {
+  return asList(name, inputs).some((x) => x.requiresGrad);
 }
 
 function shaped<T>(inputs: Inputs, out: T[]): T | T[] {
@@ -136,7 +141,7 @@ function shaped<T>(inputs: Inputs, out: T[]): T | T[] {
 export function vjp(f: TensorFunction, inputs: Tensor, v?: Tensor): [Tensor, Tensor];
 export function vjp(f: TensorFunction, inputs: readonly Tensor[], v?: Tensor): [Tensor, Tensor[]];
 export function vjp(f: TensorFunction, inputs: Inputs, v?: Tensor): [Tensor, Tensor | Tensor[]] {
-  const createGraph = nested(inputs);
+  const createGraph = nested('vjp', inputs);
   return enableGrad(() => {
     const { xs, y } = run('vjp', f, inputs);
     const gs = y.requiresGrad
@@ -154,7 +159,8 @@ export function vjp(f: TensorFunction, inputs: Inputs, v?: Tensor): [Tensor, Ten
 
 /** Refuses directions that do not have the shapes of the inputs. */
 function checkDirections(name: string, xs: readonly Tensor[], vs: readonly Tensor[]): void {
-  if (vs.length !== xs.length) throw new ArgumentError(`${name}: ${vs.length} directions for ${xs.length} inputs`);
+  if (vs.length !== xs.length)
+    throw new ArgumentError(`${name}: ${vs.length} directions for ${xs.length} inputs`);
   xs.forEach((x, i) => {
     const v = vs[i] as Tensor;
     if (!sameShape(x.shape, v.shape)) {
@@ -167,7 +173,7 @@ function checkDirections(name: string, xs: readonly Tensor[], vs: readonly Tenso
 export function jvp(f: TensorFunction, inputs: Tensor, v: Tensor): [Tensor, Tensor];
 export function jvp(f: TensorFunction, inputs: readonly Tensor[], v: readonly Tensor[]): [Tensor, Tensor];
 export function jvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tensor] {
-  const createGraph = nested(inputs);
+  const createGraph = nested('jvp', inputs);
   return enableGrad(() => {
     const { xs, y } = run('jvp', f, inputs);
     const vs = asList('jvp', v);
@@ -196,7 +202,7 @@ export function jvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tens
 export function hvp(f: TensorFunction, inputs: Tensor, v: Tensor): [Tensor, Tensor];
 export function hvp(f: TensorFunction, inputs: readonly Tensor[], v: readonly Tensor[]): [Tensor, Tensor[]];
 export function hvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tensor | Tensor[]] {
-  const createGraph = nested(inputs);
+  const createGraph = nested('hvp', inputs);
   return enableGrad(() => {
     const { xs, y } = run('hvp', f, inputs);
     const vs = asList('hvp', v);
@@ -252,7 +258,7 @@ export function jacobian(f: TensorFunction, inputs: readonly Tensor[]): Tensor[]
 export function jacobian(f: TensorFunction): (x: Tensor) => Tensor;
 export function jacobian(f: TensorFunction, inputs?: Inputs): Tensor | Tensor[] | ((x: Tensor) => Tensor) {
   if (inputs === undefined) return (x) => jacobian(f, x);
-  const createGraph = nested(inputs);
+  const createGraph = nested('jacobian', inputs);
   return enableGrad(() => {
     const { xs, y } = run('jacobian', f, inputs);
     return shaped(inputs, rowsOfJacobian(y, xs, createGraph));
@@ -268,7 +274,7 @@ export function hessian(f: TensorFunction, inputs: readonly Tensor[]): Tensor[][
 export function hessian(f: TensorFunction): (x: Tensor) => Tensor;
 export function hessian(f: TensorFunction, inputs?: Inputs): Tensor | Tensor[][] | ((x: Tensor) => Tensor) {
   if (inputs === undefined) return (x) => hessian(f, x);
-  const createGraph = nested(inputs);
+  const createGraph = nested('hessian', inputs);
   return enableGrad(() => {
     const { xs, y } = run('hessian', f, inputs);
     if (y.size !== 1)
@@ -298,6 +304,8 @@ export interface GradcheckOptions {
  * or throws a GradError naming the first element that differs.
  */
 export function gradcheck(f: TensorFunction, inputs: Inputs, options: GradcheckOptions = {}): boolean {
+  checkOptions('gradcheck', options, ['eps', 'atol', 'rtol', 'raiseException']);
+  if (typeof f !== 'function') throw new ArgumentError(`gradcheck: takes a function first, not ${describe(f)}`);
   const { eps = 1e-6, atol = 1e-5, rtol = 1e-3, raiseException = true } = options;
   const given = asList('gradcheck', inputs);
   const any = given.some((t) => t.requiresGrad);
@@ -311,7 +319,7 @@ export function gradcheck(f: TensorFunction, inputs: Inputs, options: GradcheckO
   const xs = given.map((t, i) => (checked[i] ? leaf(t.clone()) : t.detach()));
   const targets = xs.filter((_, i) => checked[i]);
   const analytic = enableGrad(() => {
-    const y = f(...xs);
+    const y = tensorOf('gradcheck', f(...xs));
     return rowsOfJacobian(y, targets, false).map(
       (j, t) => j.reshape(y.size, (targets[t] as Tensor).size).toArray() as number[][],
     );

@@ -52,7 +52,7 @@ function checkList(name: string, tensors: unknown): Tensor[] {
   if (!Array.isArray(tensors) || tensors.length === 0) {
     throw new ArgumentError(`${name}: takes an array of at least one tensor`);
   }
-  const list = tensors.map((t) => checkTensor(name, t, 'every element'));
+  const list = Array.from(tensors, (t) => checkTensor(name, t, 'every element'));
   const dtype = list.map((t) => t.dtype).reduce(promote);
   return list.map((t) => to(t, dtype));
 }

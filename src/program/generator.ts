@@ -3,7 +3,7 @@ import type { DType } from '../dtype.js';
 import { ArgumentError, StateError } from '../errors.js';
 import { advance, type Param } from './emit.js';
 import { newArray } from './storage.js';
-import { describe } from './view.js';
+import { checkShape, describe } from './view.js';
 
 /**
  * A seeded source of random numbers: Philox4x32-10 (Salmon et al., 2011), which turns a counter into random words. The
@@ -60,6 +60,7 @@ export class Generator {
 
   /** A random order of 0 … n-1 (Fisher–Yates). Each draw takes 32 bits, so the bias is below n / 2^32. */
   permutation(n: number): Int32Array {
+    checkShape('permutation', [n]);
     const order = newArray('int32', n, 'permutation') as Int32Array;
     for (let i = 0; i < n; i++) order[i] = i;
     const words = new Uint32Array(4);

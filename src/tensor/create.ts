@@ -1,5 +1,5 @@
 import { checkDType, type DType, isFloat } from '../dtype.js';
-import { ArgumentError, DTypeError } from '../errors.js';
+import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
 import { full as fullOp } from '../ops/full.js';
 import { isTensor } from '../ops/primitive.js';
 import * as random from '../ops/random.js';
@@ -79,7 +79,10 @@ export function onesLike(t: Tensor, options: TensorOptions = {}): Tensor {
 
 /** The identity matrix [n, m] (m = n by default); float32 by default. */
 export function eye(n: number, m?: number | TensorOptions, options: TensorOptions = {}): Tensor {
-  if (typeof m === 'object' && m !== null) return eye(n, n, m);
+  if (typeof m === 'object' && m !== null) {
+    if (typeof n !== 'number') throw new ShapeError(`eye: a size is a whole number >= 0, not ${describe(n)}`);
+    return eye(n, n, m);
+  }
   const [rows, columns] = checkShape('eye', [n, m ?? n]) as [number, number];
   checkOptions('eye', options, plainOptions);
   const values = newArray('float64', rows * columns, 'eye');

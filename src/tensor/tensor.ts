@@ -1,6 +1,6 @@
 import { backward } from '../autograd/engine.js';
 import type { Node } from '../autograd/graph.js';
-import { arrayType, checkDType, type DType, dtypeOf, isFloat, type TypedArray } from '../dtype.js';
+import { checkDType, type DType, dtypeOf, isFloat, type TypedArray } from '../dtype.js';
 import { ArgumentError, DTypeError, GradError, ShapeError } from '../errors.js';
 import type { NormOptions, VarianceOptions } from '../ops/composed.js';
 import { installConstant } from '../ops/constant.js';
@@ -158,6 +158,7 @@ export class Tensor {
         `backward: the gradient is a tensor, not ${describe(gradient)}; options come second`,
       );
     }
+    checkOptions('backward', options, ['createGraph', 'retainGraph']);
     backward(this, gradient, options);
   }
 
@@ -411,14 +412,14 @@ export class Tensor {
   tanh(): Tensor {
     return ops.tanh(this);
   }
-  gelu(): Tensor {
-    return ops.gelu(this);
+  gelu(options?: ops.GeluOptions): Tensor {
+    return ops.gelu(this, options);
   }
   silu(): Tensor {
     return ops.silu(this);
   }
-  softplus(): Tensor {
-    return ops.softplus(this);
+  softplus(options?: ops.SoftplusOptions): Tensor {
+    return ops.softplus(this, options);
   }
 
   // ---- comparisons: bool, no gradient ----
