@@ -83,9 +83,10 @@ export interface NormOptions extends ReduceOptions {
 export function norm(
   x: Tensor,
   axis?: number | readonly number[] | null,
-  { p = 2, ...options }: NormOptions = {},
+  normOptions: NormOptions = {},
 ): Tensor {
   checkTensor('norm', x);
+  const { p = 2, ...options } = normOptions ?? {};
   checkNumber('norm', 'p', p);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
   if (p === 2) return rootOfSquares(sum(mul(t, t), axis, options));
