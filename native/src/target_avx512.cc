@@ -22,18 +22,17 @@ SIMDGRAD_BEGIN_TARGET
 namespace simdgrad {
 namespace avx512 {
 
-#include "simd.h"
-#include "simd_math.h"
-#include "philox.h"
-
 #include "kernels/common.inc"
+#include "kernels/index.inc"
 #include "kernels/map.inc"
+#include "kernels/matmul.inc"
+#include "kernels/optim.inc"
+#include "kernels/random.inc"
 #include "kernels/reduce.inc"
 #include "kernels/rows.inc"
-#include "kernels/index.inc"
-#include "kernels/random.inc"
-#include "kernels/optim.inc"
-#include "kernels/matmul.inc"
+#include "philox.h"
+#include "simd.h"
+#include "simd_math.h"
 
 void fill_table(KernelTable& table) {
   fill_map(table);
