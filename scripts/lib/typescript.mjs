@@ -1,6 +1,6 @@
 // Building the TypeScript: one bundled ESM file for the package, one per example and benchmark, and declarations.
-import { existsSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { at, filesUnder, isStale, packageFile, printFailure, runNode } from './common.mjs';
 
 const isSource = (path) => path.endsWith('.ts');
@@ -25,7 +25,7 @@ export const canBuildTypeScript = () =>
 
 async function bundle({ out, entry }) {
   const { build } = await import('esbuild');
-  await build({
+  const { outputFiles } = await build({
     entryPoints: [entry],
     outfile: out,
     bundle: true,
@@ -38,7 +38,15 @@ async function bundle({ out, entry }) {
     tsconfigRaw: { compilerOptions: { target: 'ES2023', verbatimModuleSyntax: true } },
     legalComments: 'none',
     logLevel: 'warning',
+    write: false,
   });
+  // A class that names itself comes out as `var Tensor = class _Tensor`, and people would read _Tensor in messages.
+  let code = outputFiles[0].text;
+  for (const [, name] of code.matchAll(/^var (\w+) = class _\1\b/gm)) {
+    code = code.replaceAll(new RegExp(`\\b_${name}\\b`, 'g'), name);
+  }
+  mkdirSync(dirname(out), { recursive: true });
+  writeFileSync(out, code);
 }
 
 /** Bundles what is stale. Throws where a source does not build. */
