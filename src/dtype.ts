@@ -1,4 +1,4 @@
-import { ArgumentError } from './errors.js';
+import { DTypeError } from './errors.js';
 
 /** Element types. bool is one byte, 0 or 1. */
 export type DType = 'float32' | 'float64' | 'int32' | 'bool';
@@ -51,7 +51,7 @@ export function dtypeOf(array: unknown): DType | undefined {
 
 export function checkDType(dtype: unknown, what: string): DType {
   if (isDType(dtype)) return dtype;
-  throw new ArgumentError(
+  throw new DTypeError(
     `${what}: dtype ${typeof dtype === 'string' ? dtype : `of type ${typeof dtype}`} does not exist; use one of ${dtypes.join(', ')}`,
   );
 }

@@ -19,6 +19,7 @@ function within<T>(name: string, mode: boolean, fn: () => T): T {
     enabled = before;
   }
   if (result instanceof Promise) {
+    result.catch(() => undefined); // nobody will await it
     throw new ArgumentError(
       `${name}: the function is async; the mode holds only until its first await. Await outside.`,
     );

@@ -137,7 +137,7 @@ export function nllLoss(
 /**
  * Cross-entropy of softmax(logits) with the targets: nllLoss(logSoftmax(logits)), which neither overflows nor
  * loses digits. `logits` is [N, C], [C] or [N, C, d…]. Targets are int32 labels of shape [N], [] or [N, d…]
- * (arrays will do), or probabilities in the shape of the logits. Weights, label smoothing and 'mean' are as
+ * (arrays will do), or probabilities or one-hot rows in the shape of the logits. Weights, label smoothing and 'mean' are as
  * in PyTorch.
  *
  * Throws IndexError for a label outside [0, C), ShapeError and DTypeError for shapes and dtypes that do not
@@ -162,7 +162,9 @@ export function crossEntropy(
   const classes = z.shape[1] as number;
   const weight = checkWeight(op, options.weight, classes, z);
 
-  if (isTensor(target) && isFloat(target.dtype) && sameShape(target.shape, x.shape)) {
+  // Where there is an axis of classes, a target with that axis can only be rows of probabilities, or one-hot ones.
+  const rows = isTensor(target) && sameShape(target.shape, x.shape) && (isFloat(target.dtype) || x.rank > 1);
+  if (rows) {
     if (options.ignoreIndex !== undefined) {
       throw new ArgumentError(`${op}: ignoreIndex goes with labels; these targets are probabilities`);
     }

@@ -1,7 +1,7 @@
 import { checkNumber } from '../ops/elementwise.js';
 import * as ops from '../ops/index.js';
 import { observe } from '../program/emit.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { checkOptions, type Tensor } from '../tensor/tensor.js';
 import { Module } from './module.js';
 
 // Activations as modules; each is the function of the same name.
@@ -41,10 +41,20 @@ export class Tanh extends Module {
   }
 }
 
-/** x Φ(x), with the exact distribution function (Hendrycks and Gimpel, 2016). */
+/** x Φ(x) (Hendrycks and Gimpel, 2016): exact, or { approximate: 'tanh' }. */
 export class GELU extends Module {
+  approximate: 'none' | 'tanh';
+  constructor(options: ops.GeluOptions = {}) {
+    super();
+    checkOptions('GELU', options, ['approximate']);
+    this.approximate = options.approximate ?? 'none';
+  }
   override forward(x: Tensor): Tensor {
-    return ops.gelu(x);
+    observe(() => this.approximate);
+    return ops.gelu(x, { approximate: this.approximate });
+  }
+  protected override describe(): string {
+    return this.approximate === 'none' ? '' : `{ approximate: '${this.approximate}' }`;
   }
 }
 
@@ -70,10 +80,16 @@ export class ELU extends Module {
   }
 }
 
-/** log(1 + exp(x)). */
+/** log(1 + exp(beta x)) / beta: see softplus for the options. */
 export class Softplus extends Module {
+  readonly options: ops.SoftplusOptions;
+  constructor(options: ops.SoftplusOptions = {}) {
+    super();
+    checkOptions('Softplus', options, ['beta', 'threshold']);
+    this.options = Object.freeze({ ...options });
+  }
   override forward(x: Tensor): Tensor {
-    return ops.softplus(x);
+    return ops.softplus(x, this.options);
   }
 }
 

@@ -37,11 +37,11 @@ export interface DropoutOptions {
 
 /**
  * Sets every element to 0 with probability p and multiplies the others by 1 / (1 - p), while `training`. The
- * options may be just the number p.
+ * options may be just the number p, with `training` behind it: dropout(x, 0.2, model.training).
  */
-export function dropout(x: Tensor, options: DropoutOptions | number = {}): Tensor {
+export function dropout(x: Tensor, options: DropoutOptions | number = {}, mode = true): Tensor {
   checkTensor('dropout', x);
-  const given = typeof options === 'number' ? { p: options } : options;
+  const given = typeof options === 'number' ? { p: options, training: mode } : options;
   checkOptions('dropout', given, ['p', 'training', 'generator']);
   const { training = true, generator = defaultGenerator }: DropoutOptions = given;
   const p = checkProbability('dropout', 'p', given.p ?? 0.5);

@@ -1,10 +1,14 @@
+import { ArgumentError } from '../errors.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { unary, unarySamples } from './elementwise.js';
+import { div } from './div.js';
+import { checkNumber, unary, unarySamples } from './elementwise.js';
+import { gt } from './gt.js';
 import { mul } from './mul.js';
+import { checkTensor } from './primitive.js';
 import { sigmoid } from './sigmoid.js';
+import { where } from './where.js';
 
-/** log(1 + exp(x)), without overflow. */
-export const softplus: (x: Tensor) => Tensor = unary({
+const plain: (x: Tensor) => Tensor = unary({
   name: 'softplus',
   domain: 'float',
   js: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
@@ -12,3 +16,21 @@ export const softplus: (x: Tensor) => Tensor = unary({
   vjp: (g, ctx) => [mul(g, sigmoid(ctx.input(0)))],
   samples: unarySamples(),
 });
+
+export interface SoftplusOptions {
+  /** Sharpness, > 0. Default 1. */
+  readonly beta?: number;
+  /** Where beta x is above it, the result is x. Default 20, where float32 no longer sees the difference. */
+  readonly threshold?: number;
+}
+
+/** log(1 + exp(beta x)) / beta, without overflow. */
+export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
+  const beta = checkNumber('softplus', 'beta', options?.beta ?? 1);
+  if (!(beta > 0)) throw new ArgumentError(`softplus: beta must be > 0, not ${beta}`);
+  const threshold = options?.threshold;
+  if (threshold !== undefined) checkNumber('softplus', 'threshold', threshold);
+  const scaled = beta === 1 ? x : mul(checkTensor('softplus', x), beta);
+  const y = beta === 1 ? plain(x) : div(plain(scaled), beta);
+  return threshold === undefined ? y : where(gt(scaled, threshold), x, y);
+}

@@ -200,7 +200,7 @@ const cases: Case[] = [
     DTypeError,
     /int32/,
   ],
-  ['a dtype that does not exist', () => a23.to('float16' as 'float32'), ArgumentError, /float16.*float32/],
+  ['a dtype that does not exist', () => a23.to('float16' as 'float32'), DTypeError, /float16.*float32/],
   [
     'an option that does not exist',
     () => tensor([1], { dType: 'float64' } as object),
