@@ -22,27 +22,7 @@ SIMDGRAD_BEGIN_TARGET
 namespace simdgrad {
 namespace avx512 {
 
-#include "kernels/common.inc"
-#include "kernels/index.inc"
-#include "kernels/map.inc"
-#include "kernels/matmul.inc"
-#include "kernels/optim.inc"
-#include "kernels/random.inc"
-#include "kernels/reduce.inc"
-#include "kernels/rows.inc"
-#include "philox.h"
-#include "simd.h"
-#include "simd_math.h"
-
-void fill_table(KernelTable& table) {
-  fill_map(table);
-  fill_reduce(table);
-  fill_rows(table);
-  fill_index(table);
-  fill_random(table);
-  fill_optim(table);
-  fill_matmul(table);
-}
+#include "kernels/all.inc"
 
 }  // namespace avx512
 }  // namespace simdgrad
