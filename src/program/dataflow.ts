@@ -44,6 +44,38 @@ export function overwrites(call: Recorded, i: number): boolean {
   return call.outputs === 1 && params[0] === 1 && params[1] === length && params[2] === 0 && params[3] === 1;
 }
 
+/** Kernels that refuse labels or indices out of range; these are the last of their buffers. */
+const checked = new Set(
+  ['nll', 'crossEntropy', 'indexSelect', 'gather'].flatMap((name) => [name, `${name}Grad`]),
+);
+
+/**
+ * Position of the last call that may refuse its labels or indices, or -1. A backward operation refuses nothing that its
+ * forward operation took.
+ */
+export function lastCheck(calls: readonly Recorded[]): number {
+  const writers = new Map<Storage, number>();
+  for (const call of calls) for (const s of writesOf(call)) writers.set(s, (writers.get(s) ?? 0) + 1);
+  const seen = new Map<Storage, Set<string>>();
+  let last = -1;
+  calls.forEach((call, i) => {
+    if (!checked.has(call.kernel.name)) return;
+    const labels = call.storages[call.storages.length - 1] as Storage;
+    const p = call.params as readonly number[];
+    const rows = call.kernel.name.startsWith('nll') || call.kernel.name.startsWith('cross');
+    const select = call.kernel.name.startsWith('indexSelect');
+    const n = rows ? p[0] : select ? p[3] : (p[0] as number) * (p[2] as number) * (p[3] as number);
+    // Which labels (from where, how many), and what they must stay below.
+    const range = `${p[p.length - 1]} ${n} ${p[1]}`;
+    const known = seen.get(labels) ?? new Set();
+    seen.set(labels, known);
+    if (known.has(range) && (writers.get(labels) ?? 0) <= 1) return;
+    known.add(range);
+    last = i;
+  });
+  return last;
+}
+
 /** Drops calls whose results nobody reads. `kept` are virtual storages that are read after the program. */
 export function dropDead(calls: readonly Recorded[], kept: ReadonlySet<Storage>): Recorded[] {
   const live = new Set(kept);

@@ -106,6 +106,7 @@ export function emit(kernel: Kernel, params: Param[], storages: Storage[], outpu
   for (let i = 0; i < outputs; i++) {
     const out = storages[i] as Storage;
     if (out.busy !== null) out.checkIdle(opName || kernel.name);
+    if (out.readers > 0 && recorder === null) out.checkUnread(opName || kernel.name);
     out.version++;
   }
   if (recorder !== null) {
@@ -115,7 +116,8 @@ export function emit(kernel: Kernel, params: Param[], storages: Storage[], outpu
   arrays.length = storages.length;
   for (let i = 0; i < storages.length; i++) {
     const s = storages[i] as Storage;
-    arrays[i] = s.array === null || s.torn ? s.read(opName || kernel.name) : s.array;
+    arrays[i] =
+      s.array === null || s.torn || s.array.length !== s.length ? s.read(opName || kernel.name) : s.array;
   }
   backend().run(kernel, params as number[], arrays);
 }

@@ -5,7 +5,7 @@ import { arrayType, type TypedArray } from '../dtype.js';
 import { StateError } from '../errors.js';
 import { type Arena, type Interval, idleArena, type Layout, layOut } from './arena.js';
 import { copy } from './calls.js';
-import { dropDead, overwrites, readsOutput, writesOf } from './dataflow.js';
+import { dropDead, lastCheck, overwrites, readsOutput, writesOf } from './dataflow.js';
 import { type Param, type Recorded, Slot } from './emit.js';
 import { fuse } from './fuse.js';
 import { Storage, sharedArray } from './storage.js';
@@ -24,6 +24,19 @@ interface Captured {
   boundFresh: TypedArray;
   /** The other of the two memories of a published storage. */
   spare: TypedArray | null;
+  /** True if it is written before the last call that may refuse the step: a refusal has to undo that. */
+  readonly early: boolean;
+  /** Its values from before the run, where it is updated in place and `early`. */
+  backup: TypedArray | null;
+}
+
+/** Memory of a result. The last run's stays readable while the next one writes the other. */
+interface Result {
+  /** Index of the buffer, or -1 where no call writes it. */
+  readonly buffer: number;
+  live: TypedArray;
+  other: TypedArray | null;
+  bound: TypedArray;
 }
 
 /** A planned trace: the program of one step for one set of shapes. */
@@ -40,7 +53,9 @@ export class Program {
   readonly #mirrors: { readonly storage: Storage; readonly array: TypedArray }[] = [];
   /** Sources of the input buffers: an argument's place, or plain memory outside. */
   readonly #inputs: (number | Storage)[] = [];
-  readonly #results = new Map<Storage, TypedArray>();
+  readonly #results = new Map<Storage, Result>();
+  /** True if a result is written before the last call that may refuse the step. */
+  readonly #earlyResults: boolean;
   readonly #slots: readonly Slot[];
   readonly #slotValues: Float64Array;
   #arena: Arena | null = null;
@@ -84,6 +99,9 @@ export class Program {
       index.set(s, place(s.length, new (arrayType(s.dtype))(0)));
       this.#inputs.push(i);
     });
+    const last = lastCheck(this.calls);
+    const early = new Set(this.calls.slice(0, Math.max(0, last)).flatMap((call) => [...writesOf(call)]));
+    this.#earlyResults = kept.some((s) => early.has(s));
     const arena = this.#acquireArena();
     const writtenSet = new Set(this.calls.flatMap((call) => writesOf(call).filter((s) => s.array !== null)));
     for (const call of this.calls) {
@@ -92,8 +110,9 @@ export class Program {
         if (s.array === null) {
           if (keep.has(s)) {
             const array = sharedArray(s.dtype, s.length);
-            this.#results.set(s, array);
-            index.set(s, pin(array));
+            const buffer = pin(array);
+            this.#results.set(s, { buffer, live: array, other: null, bound: array });
+            index.set(s, buffer);
           } else {
             const buffer = pin(this.#temporary(s, arena.buffer));
             this.#temporaries.push({ storage: s, buffer });
@@ -118,6 +137,8 @@ export class Program {
             bound: array,
             boundFresh: array,
             spare: null,
+            early: early.has(s),
+            backup: null,
           });
           if (written) this.#written.push(s);
         } else {
@@ -134,7 +155,9 @@ export class Program {
       }
     }
     for (const s of kept) {
-      if (!this.#results.has(s)) this.#results.set(s, sharedArray(s.dtype, s.length));
+      if (this.#results.has(s)) continue;
+      const array = sharedArray(s.dtype, s.length);
+      this.#results.set(s, { buffer: -1, live: array, other: null, bound: array });
     }
 
     const slotIndex = new Map(trace.slots.map((slot, i) => [slot, i]));
@@ -162,7 +185,7 @@ export class Program {
 
   /** Where the values of a result are after a run. */
   result(s: Storage): TypedArray {
-    return this.#results.get(s) as TypedArray;
+    return (this.#results.get(s) as Result).live;
   }
 
   /** Bytes of intermediate values. */
@@ -186,6 +209,7 @@ export class Program {
       throw new StateError(`${this.name}: an asynchronous run of this step is in flight; await it first`);
     }
     for (const s of this.#written) s.checkIdle(this.name);
+    for (const c of this.#captured) if (c.written && c.fresh === c.buffer) c.storage.checkUnread(this.name);
   }
 
   /** Binds what moved since the last run, and returns the arena that the run uses. */
@@ -228,13 +252,67 @@ export class Program {
     for (const s of this.#written) s.version++;
   }
 
+  /** Results go to memory in which no older ones are still to be read (`beside`), or to the same as before. */
+  #bindResults(beside: boolean): void {
+    for (const [s, r] of this.#results) {
+      if (r.buffer < 0) continue;
+      if (beside) r.other ??= sharedArray(s.dtype, s.length);
+      const array = beside ? (r.other as TypedArray) : r.live;
+      if (r.bound !== array) this.#executable.bind(r.buffer, array);
+      r.bound = array;
+    }
+  }
+
+  /** Gives a published storage memory for its new values that nobody reads. */
+  #bindSpare(c: Captured): void {
+    c.spare ??= sharedArray(c.storage.dtype, c.storage.length);
+    this.#bindFresh(c, c.spare);
+  }
+
+  #saveEarly(): void {
+    for (const c of this.#captured) {
+      if (!c.early || c.fresh !== c.buffer) continue;
+      c.backup ??= sharedArray(c.storage.dtype, c.storage.length);
+      c.backup.set(c.bound);
+    }
+  }
+
+  /** Undoes what a refused run updated in place. */
+  #restoreEarly(): void {
+    for (const c of this.#captured) if (c.early && c.fresh === c.buffer) c.bound.set(c.backup as TypedArray);
+  }
+
+  /** After a run: new values become those that everyone reads. */
+  #complete(): void {
+    for (const c of this.#captured) {
+      if (c.fresh !== c.buffer && c.boundFresh === c.spare) this.#publish(c);
+    }
+    for (const r of this.#results.values()) {
+      if (r.bound === r.live) continue;
+      r.other = r.live;
+      r.live = r.bound;
+    }
+    this.#touched();
+  }
+
   /** Runs on the calling thread. `args` are the arguments' values. */
   run(args: readonly TypedArray[]): void {
     this.#checkIdle();
     this.#prepare();
-    for (const c of this.#captured) if (c.fresh !== c.buffer) this.#bindFresh(c, c.bound);
-    this.#executable.run(this.#inputs.length === args.length ? args : this.#sources(args));
-    this.#touched();
+    for (const c of this.#captured) {
+      if (c.fresh === c.buffer) continue;
+      if (c.early || c.storage.readers > 0) this.#bindSpare(c);
+      else this.#bindFresh(c, c.bound);
+    }
+    this.#bindResults(this.#earlyResults);
+    this.#saveEarly();
+    try {
+      this.#executable.run(this.#inputs.length === args.length ? args : this.#sources(args));
+    } catch (error) {
+      this.#restoreEarly();
+      throw error;
+    }
+    this.#complete();
   }
 
   /**
@@ -244,13 +322,17 @@ export class Program {
   async runAsync(args: readonly TypedArray[]): Promise<void> {
     this.#checkIdle();
     const arena = this.#prepare();
+    const read: Storage[] = [];
     for (const c of this.#captured) {
-      if (c.fresh === c.buffer) continue;
-      c.spare ??= sharedArray(c.storage.dtype, c.storage.length);
-      this.#bindFresh(c, c.spare);
+      if (c.fresh !== c.buffer) this.#bindSpare(c);
+      else if (!c.written && c.storage.exposed) this.#bindCopy(c);
+      else if (!c.written) read.push(c.storage);
     }
+    this.#bindResults(true);
+    this.#saveEarly();
     this.#inFlight = true;
     arena.busy = true;
+    for (const s of read) s.readers++;
     for (const m of this.#mirrors) m.storage.busy = this.name;
     for (const c of this.#captured) {
       if (!c.written) continue;
@@ -259,9 +341,12 @@ export class Program {
     }
     try {
       await this.#executable.runAsync(this.#sources(args));
-      for (const c of this.#captured) if (c.fresh !== c.buffer) this.#publish(c);
-      this.#touched();
+      this.#complete();
+    } catch (error) {
+      this.#restoreEarly();
+      throw error;
     } finally {
+      for (const s of read) s.readers--;
       for (const m of this.#mirrors) m.storage.busy = null;
       for (const c of this.#captured) {
         if (!c.written) continue;
@@ -271,6 +356,14 @@ export class Program {
       arena.busy = false;
       this.#inFlight = false;
     }
+  }
+
+  /** Reads a copy of memory that somebody holds, and may write, during the run. */
+  #bindCopy(c: Captured): void {
+    c.spare ??= sharedArray(c.storage.dtype, c.storage.length);
+    c.spare.set(c.storage.array as TypedArray);
+    this.#executable.bind(c.buffer, c.spare);
+    c.bound = c.spare;
   }
 
   #publish(c: Captured): void {
@@ -283,7 +376,8 @@ export class Program {
       return;
     }
     storage.array = spare;
-    c.spare = old;
+    // Memory that an asynchronous step still reads is left to that step.
+    c.spare = storage.readers > 0 ? null : old;
   }
 
   /** Runs once more and returns nanoseconds per call. Writes what a run writes. */
@@ -291,8 +385,9 @@ export class Program {
     this.#checkIdle();
     this.#prepare();
     for (const c of this.#captured) if (c.fresh !== c.buffer) this.#bindFresh(c, c.bound);
+    this.#bindResults(false);
     const times = this.#executable.profile(this.#sources(args));
-    this.#touched();
+    this.#complete();
     return times;
   }
 }

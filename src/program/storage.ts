@@ -16,6 +16,8 @@ export class Storage {
   busy: string | null = null;
   /** Set while an asynchronous step updates this storage in place, so that reading it would give a mixture. */
   torn = false;
+  /** How many asynchronous steps read this storage at the moment. */
+  readers = 0;
   /** True once a caller was handed the array itself, so it must not be moved behind their back. */
   exposed = false;
   /** Set for what outlives the scope it was made in (gradients held by leaves). */
@@ -47,6 +49,11 @@ export class Storage {
         `${what}: this tensor exists only inside the compiled step that made it; return it from the step to read it`,
       );
     }
+    if (this.array.length !== this.length) {
+      throw new StateError(
+        `${what}: the memory of this tensor is gone: the ArrayBuffer of its data was transferred; transfer a copy`,
+      );
+    }
     return this.array;
   }
 
@@ -63,6 +70,15 @@ export class Storage {
   checkIdle(what: string): void {
     if (this.busy !== null) {
       throw new StateError(`${what}: this tensor is being updated by ${this.busy}; await that step first`);
+    }
+  }
+
+  /** Refuses a write in place while an asynchronous step reads. */
+  checkUnread(what: string): void {
+    if (this.readers > 0) {
+      throw new StateError(
+        `${what}: this tensor is being read by an asynchronous step; await that step first`,
+      );
     }
   }
 }

@@ -129,9 +129,14 @@ class Step<A extends readonly unknown[], R> {
     // A step that has to wait takes its inputs as they are now.
     const now = this.#waiting === 0 ? args : (args.map((x) => (isTensor(x) ? copied(x) : x)) as unknown as A);
     const before = this.#queue;
+    const inMode = isGradEnabled() ? enableGrad : noGrad;
     const mine = async () => {
       if (this.#waiting > 1) await before.catch(() => undefined);
-      return (await this.#once(now, (entry, arrays) => entry.program.runAsync(arrays))) as R;
+      // A step that had to wait runs in the mode in which it was called.
+      const { pending } = inMode(() => ({
+        pending: this.#once(now, (entry, arrays) => entry.program.runAsync(arrays)),
+      }));
+      return (await pending) as R;
     };
     this.#waiting++;
     const result = mine();
@@ -275,7 +280,13 @@ class Step<A extends readonly unknown[], R> {
         effects: [...effects].map(([cell, value]) => {
           const view = kept.published.get(cell);
           if (!view) return { cell, make: () => value };
-          return { cell, make: () => new PublishedGrad(view, (v) => copyOf(program, v)) };
+          return {
+            cell,
+            make: () => {
+              const values = program.result(view.storage);
+              return new PublishedGrad(view, (v) => copyOf(values, v));
+            },
+          };
         }),
         confirmed: false,
       };
@@ -344,9 +355,8 @@ class Kept {
   }
 }
 
-function copyOf(program: Program, view: View): Tensor {
-  const array = program.result(view.storage).slice();
-  return new Tensor(fullView(constantStorage(view.dtype, array), view.shape));
+function copyOf(values: TypedArray, view: View): Tensor {
+  return new Tensor(fullView(constantStorage(view.dtype, values.slice()), view.shape));
 }
 
 /** The values of an argument as one typed array. */
