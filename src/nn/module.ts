@@ -45,22 +45,66 @@ function isParameter(t: Tensor): boolean {
 const live = new Set<WeakRef<Module>>();
 const gone = new FinalizationRegistry<WeakRef<Module>>((ref) => live.delete(ref));
 
-// A compiled step notices when a field of a module holds another tensor than the one that it was compiled
-// with.
-watchTraces((used, trace) => {
-  const look = (holder: Record<string, unknown>, depth: number): void => {
+type Fields = Record<string, unknown>;
+
+/** Calls a function with every field of a module, and with those of arrays and plain objects in its fields. */
+function eachField(m: Module, visit: (holder: Fields, key: string, value: unknown) => void): void {
+  const look = (holder: Fields, depth: number): void => {
     for (const [key, value] of Object.entries(holder)) {
-      if (isTensor(value)) {
-        if (used.has(value.view.storage)) trace.observe(() => holder[key]);
-      } else if (depth < 4 && (Array.isArray(value) || isPlainObject(value))) {
-        look(value as Record<string, unknown>, depth + 1);
-      }
+      visit(holder, key, value);
+      if (depth >= 4) continue;
+      if (Array.isArray(value)) {
+        visit(value as unknown as Fields, 'length', value.length);
+        // A long list of numbers is data, not structure.
+        if (value.length <= 64 || typeof value[0] === 'object') look(value as unknown as Fields, depth + 1);
+      } else if (isPlainObject(value)) look(value, depth + 1);
     }
   };
+  look(m as unknown as Fields, 0);
+}
+
+// A compiled step notices when a field of a module that it uses holds something else than when it was compiled: another
+// parameter, layer, number, function. Fields that the step itself sets (a count, kept activations) do not matter.
+watchTraces(() => {
+  const before = new Map<Fields, Map<string, unknown>>();
   for (const ref of live) {
     const module = ref.deref();
-    if (module) look(module as unknown as Record<string, unknown>, 0);
+    if (!module) continue;
+    eachField(module, (holder, key, value) => {
+      const held = before.get(holder);
+      if (held) held.set(key, value);
+      else before.set(holder, new Map([[key, value]]));
+    });
   }
+  return (used, trace) => {
+    const known = new Map<Module, boolean>();
+    /** True for a module that holds, itself or through others, a tensor of the step. */
+    const isUsed = (m: Module): boolean => {
+      const held = known.get(m);
+      if (held !== undefined) return held;
+      known.set(m, false); // for modules that hold each other
+      let found = m.children().some(isUsed);
+      eachField(m, (_holder, _key, value) => {
+        if (isTensor(value) && used.has(value.view.storage)) found = true;
+      });
+      known.set(m, found);
+      return found;
+    };
+    const watched = new Set<Module>();
+    for (const ref of live) {
+      const module = ref.deref();
+      // What it holds counts as well: an activation has no tensor to be known by.
+      if (module && isUsed(module)) for (const m of module.modules()) watched.add(m);
+    }
+    for (const module of watched) {
+      eachField(module, (holder, key, value) => {
+        const kept = isTensor(value)
+          ? value.view.storage.trace === null && used.has(value.view.storage)
+          : before.get(holder)?.has(key) && Object.is(before.get(holder)?.get(key), value);
+        if (kept) trace.observe(() => holder[key]);
+      });
+    }
+  };
 });
 
 /** Copies of parameters and buffers by name. */

@@ -248,12 +248,14 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     try {
       noGrad(() => {
         observe(() => this.paramGroups.length);
-        for (const group of this.paramGroups) {
+        for (const [i, group] of this.paramGroups.entries()) {
+          observe(() => this.paramGroups[i]);
           observe(() => group.params);
           observe(() => group.params.length);
           const active: Active[] = [];
-          for (const p of group.params) {
-            const g = p.grad;
+          for (const [j, p] of group.params.entries()) {
+            observe(() => group.params[j]);
+            const g = p.peekGrad();
             if (g === null) continue;
             active.push({
               p,

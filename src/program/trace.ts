@@ -15,10 +15,10 @@ interface Guard {
 }
 
 /**
- * Called when a function has been traced, with the storages that it used: layers above add what the program depends on
- * beside what was read through observe().
+ * Called when a function is about to be traced; what it returns is called when that is done, with the storages that were
+ * used. Layers above add what the program depends on beside what was read through observe().
  */
-export type TraceWatcher = (used: ReadonlySet<Storage>, trace: Recorder) => void;
+export type TraceWatcher = () => (used: ReadonlySet<Storage>, trace: Recorder) => void;
 
 const watchers: TraceWatcher[] = [];
 
@@ -34,6 +34,7 @@ export class Trace implements Recorder {
   readonly #advances: Advance[] = [];
   readonly #guards: Guard[] = [];
   readonly #observed = new Set<object>();
+  readonly #watching = watchers.map((begin) => begin());
   /** What was in each cell before the step touched it. */
   readonly cells = new Map<Cell, unknown>();
 
@@ -47,6 +48,7 @@ export class Trace implements Recorder {
   record(call: Recorded): void {
     for (const s of call.storages) {
       if (s.array === null && s.trace !== this) s.read(call.op);
+      s.unseen = false;
     }
     for (let i = 0; i < call.outputs; i++) {
       if (this.inputs.includes(call.storages[i] as Storage)) {
@@ -87,12 +89,12 @@ export class Trace implements Recorder {
   /** To be called when the function has returned. */
   finish(): void {
     const used = new Set(this.calls.flatMap((call) => call.storages));
-    for (const watcher of watchers) watcher(used, this);
+    for (const watch of this.#watching) watch(used, this);
   }
 
   /** True while everything that the trace depended on reads as it did. */
   holds(): boolean {
-    for (const { read, value } of this.#guards) if (read() !== value) return false;
+    for (const { read, value } of this.#guards) if (!Object.is(read(), value)) return false;
     return true;
   }
 

@@ -1,0 +1,190 @@
+// What a compiled step depends on beside its arguments: fields of modules and groups of optimizers may be replaced at any
+// time, and the next call has to see it. What the step itself writes into a module must not make it trace again.
+import { describe, expect, it } from 'vitest';
+import { compile, F, nn, ones, optim, StateError, type Tensor, tensor } from '../../src/index.js';
+
+const x = tensor([[1, 2]]);
+
+class Model extends nn.Module {
+  w = nn.Parameter(tensor([1, 1]));
+  scale = 2;
+  missing = Number.NaN;
+  inverted = false;
+  activation: (y: Tensor) => Tensor = (y) => y;
+  layers: nn.Module[] = [new nn.ReLU()];
+  nested = { p: [nn.Parameter(tensor([1, 1]))], settings: { shift: 0 } };
+  traces = 0;
+  last: Tensor | null = null;
+
+  override forward(input: Tensor): Tensor {
+    this.traces++;
+    let y = this.activation(input.mul(this.w).mul(this.scale)).mul(this.nested.p[0] as Tensor);
+    y = y.add(this.nested.settings.shift);
+    for (const layer of this.layers) y = layer.forward(y);
+    this.last = y;
+    return this.inverted ? y.neg() : y;
+  }
+}
+
+const changes: [string, (m: Model) => void, number[][]][] = [
+  [
+    'a parameter',
+    (m) => {
+      m.w = nn.Parameter(tensor([2, 2]));
+    },
+    [[4, 8]],
+  ],
+  [
+    'a number',
+    (m) => {
+      m.scale = 3;
+    },
+    [[3, 6]],
+  ],
+  [
+    'a flag',
+    (m) => {
+      m.inverted = true;
+    },
+    [[-2, -4]],
+  ],
+  [
+    'a function',
+    (m) => {
+      m.activation = (y) => y.add(1);
+    },
+    [[3, 5]],
+  ],
+  [
+    'a layer in a list',
+    (m) => {
+      m.layers[0] = new nn.Sequential(new nn.ReLU(), new nn.ReLU());
+    },
+    [[2, 4]],
+  ],
+  [
+    'the length of a list',
+    (m) => {
+      m.layers.push(new nn.Softmax());
+    },
+    F.softmax(tensor([[2, 4]])).toArray() as number[][],
+  ],
+  [
+    'a list',
+    (m) => {
+      m.layers = [new nn.Softmax()];
+    },
+    F.softmax(tensor([[2, 4]])).toArray() as number[][],
+  ],
+  [
+    'a parameter in an object',
+    (m) => {
+      m.nested.p[0] = nn.Parameter(tensor([3, 3]));
+    },
+    [[6, 12]],
+  ],
+  [
+    'an object',
+    (m) => {
+      m.nested = { ...m.nested, p: [nn.Parameter(tensor([3, 3]))] };
+    },
+    [[6, 12]],
+  ],
+  [
+    'a number in an object',
+    (m) => {
+      m.nested.settings.shift = 5;
+    },
+    [[7, 9]],
+  ],
+];
+
+describe('a compiled step sees a replaced field of a module', () => {
+  it.each(changes)('%s', (_what, change, expected) => {
+    const m = new Model();
+    const step = compile((input: Tensor) => m.forward(input));
+    for (let i = 0; i < 5; i++) expect(step(x).toArray()).toEqual([[2, 4]]);
+    // The fields that forward sets (traces, last) are no reason to trace again.
+    expect(m.traces).toBe(2);
+    change(m);
+    for (let i = 0; i < 5; i++) expect(step(x).toArray()).toEqual(expected);
+    expect(m.traces).toBe(4);
+  });
+
+  it('that has no tensors of its own, within one that has', () => {
+    class Scale extends nn.Module {
+      k = 2;
+      override forward(input: Tensor): Tensor {
+        return input.mul(this.k);
+      }
+    }
+    const scale = new Scale();
+    const m = new nn.Sequential(new nn.Linear(2, 2), scale);
+    const step = compile((input: Tensor) => m.forward(input));
+    for (let i = 0; i < 3; i++) step(x);
+    scale.k = 5;
+    expect(step(x).toArray()).toEqual(m.forward(x).toArray());
+  });
+});
+
+describe('a compiled step sees changed groups of an optimizer', () => {
+  const run = (compiled: boolean, change: (o: optim.SGD, a: Tensor, b: Tensor) => void): unknown => {
+    const a = tensor([1, 2], { requiresGrad: true });
+    const b = tensor([3, 4], { requiresGrad: true });
+    const optimizer = new optim.SGD([a], { lr: 0.1, momentum: 0.5 });
+    const body = (input: Tensor): Tensor => {
+      optimizer.zeroGrad();
+      const loss = input.mul(a).mul(b).square().sum();
+      loss.backward();
+      optimizer.step();
+      return loss;
+    };
+    const step = compiled ? compile(body) : body;
+    const losses: number[] = [];
+    for (let i = 0; i < 8; i++) {
+      if (i === 3) change(optimizer, a, b);
+      losses.push(step(x).item());
+    }
+    return [losses, a.toArray(), b.toArray()];
+  };
+  it.each<[string, (o: optim.SGD, a: Tensor, b: Tensor) => void]>([
+    [
+      'a group',
+      (o) => {
+        o.paramGroups[0] = { ...(o.paramGroups[0] as optim.SGD['paramGroups'][0]), lr: 0.01 };
+      },
+    ],
+    [
+      'a parameter of a group',
+      (o, _a, b) => {
+        (o.paramGroups[0] as optim.SGD['paramGroups'][0]).params[0] = b;
+      },
+    ],
+    [
+      'one parameter more',
+      (o, _a, b) => {
+        o.addParamGroup({ params: [b], lr: 0.001 });
+      },
+    ],
+  ])('%s', (_what, change) => {
+    expect(run(true, change)).toEqual(run(false, change));
+  });
+});
+
+describe('memory that was transferred away', () => {
+  it('is an error in every operation, not zeros', () => {
+    const t = tensor([1, 2]);
+    const { buffer } = t.data;
+    structuredClone(buffer, { transfer: [buffer as ArrayBuffer] });
+    for (const use of [
+      () => t.add(1),
+      () => t.sum(),
+      () => t.toArray(),
+      () => t.data,
+      () => t.fill_(1),
+      () => ones([2]).copy_(t),
+    ]) {
+      expect(use).toThrow(StateError);
+    }
+  });
+});
