@@ -228,9 +228,11 @@ export function seedGradient(name: string, t: Tensor, gradient: Tensor | null | 
 
 /** Adds a gradient to what a leaf holds already, in place where no graph refers to it. */
 export function accumulate(t: Tensor, g: Tensor, createGraph: boolean): void {
-  const held = t.grad;
+  const held = t.peekGrad();
   if (held === null) {
     g.view.storage.kept = true;
+    // Until somebody reads `grad`, nobody but this leaf has it.
+    g.view.storage.unseen = !createGraph;
     t.gradCell.set(createGraph ? g : g.node ? g.detach() : g);
   } else if (createGraph || held.node !== null) {
     const sum = add(held, g);

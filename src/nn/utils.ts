@@ -9,11 +9,11 @@ import { checkOptions, type Tensor } from '../tensor/tensor.js';
 type Tensors = Tensor | Iterable<Tensor>;
 
 function parametersWithGrad(op: string, params: Tensors): Tensor[] {
-  if (isTensor(params)) return params.grad === null ? [] : [params];
+  if (isTensor(params)) return params.peekGrad() === null ? [] : [params];
   if (typeof (params as Partial<Iterable<Tensor>> | null)?.[Symbol.iterator] !== 'function') {
     throw new ArgumentError(`${op}: takes parameters, not ${describe(params)}`);
   }
-  return [...params].filter((p) => checkTensor(op, p, 'every parameter').grad !== null);
+  return [...params].filter((p) => checkTensor(op, p, 'every parameter').peekGrad() !== null);
 }
 
 /**
@@ -32,7 +32,7 @@ export function clipGradNorm(
   const max = checkNumber(op, 'maxNorm', maxNorm);
   const p = checkNumber(op, 'normType', options.normType ?? 2);
   return noGrad(() => {
-    const grads = parametersWithGrad(op, params).map((t) => t.grad as Tensor);
+    const grads = parametersWithGrad(op, params).map((t) => t.peekGrad() as Tensor);
     if (grads.length === 0) return ops.full([], 0, 'float32');
     const norms = grads.map((g) => g.detach().norm(null, { p }));
     const [first] = norms as [Tensor, ...Tensor[]];
@@ -51,7 +51,7 @@ export function clipGradValue(params: Tensors, limit: number): void {
   if (c < 0) throw new ArgumentError(`${op}: the limit must be >= 0, not ${c}`);
   noGrad(() => {
     for (const p of parametersWithGrad(op, params)) {
-      const g = (p.grad as Tensor).detach();
+      const g = (p.peekGrad() as Tensor).detach();
       g.copy_(ops.clamp(g, -c, c));
     }
   });

@@ -12,7 +12,7 @@ import type { ReduceOptions } from '../ops/reduction.js';
 import type { Range } from '../ops/slice.js';
 import { contiguous, copy, emitMap } from '../program/calls.js';
 import { Cell } from '../program/cell.js';
-import { checkReadable, constantStorage, withRecorder } from '../program/emit.js';
+import { checkReadable, constantStorage, tracing, withRecorder } from '../program/emit.js';
 import { newArray, release, sharedStorage } from '../program/storage.js';
 import {
   checkShape,
@@ -116,6 +116,13 @@ export class Tensor {
 
   /** The gradient that backward left for this leaf (or for a tensor with retainGrad()), or null. */
   get grad(): Tensor | null {
+    const g = this.peekGrad();
+    if (g !== null) g.view.storage.unseen = false;
+    return g;
+  }
+
+  /** As `grad`, for code that does not keep it: gradients that were never handed out go back to the pool when dropped. */
+  peekGrad(): Tensor | null {
     const held = this.gradCell.get();
     if (held instanceof PublishedGrad) {
       // Gradients of a compiled step are copied when somebody looks: the next step overwrites its own.
@@ -135,7 +142,11 @@ export class Tensor {
         );
       }
     }
+    const before: unknown = this.gradCell.value;
     this.gradCell.set(value);
+    if (before !== value && tracing() === null && isTensor(before) && before.view.storage.unseen) {
+      release(before.view.storage);
+    }
   }
 
   /** Makes backward keep the gradient of this computed tensor in `grad`, as it does for leaves. */
