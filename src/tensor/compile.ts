@@ -1,6 +1,6 @@
 import { enableGrad, isGradEnabled, noGrad } from '../autograd/mode.js';
 import { backend } from '../backend/load.js';
-import type { TypedArray } from '../dtype.js';
+import type { DType, TypedArray } from '../dtype.js';
 import { ArgumentError, CompileError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
 import { cloneOf } from '../ops/to.js';
@@ -11,7 +11,7 @@ import { explainProgram } from '../program/explain.js';
 import { Program } from '../program/program.js';
 import type { Storage } from '../program/storage.js';
 import { compareTraces, Trace } from '../program/trace.js';
-import { describe, fullView, type View } from '../program/view.js';
+import { describe, fullView, type Shape, type View } from '../program/view.js';
 import { PublishedGrad } from './published.js';
 import { checkOptions, Tensor } from './tensor.js';
 
@@ -187,8 +187,7 @@ class Step<A extends readonly unknown[], R> {
   }
 
   #output(entry: Entry, { storage, shape }: Entry['results'][number]): Tensor {
-    const array = entry.program.result(storage).slice();
-    return new Tensor(fullView(constantStorage(storage.dtype, array), shape));
+    return around(storage.dtype, shape, entry.program.result(storage).slice());
   }
 
   #key(args: A): string {
@@ -280,13 +279,8 @@ class Step<A extends readonly unknown[], R> {
         effects: [...effects].map(([cell, value]) => {
           const view = kept.published.get(cell);
           if (!view) return { cell, make: () => value };
-          return {
-            cell,
-            make: () => {
-              const values = program.result(view.storage);
-              return new PublishedGrad(view, (v) => copyOf(values, v));
-            },
-          };
+          const { storage, dtype, shape } = view;
+          return { cell, make: () => new PublishedGrad(dtype, shape, program.result(storage), around) };
         }),
         confirmed: false,
       };
@@ -355,8 +349,8 @@ class Kept {
   }
 }
 
-function copyOf(values: TypedArray, view: View): Tensor {
-  return new Tensor(fullView(constantStorage(view.dtype, values.slice()), view.shape));
+function around(dtype: DType, shape: Shape, values: TypedArray): Tensor {
+  return new Tensor(fullView(constantStorage(dtype, values), shape));
 }
 
 /** The values of an argument as one typed array. */

@@ -1,17 +1,21 @@
-import type { View } from '../program/view.js';
+import type { DType, TypedArray } from '../dtype.js';
+import type { Shape } from '../program/view.js';
 import type { Tensor } from './tensor.js';
 
 /**
- * A gradient that a compiled step left in memory of its own. The next replay overwrites it, so a reader is given a
- * copy, made when (and only if) somebody looks.
+ * A gradient that a compiled step left in memory of its own. A later replay overwrites it, so a reader is given a copy,
+ * made when (and only if) somebody looks. It refers to nothing of the step: a trace that saw it here would otherwise keep
+ * all programs before it alive.
  */
 export class PublishedGrad {
   constructor(
-    readonly view: View,
-    private readonly copy: (view: View) => Tensor,
+    readonly dtype: DType,
+    readonly shape: Shape,
+    private readonly values: TypedArray,
+    private readonly make: (dtype: DType, shape: Shape, values: TypedArray) => Tensor,
   ) {}
 
   read(): Tensor {
-    return this.copy(this.view);
+    return this.make(this.dtype, this.shape, this.values.slice());
   }
 }
