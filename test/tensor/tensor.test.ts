@@ -129,7 +129,7 @@ describe('tensor(values)', () => {
   });
 
   test('options that are none', () => {
-    expect(() => tensor([1], { dtype: 'float' } as never)).toThrow(ArgumentError);
+    expect(() => tensor([1], { dtype: 'float' } as never)).toThrow(DTypeError);
     expect(() => tensor([1], { requiresGrad: 1 } as never)).toThrow(ArgumentError);
     expect(() => tensor([1], { Dtype: 'float32' } as never)).toThrow(/Dtype/);
     expect(() => tensor([1], 'float64' as never)).toThrow(ArgumentError);

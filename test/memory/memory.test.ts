@@ -1,0 +1,174 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { build } from 'esbuild';
+import { backendInfo } from 'simdgrad';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+// Ten thousand steps in a process of their own: what it occupies must not grow once it has warmed up. Garbage is never
+// collected by force, so that what is measured is what a person's loop would see.
+
+const run = promisify(execFile);
+let folder = '';
+let bundle = '';
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'simdgrad-memory-'));
+  bundle = join(folder, 'simdgrad.mjs');
+  await build({
+    entryPoints: [fileURLToPath(new URL('../../src/index.ts', import.meta.url))],
+    outfile: bundle,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    logLevel: 'error',
+  });
+});
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Report {
+  /** Bytes after each tenth of the steps. */
+  readonly rss: number[];
+  readonly heap: number[];
+  readonly external: number[];
+}
+
+/** Runs `step(i)` that `body` defines so many times in a fresh process. */
+async function measure(name: string, steps: number, body: string): Promise<Report> {
+  const file = join(folder, `${name}.mjs`);
+  writeFileSync(
+    file,
+    `import * as sg from ${JSON.stringify(bundle)};
+const { tensor, noGrad, randn, ones, compile, F, nn, optim, scope } = sg;
+sg.manualSeed(1);
+${body}
+const report = { rss: [], heap: [], external: [] };
+for (let part = 0; part < 10; part++) {
+  for (let i = 0; i < ${steps / 10}; i++) {
+    await step(part * ${steps / 10} + i);
+    // As a server would, let the loop turn now and then: finalizers run there.
+    if (i % 20 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  const m = process.memoryUsage();
+  report.rss.push(m.rss);
+  report.heap.push(m.heapUsed);
+  report.external.push(m.external);
+}
+console.log(JSON.stringify(report));
+`,
+  );
+  const { addon, backend } = backendInfo();
+  const env = { ...process.env, SIMDGRAD_BACKEND: backend, ...(addon ? { SIMDGRAD_ADDON: addon } : {}) };
+  const { stdout } = await run(process.execPath, [file], { env, timeout: 60_000 });
+  return JSON.parse(stdout) as Report;
+}
+
+const MB = 2 ** 20;
+const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
+
+/** The last three tenths occupy no more than the third to fifth did, but for garbage that is not yet collected. */
+function expectFlat({ rss, heap, external }: Report, slack = 24, heapSlack = 4): void {
+  for (const [what, list, limit] of [
+    ['rss', rss, slack],
+    ['heap', heap, heapSlack],
+    ['external', external, slack],
+  ] as const) {
+    const growth = mean(list.slice(7)) - mean(list.slice(2, 5));
+    expect(growth / MB, `${what}: ${list.map((v) => (v / MB).toFixed(1))} MB`).toBeLessThan(limit);
+  }
+}
+
+const model = `
+const w1 = noGrad(() => randn([32, 24]).mul(0.1)), b1 = sg.zeros(24), w2 = noGrad(() => randn([24, 10]).mul(0.1));
+const params = [w1, b1, w2];
+for (const p of params) p.requiresGrad = true;
+const x = randn([16, 32]), y = sg.randint(0, 10, [16]);
+const target = sg.oneHot(y, 10);
+const train = (x, t) => {
+  for (const p of params) p.grad = null;
+  const loss = x.matmul(w1).add(b1).relu().matmul(w2).logSoftmax().mul(t).sum().mul(-1 / 16);
+  loss.backward();
+  noGrad(() => { for (const p of params) p.sub_(p.grad.mul(0.01)); });
+  return loss;
+};`;
+
+describe('memory stays flat', () => {
+  test('over 10,000 eager steps', async () => {
+    expectFlat(await measure('eager', 10_000, `${model}\nconst step = () => { train(x, target); };`));
+  });
+
+  test('over 10,000 compiled steps', async () => {
+    expectFlat(
+      await measure(
+        'compiled',
+        10_000,
+        `${model}
+const compiled = compile(train);
+const last = randn([5, 32]), lastTarget = target.slice(0, 5);
+const step = (i) => { const loss = i % 7 === 0 ? compiled(last, lastTarget) : compiled(x, target); if (i % 100 === 0) { loss.item(); w1.grad.data; } };`,
+      ),
+    );
+  });
+
+  test('over 3,000 asynchronous steps', async () => {
+    expectFlat(
+      await measure(
+        'async',
+        3_000,
+        `${model}\nconst compiled = compile(train);\nconst step = () => compiled.async(x, target);`,
+      ),
+    );
+  });
+
+  test('over 1,000 eager steps with arrays of 400 KB, which only pools and scopes keep small', async () => {
+    const { rss } = await measure(
+      'large',
+      1_000,
+      `const w = randn([100_000]); w.requiresGrad = true;
+const step = () => scope(() => { w.grad = null; w.tanh().mul(w).add(1).sum().backward(); noGrad(() => w.sub_(w.grad.mul(0.01))); });`,
+    );
+    expect(Math.max(...rss) - rss[0]).toBeLessThan(100 * MB);
+  });
+
+  test('where second derivatives are taken in every step', async () => {
+    expectFlat(
+      await measure(
+        'second',
+        2_000,
+        `const w = randn([200]); w.requiresGrad = true;
+const step = () => { const g = sg.grad(w.pow(3).sum(), w, { createGraph: true }); g.pow(2).sum().backward(); w.grad = null; };`,
+      ),
+    );
+  });
+
+  test('where steps are compiled anew and thrown away', async () => {
+    expectFlat(
+      await measure(
+        'recompiled',
+        1_000,
+        `const w = randn([64, 64]); w.requiresGrad = true;
+const step = (i) => { const f = compile((x) => { w.grad = null; const l = x.matmul(w).tanh().sum(); l.backward(); return l; }); f(ones(4, 64)); f(ones(4, 64)); };`,
+      ),
+      40,
+    );
+  });
+
+  test('the measure notices a leak', async () => {
+    const leak = await measure(
+      'leak',
+      2_000,
+      `const kept = [];\nconst step = () => { kept.push(randn([10_000])); };`,
+    );
+    expect(() => expectFlat(leak)).toThrow();
+    const chain = await measure(
+      'chain',
+      20_000,
+      `let total = tensor([0]); const w = tensor([1], { requiresGrad: true });\nconst step = () => { total = total.add(w.mul(2)); };`,
+    );
+    expect(() => expectFlat(chain)).toThrow();
+  });
+});
