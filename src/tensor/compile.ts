@@ -9,7 +9,7 @@ import type { Cell } from '../program/cell.js';
 import { constantStorage, tracing, withRecorder } from '../program/emit.js';
 import { explainProgram } from '../program/explain.js';
 import { Program } from '../program/program.js';
-import type { Storage } from '../program/storage.js';
+import { Storage } from '../program/storage.js';
 import { compareTraces, Trace } from '../program/trace.js';
 import { describe, fullView, type Shape, type View } from '../program/view.js';
 import { PublishedGrad } from './published.js';
@@ -45,6 +45,8 @@ interface Entry {
   readonly results: readonly { storage: Storage; shape: readonly number[] }[];
   /** What every replay leaves in cells. */
   readonly effects: readonly { cell: Cell; make: () => unknown }[];
+  /** What the trace left in cells: views of its own results, or values as they were. */
+  readonly left: ReadonlyMap<Cell, unknown>;
   /** False until the second call has confirmed the trace. */
   confirmed: boolean;
 }
@@ -282,6 +284,7 @@ class Step<A extends readonly unknown[], R> {
           const { storage, dtype, shape } = view;
           return { cell, make: () => new PublishedGrad(dtype, shape, program.result(storage), around) };
         }),
+        left: leftBehind(kept, effects),
         confirmed: false,
       };
     } catch (error) {
@@ -307,6 +310,19 @@ class Step<A extends readonly unknown[], R> {
           throw new CompileError(`${this.name}: the step returned another tensor when it was traced again`);
         }
       });
+      const left = leftBehind(again.kept, again.effects);
+      for (const cell of new Set([...entry.left.keys(), ...left.keys()])) {
+        const [a, b] = [entry.left.get(cell), left.get(cell)];
+        const equal =
+          a instanceof Storage && b instanceof Storage
+            ? (same.get(a) ?? b) === b
+            : Object.is(a, b) || constants(a, b);
+        if (!equal) {
+          throw new CompileError(
+            `${this.name}: the step left another gradient behind when it was traced again`,
+          );
+        }
+      }
       entry.trace.adoptSlots(again.trace);
       entry.confirmed = true;
     } catch (error) {
@@ -314,6 +330,16 @@ class Step<A extends readonly unknown[], R> {
       throw error;
     }
   }
+}
+
+/** For every cell the storage that its new value is read from, or the value itself. */
+function leftBehind(kept: Kept, effects: ReadonlyMap<Cell, unknown>): Map<Cell, unknown> {
+  return new Map([...effects].map(([cell, value]) => [cell, kept.published.get(cell)?.storage ?? value]));
+}
+
+/** True for two tensors of values that were made while tracing: the comparison of operations has seen to those. */
+function constants(a: unknown, b: unknown): boolean {
+  return isTensor(a) && isTensor(b) && a.view.storage.trace !== null && b.view.storage.trace !== null;
 }
 
 /** Virtual storages whose values are read after a run. */
