@@ -11,7 +11,6 @@ import {
   rand,
   randn,
   ShapeError,
-  StateError,
   setBackend,
   type Tensor,
   tensor,
@@ -175,6 +174,33 @@ describe('the comparison on the second call', () => {
     expect(() => value(x)).toThrow(/returns came out differently/);
   });
 
+  test('gradients that are left behind differently', () => {
+    for (const leave of [
+      (w: Tensor, n: number) => {
+        if (n > 0) w.grad = null;
+      },
+      (w: Tensor, n: number) => {
+        if (n === 0) w.grad = null;
+      },
+      (w: Tensor, n: number) => {
+        if (n > 0) w.grad = w;
+      },
+    ]) {
+      const w = leaf(1, 2, 3);
+      let n = 0;
+      const step = compile((t: Tensor) => {
+        w.grad = null;
+        const loss = w.mul(t).sum();
+        loss.backward();
+        leave(w, n++);
+        return loss;
+      });
+      step(x);
+      w.grad = null;
+      expect(() => step(x)).toThrow(CompileError);
+    }
+  });
+
   test('a shape that comes from outside', () => {
     let n = 1;
     const step = compile((t: Tensor) => t.sum().add(zeros([n++])));
@@ -223,7 +249,7 @@ describe('one program for each combination of shapes, dtypes and modes', () => {
   });
 
   test('strings that look like other arguments are told apart', () => {
-    const step = compile((...args: unknown[]) => [tensor([args.length]), args.join('|')]);
+    const step = compile<unknown[], unknown>((...args) => [tensor([args.length]), args.join('|')]);
     expect((step('a, "b"', 'c') as unknown[])[1]).toBe('a, "b"|c');
     expect((step('a', 'b", "c') as unknown[])[1]).toBe('a|b", "c');
     expect((step('null') as unknown[])[1]).toBe('null');

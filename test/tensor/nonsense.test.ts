@@ -278,7 +278,9 @@ describe('classes', () => {
   });
 
   test('compiled steps', () => {
-    const step = sg.compile((...args: unknown[]) => (args[0] instanceof Tensor ? args[0].mul(2) : null));
+    const step = sg.compile<unknown[], unknown>((...args) =>
+      args[0] instanceof Tensor ? args[0].mul(2) : null,
+    );
     fuzz('step', (args) => step(...args), 200);
     fuzz('step.async', (args) => step.async(...args), 30);
     fuzz(
