@@ -1,0 +1,71 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { backendInfo, setBackend } from 'simdgrad';
+import { afterAll, expect, test } from 'vitest';
+import { main, type Report } from '../../benchmarks/bench.js';
+import { allCases, stepCost } from '../../benchmarks/cases.js';
+import { compare, spread } from '../../benchmarks/measure.js';
+
+const before = backendInfo().backend;
+const folder = mkdtempSync(join(tmpdir(), 'simdgrad-bench-'));
+afterAll(() => {
+  setBackend(before);
+  rmSync(folder, { recursive: true });
+});
+
+test('spreads and ratios are those of the samples', () => {
+  expect(spread([3, 1, 2])).toEqual({ median: 2, min: 1, max: 3 });
+  expect(spread([4, 1, 2, 3])).toEqual({ median: 2.5, min: 1, max: 4 });
+  const busy = (ms: number) => () => {
+    const end = performance.now() + ms;
+    while (performance.now() < end);
+  };
+  const order: string[] = [];
+  const contestant = (name: string, ms: number) => ({
+    name,
+    select: () => void order.push(name),
+    run: busy(ms),
+  });
+  const { timings, ratios } = compare([contestant('quick', 0.5), contestant('slow', 2)], 4, 4);
+  expect(timings.map((t) => t.name)).toEqual(['quick', 'slow']);
+  expect(ratios[0]?.against).toBe('slow');
+  expect(ratios[0]?.median).toBeGreaterThan(1);
+  // Interleaved: in the measured rounds nobody is sampled twice in a row, but where the order turns round.
+  expect(order.slice(-8)).toEqual(['quick', 'slow', 'slow', 'quick', 'quick', 'slow', 'slow', 'quick']);
+});
+
+test('the cost of a step is counted by hand for a small net', () => {
+  // Forward 2·b·(3·4 + 4·2), weight gradients the same, input gradient of the second layer only.
+  expect(stepCost([3, 4, 2], 5)).toEqual({ flops: 2 * 5 * (20 + 20 + 8), parameters: 3 * 4 + 4 + 4 * 2 + 2 });
+});
+
+test('a run writes a table and JSON of what it measured', () => {
+  const file = join(folder, 'out.json');
+  let text = '';
+  const code = main(['--filter', '64x64x64', '--rounds', '2', '--quick', '--json', file], (t) => {
+    text += t;
+  });
+  expect(code).toBe(0);
+  expect(text).toContain('64x64x64 NN');
+  const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
+  expect(report.schema).toBe('simdgrad-bench-1');
+  expect(report.rows).toHaveLength(1);
+  const [row] = report.rows;
+  expect(row?.js?.median).toBeGreaterThan(0);
+  if (row?.native) expect(row.ratio?.median).toBeGreaterThan(0);
+});
+
+test('a wrong option is named, with the one that was meant', () => {
+  expect(() => main(['--fliter', 'x'], () => {})).toThrow(/filter/);
+  expect(() => main(['--rounds', 'x'], () => {})).toThrow(/whole number/);
+  expect(() => main(['--filter', 'no such case'], () => {})).toThrow(/--list/);
+});
+
+test('every case can be made and run', () => {
+  for (const c of allCases()) {
+    if (c.heavy) continue;
+    const run = c.make();
+    expect(() => run(), c.name).not.toThrow();
+  }
+}, 120_000);
