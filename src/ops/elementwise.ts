@@ -19,8 +19,8 @@ import {
 import { sumTo } from './sum.js';
 import { to } from './to.js';
 
-/** What elementwise functions take: numbers become tensors of the other operand's dtype. */
-export type Operand = Tensor | number;
+/** What elementwise functions take: numbers become tensors of the other operand's dtype, truth values bool ones. */
+export type Operand = Tensor | number | boolean;
 
 /**
  * Dtypes that an elementwise operation computes in. 'float': int32 and bool are taken as float32; 'numeric': bool is
@@ -99,6 +99,7 @@ function asBool<A>({ inputs, attrs }: Sample<A>): Sample<A> {
 
 function operand(op: string, x: unknown, like: DType): Tensor {
   if (isTensor(x)) return x;
+  if (typeof x === 'boolean') return full([], Number(x), 'bool');
   if (typeof x !== 'number') {
     throw new ArgumentError(
       `${op}: operands are tensors or numbers, not ${describe(x)}; make one with tensor(...)`,

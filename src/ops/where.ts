@@ -60,12 +60,12 @@ const op = primitive<null>({
 
 /**
  * a where the condition is true (not 0), else b; all three are broadcast. Numbers take the other branch's dtype
- * (float32 where both are numbers).
+ * (float32 where both are numbers, bool where both are truth values).
  */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   checkTensor('where', condition, 'the condition');
   for (const x of [a, b]) {
-    if (!isTensor(x) && typeof x !== 'number')
+    if (!isTensor(x) && typeof x !== 'number' && typeof x !== 'boolean')
       throw new ArgumentError('where: branches are tensors or numbers');
   }
   const like = isTensor(a)
@@ -74,7 +74,9 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
       : a.dtype
     : isTensor(b)
       ? b.dtype
-      : 'float32';
-  const [p, q] = [a, b].map((x) => to(isTensor(x) ? x : full([], x, like), like)) as [Tensor, Tensor];
+      : typeof a === 'boolean' && typeof b === 'boolean'
+        ? 'bool'
+        : 'float32';
+  const [p, q] = [a, b].map((x) => to(isTensor(x) ? x : full([], Number(x), like), like)) as [Tensor, Tensor];
   return apply(op, [to(condition, 'bool'), p, q], null);
 }

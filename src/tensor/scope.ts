@@ -7,7 +7,7 @@ import type { Tensor } from './tensor.js';
 
 /**
  * Runs a synchronous function and gives the memory of every tensor made inside back at once, except of those that it
- * returns (a tensor, or arrays and plain objects of them), of gradients held by leaves, and of tensors whose `data` was
+ * returns (a tensor, or arrays, maps, sets and objects of them), of gradients held by leaves, and of tensors whose `data` was
  * read. For hand-written loops that make large tensors; anything else made inside must not be used afterwards.
  */
 export function scope<T>(fn: () => T): T {
@@ -25,7 +25,8 @@ export function scope<T>(fn: () => T): T {
   const kept = new Set<Storage>();
   const visit = (x: unknown, depth: number): void => {
     if (isTensor(x)) keep(x, kept);
-    else if (depth < 8 && Array.isArray(x)) for (const y of x) visit(y, depth + 1);
+    else if (depth < 8 && (Array.isArray(x) || x instanceof Set)) for (const y of x) visit(y, depth + 1);
+    else if (depth < 8 && x instanceof Map) for (const y of x.values()) visit(y, depth + 1);
     else if (depth < 8 && typeof x === 'object' && x !== null)
       for (const y of Object.values(x)) visit(y, depth + 1);
   };

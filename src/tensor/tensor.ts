@@ -142,6 +142,8 @@ export class Tensor {
         );
       }
     }
+    // A gradient that a leaf holds outlives the scope it was made in.
+    if (value !== null) value.view.storage.kept = true;
     const before: unknown = this.gradCell.value;
     this.gradCell.set(value);
     if (before !== value && tracing() === null && isTensor(before) && before.view.storage.unseen) {
@@ -525,9 +527,10 @@ export class Tensor {
   dot(other: Tensor): Tensor {
     return ops.dot(this, other);
   }
-  /** Two axes swapped (default: the last two), or all axes in the order of an array. */
-  transpose(a?: number | readonly number[], b?: number): Tensor {
-    return ops.transpose(this, a, b);
+  /** Two axes swapped (default: the last two), or all axes in the given order, as an array or as separate numbers. */
+  transpose(...axes: readonly (number | readonly number[])[]): Tensor {
+    if (axes.length > 2) return ops.permute(this, axes.flat());
+    return ops.transpose(this, axes[0], axes[1] as number | undefined);
   }
   /** transpose() of the last two axes. */
   get T(): Tensor {
@@ -549,8 +552,9 @@ export class Tensor {
   unsqueeze(axis: number): Tensor {
     return ops.unsqueeze(this, axis);
   }
-  broadcastTo(shape: Shape): Tensor {
-    return ops.broadcastTo(this, shape);
+  /** Repeated to another shape, given as an array or as separate numbers; without a copy. */
+  broadcastTo(...shape: readonly (number | readonly number[])[]): Tensor {
+    return ops.broadcastTo(this, shape.flat());
   }
   /** slice(start, end?) along the first axis, or one range per axis: see the function slice. */
   slice(...ranges: readonly (Range | readonly Range[])[]): Tensor {
@@ -585,6 +589,11 @@ export class Tensor {
 
   toString(): string {
     return showTensor(this);
+  }
+
+  /** What JSON.stringify writes: the nested values. */
+  toJSON(): NestedArray {
+    return this.toArray();
   }
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
