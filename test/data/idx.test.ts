@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { ArgumentError, data, FormatError } from 'simdgrad';
+import { ArgumentError, DTypeError, data, FormatError } from 'simdgrad';
 import { afterAll, describe, expect, it } from 'vitest';
 
 const folder = mkdtempSync(join(tmpdir(), 'simdgrad-idx-'));
@@ -52,7 +52,7 @@ describe('idx', () => {
     expect(data.idx(cube, { dtype: 'float32' }).flatten().toArray()).toEqual([0, 1, 127, 128, 254, 255]);
     const t = data.idx(cube, { dtype: 'bool' });
     expect(t.flatten().toArray()).toEqual([false, true, true, true, true, true]);
-    expect(() => data.idx(cube, { dtype: 'int8' as 'int32' })).toThrow(ArgumentError);
+    expect(() => data.idx(cube, { dtype: 'int8' as 'int32' })).toThrow(DTypeError);
     expect(() => data.idx(cube, { type: 'int32' } as object)).toThrow(/dtype/);
   });
 
