@@ -39,8 +39,8 @@ export class TensorDataset<T extends readonly Tensor[] = Tensor[]> implements Da
 
   constructor(...tensors: T) {
     if (tensors.length === 0) throw new ArgumentError('TensorDataset: takes at least one tensor');
+    for (const t of tensors) checkTensor('TensorDataset', t);
     for (const t of tensors) {
-      checkTensor('TensorDataset', t);
       if (t.rank === 0) throw new ShapeError('TensorDataset: a scalar has no axis of examples');
       if (t.shape[0] !== tensors[0].shape[0]) {
         throw new ShapeError(

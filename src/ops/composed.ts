@@ -1,6 +1,7 @@
 import { isFloat } from '../dtype.js';
 import { ArgumentError, ShapeError } from '../errors.js';
-import { describe, normalizeAxis, showShape } from '../program/view.js';
+import { newArray } from '../program/storage.js';
+import { checkShape, describe, normalizeAxis, showShape } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { abs } from './abs.js';
 import { add } from './add.js';
@@ -188,14 +189,11 @@ export function oneHot(labels: Tensor, classes: number): Tensor {
   if (!Number.isInteger(classes) || classes < 1) {
     throw new ArgumentError(`oneHot: classes must be a whole number >= 1, not ${describe(classes)}`);
   }
-  const order = arangeOf(classes);
-  const identity = to(eq(unsqueeze(order, 1), unsqueeze(order, 0)), 'float32');
-  return reshape(indexSelect(identity, 0, flatten(labels)), [...labels.shape, classes]);
-}
-
-function arangeOf(n: number): Tensor {
-  return indexTensor(
-    'oneHot',
-    Int32Array.from({ length: n }, (_, i) => i),
-  );
+  checkShape('oneHot', [...labels.shape, classes]);
+  const values = newArray('int32', classes, 'oneHot') as Int32Array;
+  for (let i = 0; i < classes; i++) values[i] = i;
+  const order = indexTensor('oneHot', values);
+  // Selecting each label from 0 … classes - 1 changes nothing but refuses those out of range.
+  const checked = reshape(indexSelect(order, 0, flatten(labels)), [...labels.shape, 1]);
+  return to(eq(checked, order), 'float32');
 }

@@ -20,9 +20,13 @@ export function indexTensor(op: string, index: unknown): Tensor {
       `${op}: indices are an int32 tensor or an array of whole numbers, not ${describe(index)}`,
     );
   }
-  const values = Int32Array.from(index as ArrayLike<number>);
+  const values = new Int32Array(index.length);
   for (let i = 0; i < values.length; i++) {
-    if (values[i] !== index[i]) throw new ArgumentError(`${op}: ${describe(index[i])} is not an index`);
+    const x: unknown = index[i];
+    if (typeof x !== 'number' || x !== Math.trunc(x) || Math.abs(x) >= 2 ** 31) {
+      throw new ArgumentError(`${op}: ${describe(x)} is not an index`);
+    }
+    values[i] = x;
   }
   return constant(fullView(constantStorage('int32', values), [values.length]));
 }

@@ -46,12 +46,11 @@ function table(weightDecay: number): OptionTable<AdamOptions> {
  * (1 - β2) g'²; p -= lr / (1 - β1^t) · m / (√v / √(1 - β2^t) + eps).
  */
 export class Adam extends Optimizer<AdamOptions> {
-  constructor(
-    params: Params<AdamOptions>,
-    options: AdamOptions = {},
-    defaults: OptionTable<AdamOptions> = table(0),
-  ) {
-    super(params, options, defaults);
+  /** Default of the option, which AdamW has otherwise. */
+  protected static readonly weightDecay: number = 0;
+
+  constructor(params: Params<AdamOptions>, options: AdamOptions = {}) {
+    super(params, options, table(new.target.weightDecay));
   }
 
   /** Whether weight decay is taken off the parameter (AdamW) rather than added to the gradient. */
@@ -115,9 +114,7 @@ export class Adam extends Optimizer<AdamOptions> {
  * weightDecay (default 0.01), and the gradient has no penalty.
  */
 export class AdamW extends Adam {
-  constructor(params: Params<AdamOptions>, options: AdamOptions = {}) {
-    super(params, options, table(0.01));
-  }
+  protected static override readonly weightDecay: number = 0.01;
 
   protected override get decoupled(): boolean {
     return true;
