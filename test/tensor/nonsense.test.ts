@@ -186,7 +186,7 @@ afterAll(async () => {
 });
 
 function show(args: (() => unknown)[]): string {
-  return args.map((a) => String(a).replace('() => ', '').slice(0, 60)).join(', ');
+  return args.map((a) => String(a).replace('() => ', '').replace(/\s+/g, ' ').slice(0, 60)).join(', ');
 }
 
 /** Calls with seeded random arguments, and throws an error that lists every way in which it went wrong. */
@@ -198,7 +198,7 @@ function fuzz(name: string, run: (args: unknown[]) => unknown, numRuns: number):
     } catch (error) {
       const text = (error as Error).message;
       const place = /\/src\/[^)]*/.exec(text)?.[0] ?? text;
-      if (!wrong.has(place)) wrong.set(place, text.split('\n').slice(0, 3).join(' | '));
+      if (!wrong.has(place)) wrong.set(place, text.replace(/\s+/g, ' ').slice(0, 500));
     }
   }
   if (wrong.size > 0) throw new Error([...wrong.values()].join('\n'));
@@ -299,6 +299,30 @@ describe('classes', () => {
           (make as (f: unknown) => (...a: unknown[]) => unknown)((x: sg.Tensor) => x.mul(x).sum())(...args),
         100,
       );
+    }
+  });
+});
+
+describe('namespaces', () => {
+  const spaces = { F: sg.F, nn: sg.nn, optim: sg.optim, init: sg.init, data: sg.data } as unknown as Record<
+    string,
+    object
+  >;
+  const all = Object.entries(spaces).flatMap(([space, members_]) =>
+    members(members_)
+      .filter(([name]) => !left.has(name))
+      .map(([name, f]) => [`${space}.${name}`, f] as const),
+  );
+  test.each(all)('%s', (name, f) => {
+    if (isClass(f)) {
+      const make = f as unknown as new (...args: unknown[]) => Record<string, unknown>;
+      fuzz(`new ${name}`, (args) => new make(...args), 150);
+      for (const first of [...tensors, () => [tensor([1, 2], { requiresGrad: true })]]) {
+        fuzz(`new ${name}(${show([first])}, …)`, (args) => new make(first(), ...args), 12);
+      }
+    } else {
+      fuzz(name, (args) => f(...args), 150);
+      for (const first of tensors) fuzz(`${name}(${show([first])}, …)`, (args) => f(first(), ...args), 20);
     }
   });
 });
