@@ -91,6 +91,7 @@ export class Residual extends Module {
 
   override forward(x: Tensor): Tensor {
     if (!isTensor(x)) throw new ArgumentError(`Residual: the input is a tensor, not ${describe(x)}`);
+    observe(() => this.fn);
     return x.add(this.fn instanceof Module ? run(this.fn, x) : this.fn(x));
   }
 }

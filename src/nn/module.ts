@@ -97,6 +97,7 @@ watchTraces(() => {
       if (module && isUsed(module)) for (const m of module.modules()) watched.add(m);
     }
     for (const module of watched) {
+      trace.observe(() => module.forward); // replaced, or given a hook
       eachField(module, (holder, key, value) => {
         const kept = isTensor(value)
           ? value.view.storage.trace === null && used.has(value.view.storage)

@@ -127,6 +127,31 @@ describe('a compiled step sees a replaced field of a module', () => {
   });
 });
 
+describe('a compiled step sees other behaviour of a module', () => {
+  const model = (): nn.Linear => {
+    const m = new nn.Linear(2, 1, { bias: false });
+    m.weight.copy_([[1], [1]]);
+    return m;
+  };
+  it.each<[string, (m: nn.Linear) => void, number[][]]>([
+    ['a hook', (m) => void m.registerForwardHook((_m, _inputs, y) => (y as Tensor).mul(10)), [[30]]],
+    ['another forward', (m) => void (m.forward = (input) => input), [[1, 2]]],
+  ])('%s', (_what, change, expected) => {
+    const m = model();
+    const step = compile((input: Tensor) => m.forward(input));
+    for (let i = 0; i < 3; i++) expect(step(x).toArray()).toEqual([[3]]);
+    change(m);
+    for (let i = 0; i < 3; i++) expect(step(x).toArray()).toEqual(expected);
+  });
+  it('the function of a Residual', () => {
+    const m = new nn.Residual((y) => y);
+    const step = compile((input: Tensor) => m.forward(input));
+    for (let i = 0; i < 3; i++) step(x);
+    (m as { fn: unknown }).fn = (y: Tensor) => y.mul(9);
+    expect(step(x).toArray()).toEqual([[10, 20]]);
+  });
+});
+
 describe('a compiled step sees changed groups of an optimizer', () => {
   const run = (compiled: boolean, change: (o: optim.SGD, a: Tensor, b: Tensor) => void): unknown => {
     const a = tensor([1, 2], { requiresGrad: true });
