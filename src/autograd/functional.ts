@@ -36,7 +36,8 @@ function asList(name: string, x: unknown): Tensor[] {
  * array for an array of inputs and one tensor for one; `grad` fields stay untouched.
  *
  * `grad(f)` as in functional style: the function x ↦ ∂f/∂x for a scalar-valued f (with respect to its first argument),
- * which can itself be given to grad.
+ * which can itself be given to grad; `grad(f, x)` applies it at once, and for an array of inputs gives the gradients
+ * with respect to all of them.
  */
 export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor, options?: GradOptions): Tensor;
 export function grad(
@@ -45,12 +46,15 @@ export function grad(
   options?: GradOptions,
 ): Tensor[];
 export function grad(f: TensorFunction): TensorFunction;
+export function grad(f: TensorFunction, inputs: Tensor): Tensor;
+export function grad(f: TensorFunction, inputs: readonly Tensor[]): Tensor[];
 export function grad(
   outputs: Tensor | readonly Tensor[] | TensorFunction,
   inputs?: Tensor | readonly Tensor[],
   options: GradOptions = {},
 ): Tensor | Tensor[] | TensorFunction {
   if (typeof outputs === 'function') {
+    if (inputs !== undefined) return valueAndGrad(outputs, inputs as Tensor)[1];
     const f = valueAndGrad(outputs as TensorFunction);
     return (...args: unknown[]) => f(...args)[1];
   }
@@ -85,9 +89,19 @@ export function grad(
   return (Array.isArray(inputs) ? out : out[0]) as Tensor | Tensor[];
 }
 
-/** The function x ↦ [f(x), ∂f/∂x] for a scalar-valued f, with respect to its first argument. */
-export function valueAndGrad(f: TensorFunction): (...args: unknown[]) => [Tensor, Tensor] {
+/**
+ * The function x ↦ [f(x), ∂f/∂x] for a scalar-valued f, with respect to its first argument. With inputs it is applied at
+ * once; an array of inputs gives an array of gradients.
+ */
+export function valueAndGrad(f: TensorFunction): (...args: unknown[]) => [Tensor, Tensor];
+export function valueAndGrad(f: TensorFunction, inputs: Tensor): [Tensor, Tensor];
+export function valueAndGrad(f: TensorFunction, inputs: readonly Tensor[]): [Tensor, Tensor[]];
+export function valueAndGrad(
+  f: TensorFunction,
+  inputs?: Tensor | readonly Tensor[],
+): ((...args: unknown[]) => [Tensor, Tensor]) | [Tensor, Tensor | Tensor[]] {
   if (typeof f !== 'function') throw new ArgumentError(`valueAndGrad: takes a function, not ${describe(f)}`);
+  if (inputs !== undefined) return vjp(f, inputs as Tensor);
   return (...args) => {
     const [x, ...rest] = args;
     const [given] = asList('grad', x) as [Tensor];
@@ -305,7 +319,8 @@ export interface GradcheckOptions {
  */
 export function gradcheck(f: TensorFunction, inputs: Inputs, options: GradcheckOptions = {}): boolean {
   checkOptions('gradcheck', options, ['eps', 'atol', 'rtol', 'raiseException']);
-  if (typeof f !== 'function') throw new ArgumentError(`gradcheck: takes a function first, not ${describe(f)}`);
+  if (typeof f !== 'function')
+    throw new ArgumentError(`gradcheck: takes a function first, not ${describe(f)}`);
   const { eps = 1e-6, atol = 1e-5, rtol = 1e-3, raiseException = true } = options;
   const given = asList('gradcheck', inputs);
   const any = given.some((t) => t.requiresGrad);
