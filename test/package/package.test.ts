@@ -24,4 +24,9 @@ describe('the package', () => {
     const present = readdirSync(at('native/src')).filter((name) => name.endsWith('.cc'));
     expect([...listed].sort()).toEqual(present.map((name) => `native/src/${name}`).sort());
   });
+
+  it('keeps the names of classes in the bundle, which messages show', async () => {
+    const { data, nn, Tensor } = await import(at('dist/index.js').href);
+    expect([Tensor.name, nn.Module.name, data.Subset.name]).toEqual(['Tensor', 'Module', 'Subset']);
+  });
 });
