@@ -3,6 +3,7 @@ import { ArgumentError } from '../errors.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { clampGrad } from './clampGrad.js';
 import { call, checkNumber, elementwise, requireTensor, unarySamples } from './elementwise.js';
+import { to } from './to.js';
 
 const op = elementwise({
   name: 'clamp',
@@ -20,15 +21,16 @@ const op = elementwise({
 
 /**
  * Limits every element to [min, max]; a bound left out or null is no bound. Where min > max the result is max, as in
- * PyTorch. The gradient passes where min <= x <= max.
+ * PyTorch, and a bound that is a fraction makes whole numbers float32. The gradient passes where min <= x <= max.
  */
 export function clamp(x: Tensor, min?: number | null, max?: number | null): Tensor {
   const t = requireTensor('clamp', x);
   if (min == null && max == null) throw new ArgumentError('clamp: give min, max or both');
-  const int = !isFloat(t.dtype);
   const low = min == null ? -Infinity : checkNumber('clamp', 'min', min);
   const high = max == null ? Infinity : checkNumber('clamp', 'max', max);
+  const whole = [low, high].every((x) => Number.isInteger(x) || !Number.isFinite(x));
   // Whole numbers have no infinity: their own limits stand in.
-  if (int) return call(op, 'numeric', [t], [Math.max(low, -(2 ** 31)), Math.min(high, 2 ** 31 - 1)]);
-  return call(op, 'numeric', [t], [low, high]);
+  if (!isFloat(t.dtype) && whole)
+    return call(op, 'numeric', [t], [Math.max(low, -(2 ** 31)), Math.min(high, 2 ** 31 - 1)]);
+  return call(op, 'numeric', [isFloat(t.dtype) ? t : to(t, 'float32')], [low, high]);
 }

@@ -1,6 +1,6 @@
 import { defineKernel } from '../backend/backend.js';
 import { mapKernel } from '../backend/js/map.js';
-import { promote } from '../dtype.js';
+import { type DType, promote } from '../dtype.js';
 import { ArgumentError } from '../errors.js';
 import { emitMap, fresh } from '../program/calls.js';
 import { broadcastShapes } from '../program/view.js';
@@ -59,8 +59,8 @@ const op = primitive<null>({
 });
 
 /**
- * a where the condition is true (not 0), else b; all three are broadcast. Numbers take the other branch's dtype
- * (float32 where both are numbers, bool where both are truth values).
+ * a where the condition is true (not 0), else b; all three are broadcast. Numbers take the other branch's dtype, but a
+ * fraction next to whole numbers makes the result float32 (as where both are numbers; bool where both are truth values).
  */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   checkTensor('where', condition, 'the condition');
@@ -68,15 +68,15 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
     if (!isTensor(x) && typeof x !== 'number' && typeof x !== 'boolean')
       throw new ArgumentError('where: branches are tensors or numbers');
   }
-  const like = isTensor(a)
-    ? isTensor(b)
-      ? promote(a.dtype, b.dtype)
-      : a.dtype
-    : isTensor(b)
-      ? b.dtype
-      : typeof a === 'boolean' && typeof b === 'boolean'
-        ? 'bool'
-        : 'float32';
+  let like: DType = typeof a === 'boolean' && typeof b === 'boolean' ? 'bool' : 'float32';
+  const tensors = [a, b].filter(isTensor);
+  if (tensors.length > 0) {
+    like = tensors.map((t) => t.dtype).reduce(promote);
+    // As in arithmetic: a number needs int32 at least, and a fraction float32.
+    for (const x of [a, b]) {
+      if (typeof x === 'number') like = promote(like, Number.isInteger(x) ? 'int32' : 'float32');
+    }
+  }
   const [p, q] = [a, b].map((x) => to(isTensor(x) ? x : full([], Number(x), like), like)) as [Tensor, Tensor];
   return apply(op, [to(condition, 'bool'), p, q], null);
 }
