@@ -14,6 +14,7 @@ import {
   StateError,
   Tensor,
   tensor,
+  where,
   zeros,
   zerosLike,
 } from 'simdgrad';
@@ -173,6 +174,18 @@ describe('dtypes', () => {
       'int32',
       'float32',
       'float32',
+    ]);
+    const c = tensor([true, false]);
+    const pair = tensor([1, 5], { dtype: 'int32' });
+    expect([where(c, pair, 0.5).toArray(), where(c, pair, 9).dtype, where(c, c, 2).toArray()]).toEqual([
+      [1, 0.5],
+      'int32',
+      [1, 2],
+    ]);
+    expect([pair.clamp(1.5, 4.5).toArray(), pair.clamp(2, 4).dtype, pair.clamp(2).toArray()]).toEqual([
+      [1.5, 4.5],
+      'int32',
+      [2, 5],
     ]);
     expect([i.add(0.5).item(), i.div(4).item(), i.add(1).item()]).toEqual([2.5, 0.5, 3]);
     expect([f.lt(2).dtype, i.eq(2).item(), i.sum().dtype, b.sum().item(), i.mean().dtype]).toEqual([
