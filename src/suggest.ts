@@ -50,3 +50,9 @@ export function didYouMean(word: string, list: readonly string[]): string {
   const near = suggest(word, list);
   return near === undefined ? '.' : `; did you mean ${JSON.stringify(near)}?`;
 }
+
+/** A name in Python's spelling in ours: fan_in becomes fanIn. Anything else stays. */
+export function camelCase<T>(name: T): T {
+  if (typeof name !== 'string') return name;
+  return name.replace(/_([a-z0-9])/g, (_, c: string) => c.toUpperCase()) as T;
+}

@@ -6,7 +6,7 @@ import { checkTensor } from '../ops/primitive.js';
 import * as random from '../ops/random.js';
 import { defaultGenerator, Generator } from '../program/generator.js';
 import { describe, showShape, sizeOf } from '../program/view.js';
-import { didYouMean } from '../suggest.js';
+import { camelCase, didYouMean } from '../suggest.js';
 import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
 
 // Initializers. Each fills a tensor in place, outside the graph, and returns it. For [nIn, nOut] the fan-in
@@ -193,7 +193,7 @@ export type Nonlinearity = (typeof nonlinearities)[number];
  * leakyRelu √(2 / (1 + a²)) with its negative slope `param` (default 0.01), selu 3/4.
  */
 export function calculateGain(nonlinearity: Nonlinearity, param?: number): number {
-  switch (nonlinearity) {
+  switch (camelCase(nonlinearity)) {
     case 'linear':
     case 'identity':
     case 'sigmoid':
@@ -251,7 +251,8 @@ export interface KaimingOptions extends InitOptions {
 function kaimingStd(op: string, t: Tensor, options: KaimingOptions): number {
   checkOptions(op, options, ['mode', 'nonlinearity', 'a', 'generator']);
   const [fanIn, fanOut] = fans(op, t);
-  const { mode = 'fanIn', nonlinearity = 'leakyRelu', a = 0 } = options;
+  const { nonlinearity = 'leakyRelu', a = 0 } = options;
+  const mode: unknown = camelCase(options.mode ?? 'fanIn');
   if (mode !== 'fanIn' && mode !== 'fanOut') {
     throw new ArgumentError(`${op}: mode must be 'fanIn' or 'fanOut', not ${describe(mode)}`);
   }

@@ -2,6 +2,7 @@ import { ArgumentError, CompileError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
 import { advance, tracing } from '../program/emit.js';
 import { describe } from '../program/view.js';
+import { camelCase } from '../suggest.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
 import { type BaseOptions, Optimizer } from './optimizer.js';
 
@@ -44,7 +45,8 @@ function count(name: string, option: string, x: unknown, least = 1): number {
 }
 
 function choice<T extends string>(name: string, option: string, x: unknown, values: readonly T[]): T {
-  if (typeof x === 'string' && (values as readonly string[]).includes(x)) return x as T;
+  const given = camelCase(x);
+  if (typeof given === 'string' && (values as readonly string[]).includes(given)) return given as T;
   throw new ArgumentError(`${name}: ${option} must be one of ${values.join(', ')}, not ${describe(x)}`);
 }
 

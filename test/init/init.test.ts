@@ -102,7 +102,7 @@ describe('initializers', () => {
     expect(() => init.kaimingNormal(zeros(2, 2), { nonlinearity: 'leakyrelu' as never })).toThrow(
       /did you mean "leakyRelu"/,
     );
-    expect(() => init.kaimingNormal(zeros(2, 2), { mode: 'fan_in' as never })).toThrow(ArgumentError);
+    expect(() => init.kaimingNormal(zeros(2, 2), { mode: 'fanInn' as never })).toThrow(ArgumentError);
     expect(() => init.xavierNormal(zeros(2, 2), { gian: 2 } as never)).toThrow(/did you mean "gain"/);
     expect(() => init.uniform(zeros(2), { generator: 3 as never })).toThrow(ArgumentError);
     expect(() => init.ones(3 as never)).toThrow(ArgumentError);

@@ -1,6 +1,6 @@
 // Options of PyTorch's functions that change the result: an option that is ignored is a wrong number.
 import { describe, expect, it } from 'vitest';
-import { DTypeError, F, gradcheck, nn, tensor, zeros } from '../../src/index.js';
+import { DTypeError, F, Generator, gradcheck, init, nn, optim, tensor, zeros } from '../../src/index.js';
 
 const x = tensor([-3, -1, 0, 0.5, 2], { dtype: 'float64' });
 
@@ -59,6 +59,22 @@ describe('crossEntropy', () => {
     for (const dtype of ['float32', 'float64', 'int32', 'bool'] as const) {
       expect(F.crossEntropy(logits, tensor(rows, { dtype })).item()).toBeCloseTo(expected, 6);
     }
+  });
+});
+
+describe('names in the spelling of Python', () => {
+  it('are taken as ours', () => {
+    const [a, b] = [
+      { mode: 'fan_out', nonlinearity: 'leaky_relu' },
+      { mode: 'fanOut', nonlinearity: 'leakyRelu' },
+    ].map((options) =>
+      init.kaimingUniform(zeros([3, 5]), { ...(options as object), generator: new Generator(1) }).toArray(),
+    );
+    expect(a).toEqual(b);
+    expect(init.calculateGain('leaky_relu' as 'leakyRelu', 1)).toBe(1);
+    const optimizer = new optim.SGD([tensor([1], { requiresGrad: true })], { lr: 1, momentum: 0.9 });
+    const options = { baseLr: 0.1, maxLr: 1, mode: 'exp_range' as 'expRange' };
+    expect(() => new optim.CyclicLR(optimizer, options)).not.toThrow();
   });
 });
 
