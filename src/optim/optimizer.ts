@@ -314,7 +314,13 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     return advance({
       advance: () => {
         for (const s of states) s.step++;
-        return numbers();
+        const list = numbers();
+        if (list.every((x) => typeof x === 'number' && !Number.isNaN(x))) return list;
+        undo?.();
+        for (const s of states) s.step--;
+        throw new ArgumentError(
+          `${this.constructor.name}: an option of a parameter group is not a number; look at optimizer.paramGroups`,
+        );
       },
       rewind: () => {
         undo?.();

@@ -2,7 +2,7 @@ import type { Kernel } from '../backend/backend.js';
 import { backend } from '../backend/load.js';
 import type { DType, TypedArray } from '../dtype.js';
 import { CompileError } from '../errors.js';
-import type { Cell } from './cell.js';
+import type { Cell, Home } from './cell.js';
 import { checkLength, plainArray, Storage } from './storage.js';
 
 /** A number of a program that may be another one at every replay; whoever owns it sets `value`. */
@@ -42,6 +42,8 @@ export interface Recorder {
   /** Called before a cell is read or written. */
   readCell(cell: Cell): void;
   writeCell(cell: Cell): void;
+  /** Called when what was read is replaced by a value of the same content. */
+  settleCell(cell: Cell, home: Home): void;
 }
 
 let recorder: Recorder | null = null;

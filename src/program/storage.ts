@@ -22,6 +22,8 @@ export class Storage {
   exposed = false;
   /** Set for what outlives the scope it was made in (gradients held by leaves). */
   kept = false;
+  /** True for a gradient that a caller has read, and may hold. */
+  seen = false;
   /** True for memory that only the library has seen: its owner may give it back. */
   unseen = false;
   /** True when the array came from the pool, or may go there. */

@@ -1,6 +1,6 @@
 import type { DType } from '../dtype.js';
 import { CompileError } from '../errors.js';
-import type { Cell } from './cell.js';
+import type { Cell, Home } from './cell.js';
 import { type Advancing, type Param, type Recorded, type Recorder, Slot } from './emit.js';
 import { Storage } from './storage.js';
 
@@ -12,6 +12,11 @@ interface Advance {
 interface Guard {
   readonly read: () => unknown;
   readonly value: unknown;
+}
+
+interface CellGuard {
+  readonly value: unknown;
+  home: Home | null;
 }
 
 /**
@@ -31,10 +36,12 @@ export class Trace implements Recorder {
   readonly calls: Recorded[] = [];
   readonly inputs: Storage[] = [];
   readonly slots: Slot[] = [];
-  readonly #advances: Advance[] = [];
-  readonly #guards: Guard[] = [];
+  #advances: Advance[] = [];
+  #guards: Guard[] = [];
   readonly #observed = new Set<object>();
   readonly #watching = watchers.map((begin) => begin());
+  /** What cells must hold for the trace to be right. */
+  readonly #cellGuards = new Map<Cell, CellGuard>();
   /** What was in each cell before the step touched it. */
   readonly cells = new Map<Cell, unknown>();
 
@@ -79,7 +86,12 @@ export class Trace implements Recorder {
     if (this.cells.has(cell)) return;
     const { value } = cell;
     this.cells.set(cell, value);
-    this.#guards.push({ read: () => cell.value, value });
+    this.#cellGuards.set(cell, { value, home: null });
+  }
+
+  settleCell(cell: Cell, home: Home): void {
+    const guard = this.#cellGuards.get(cell);
+    if (guard) guard.home = home;
   }
 
   writeCell(cell: Cell): void {
@@ -95,7 +107,43 @@ export class Trace implements Recorder {
   /** True while everything that the trace depended on reads as it did. */
   holds(): boolean {
     for (const { read, value } of this.#guards) if (!Object.is(read(), value)) return false;
+    for (const [cell, { value, home }] of this.#cellGuards) {
+      const found = cell.value;
+      if (home === null ? found !== value : found !== home.value && !home.accepts(found)) return false;
+    }
     return true;
+  }
+
+  /** Brings what is in the cells to where the program works on it; only where holds(). */
+  settle(): void {
+    for (const [cell, { home }] of this.#cellGuards) {
+      if (home === null || cell.value === home.value) continue;
+      home.load(cell.value);
+      cell.value = home.value;
+    }
+  }
+
+  /** True if the cells hold the very values of the trace. */
+  settled(): boolean {
+    for (const [cell, { value, home }] of this.#cellGuards) {
+      if (cell.value !== (home === null ? value : home.value)) return false;
+    }
+    return true;
+  }
+
+  /** Goes on as another trace of the step that came out the same: with what that depends on and what it advances. */
+  rebase(other: Trace): void {
+    this.#guards = other.#guards;
+    this.#advances = this.#advances.map(({ slots }, i) => ({
+      state: (other.#advances[i] as Advance).state,
+      slots,
+    }));
+    this.adoptSlots(other);
+  }
+
+  /** How many numbers each state gives that the step moves on. */
+  get pace(): string {
+    return this.#advances.map(({ slots }) => slots.length).join();
   }
 
   /** Moves all advancing state on by one step and refills the slots. */
@@ -203,6 +251,12 @@ export function compareTraces(a: Trace, b: Trace): Map<Storage, Storage> {
       n,
       (longer.calls[n] as Recorded).op,
       `there were ${a.calls.length} operations, now ${b.calls.length}`,
+    );
+  }
+  if (a.pace !== b.pace) {
+    throw new CompileError(
+      'compile: the step moved on other optimizers, schedules or generators when it was traced again. ' +
+        'Steps that differ need compiled functions of their own',
     );
   }
   return same;

@@ -51,6 +51,15 @@ interface Entry {
   confirmed: boolean;
 }
 
+/** What tracing a step gave. */
+interface Recorded {
+  readonly trace: Trace;
+  readonly result: Structure;
+  readonly kept: Kept;
+  /** What the step left in cells. */
+  readonly effects: Map<Cell, unknown>;
+}
+
 /** The shape of what a step returns: tensors by position, other values as they were. */
 type Structure =
   | { kind: 'tensor'; index: number }
@@ -159,15 +168,7 @@ class Step<A extends readonly unknown[], R> {
   #once(args: A, execute: (entry: Entry, arrays: TypedArray[]) => Promise<void> | undefined): unknown {
     const key = this.#key(args);
     const arrays = args.flatMap((x) => (isTensor(x) ? [values(x)] : []));
-    let entry = this.#find(key);
-    if (entry?.confirmed) entry.trace.advance();
-    else if (entry) this.#confirm(entry, args);
-    else {
-      entry = this.#trace(key, args);
-      this.#entries.unshift(entry);
-      if (this.#entries.length > this.cacheSize) this.#entries.pop();
-    }
-    const ready = entry;
+    const ready = this.#ready(key, args);
     const finish = (): unknown => {
       for (const { cell, make } of ready.effects) cell.value = make();
       return rebuild(
@@ -186,6 +187,40 @@ class Step<A extends readonly unknown[], R> {
       return refuse(error);
     }
     return pending ? pending.then(finish, refuse) : finish();
+  }
+
+  /** The program for these arguments, with its state moved on by one step. */
+  #ready(key: string, args: A): Entry {
+    const found = this.#find(key);
+    if (found) {
+      found.trace.settle();
+      if (found.confirmed) found.trace.advance();
+      else this.#confirm(found, this.#record(args));
+      return found;
+    }
+    const recorded = this.#record(args);
+    const entry = this.#same(key, recorded) ?? this.#plan(key, recorded);
+    this.#entries = [entry, ...this.#entries.filter((e) => e !== entry)].slice(0, this.cacheSize);
+    return entry;
+  }
+
+  /**
+   * The entry that came out the same although something that it depends on reads differently now (a counter in a field
+   * of a module, say), or undefined.
+   */
+  #same(key: string, recorded: Recorded): Entry | undefined {
+    for (const entry of this.#entries) {
+      if (entry.key !== key || entry.program.backend !== backend() || !entry.trace.settled()) continue;
+      try {
+        this.#compare(entry, recorded);
+      } catch (error) {
+        if (error instanceof CompileError) continue;
+        throw error;
+      }
+      entry.trace.rebase(recorded.trace);
+      return entry;
+    }
+    return undefined;
   }
 
   #output(entry: Entry, { storage, shape }: Entry['results'][number]): Tensor {
@@ -225,7 +260,7 @@ class Step<A extends readonly unknown[], R> {
   }
 
   /** Records what the function does, without computing anything; puts back what it changed. */
-  #record(args: A): { trace: Trace; result: unknown; kept: Kept; effects: Map<Cell, unknown> } {
+  #record(args: A): Recorded {
     const trace = new Trace();
     try {
       return withRecorder(trace, () => {
@@ -268,15 +303,14 @@ class Step<A extends readonly unknown[], R> {
     }
   }
 
-  #trace(key: string, args: A): Entry {
-    const { trace, result, kept, effects } = this.#record(args);
+  #plan(key: string, { trace, result, kept, effects }: Recorded): Entry {
     try {
       const program = new Program(trace, kept.storages, this.name);
       return {
         key,
         trace,
         program,
-        outputs: result as Structure,
+        outputs: result,
         results: kept.results.map((v) => ({ storage: v.storage, shape: v.shape })),
         effects: [...effects].map(([cell, value]) => {
           const view = kept.published.get(cell);
@@ -293,41 +327,45 @@ class Step<A extends readonly unknown[], R> {
     }
   }
 
-  /** The second call: traces again, and compares. The new trace's state is already moved on; its slots are taken over. */
-  #confirm(entry: Entry, args: A): void {
-    const again = this.#record(args);
+  /** The second call: compares. The new trace's state is already moved on; its slots are taken over. */
+  #confirm(entry: Entry, again: Recorded): void {
     try {
-      const same = compareTraces(entry.trace, again.trace);
-      const before = JSON.stringify(entry.outputs, hideUnserializable);
-      if (before !== JSON.stringify(again.result, hideUnserializable)) {
-        throw new CompileError(
-          `${this.name}: what the step returns came out differently when it was traced again`,
-        );
-      }
-      entry.results.forEach((r, i) => {
-        const other = again.kept.results[i];
-        if (!other || (same.get(r.storage) ?? other.storage) !== other.storage) {
-          throw new CompileError(`${this.name}: the step returned another tensor when it was traced again`);
-        }
-      });
-      const left = leftBehind(again.kept, again.effects);
-      for (const cell of new Set([...entry.left.keys(), ...left.keys()])) {
-        const [a, b] = [entry.left.get(cell), left.get(cell)];
-        const equal =
-          a instanceof Storage && b instanceof Storage
-            ? (same.get(a) ?? b) === b
-            : Object.is(a, b) || constants(a, b);
-        if (!equal) {
-          throw new CompileError(
-            `${this.name}: the step left another gradient behind when it was traced again`,
-          );
-        }
-      }
+      this.#compare(entry, again);
       entry.trace.adoptSlots(again.trace);
       entry.confirmed = true;
     } catch (error) {
       again.trace.rewind();
       throw error;
+    }
+  }
+
+  /** Throws a CompileError that says in what the step came out differently. */
+  #compare(entry: Entry, again: Recorded): void {
+    const same = compareTraces(entry.trace, again.trace);
+    const before = JSON.stringify(entry.outputs, hideUnserializable);
+    if (before !== JSON.stringify(again.result, hideUnserializable)) {
+      throw new CompileError(
+        `${this.name}: what the step returns came out differently when it was traced again`,
+      );
+    }
+    entry.results.forEach((r, i) => {
+      const other = again.kept.results[i];
+      if (!other || (same.get(r.storage) ?? other.storage) !== other.storage) {
+        throw new CompileError(`${this.name}: the step returned another tensor when it was traced again`);
+      }
+    });
+    const left = leftBehind(again.kept, again.effects);
+    for (const cell of new Set([...entry.left.keys(), ...left.keys()])) {
+      const [a, b] = [entry.left.get(cell), left.get(cell)];
+      const equal =
+        a instanceof Storage && b instanceof Storage
+          ? (same.get(a) ?? b) === b
+          : Object.is(a, b) || constants(a, b);
+      if (!equal) {
+        throw new CompileError(
+          `${this.name}: the step left another gradient behind when it was traced again`,
+        );
+      }
     }
   }
 }

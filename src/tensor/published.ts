@@ -18,4 +18,12 @@ export class PublishedGrad {
   read(): Tensor {
     return this.make(this.dtype, this.shape, this.values.slice());
   }
+
+  /** Copies the values into a tensor of the same shape and dtype. */
+  copyInto(t: Tensor): void {
+    const { storage } = t.view;
+    storage.checkIdle('grad');
+    storage.read('grad').set(this.values);
+    storage.version++;
+  }
 }

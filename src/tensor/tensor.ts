@@ -117,7 +117,10 @@ export class Tensor {
   /** The gradient that backward left for this leaf (or for a tensor with retainGrad()), or null. */
   get grad(): Tensor | null {
     const g = this.peekGrad();
-    if (g !== null) g.view.storage.unseen = false;
+    if (g !== null) {
+      g.view.storage.unseen = false;
+      g.view.storage.seen = true;
+    }
     return g;
   }
 
@@ -127,7 +130,12 @@ export class Tensor {
     if (held instanceof PublishedGrad) {
       // Gradients of a compiled step are copied when somebody looks: the next step overwrites its own.
       const g = withRecorder(null, () => held.read());
-      this.gradCell.value = g;
+      // A step that accumulates goes on with this memory, whichever step left the gradient.
+      this.gradCell.settle({
+        value: g,
+        accepts: (found) => found instanceof PublishedGrad && !g.view.storage.seen,
+        load: (found) => (found as PublishedGrad).copyInto(g),
+      });
       return g;
     }
     return held as Tensor | null;

@@ -327,3 +327,30 @@ describe('asynchronous steps', () => {
     expect(results[0]).toEqual(results[1]);
   });
 });
+
+describe('options that were spoilt after the optimizer was made', () => {
+  it('are an error before anything is written, eager and compiled', () => {
+    for (const compiled of [false, true]) {
+      const p = tensor([1, 2], { requiresGrad: true });
+      const optimizer = new optim.Adam([p], { lr: 0.1 });
+      const train = (): Tensor => {
+        optimizer.zeroGrad();
+        const loss = p.square().sum();
+        loss.backward();
+        optimizer.step();
+        return loss;
+      };
+      const step = compiled ? compile(train) : train;
+      for (let i = 0; i < 3; i++) step();
+      const before = p.toArray();
+      (optimizer.paramGroups[0] as { lr: unknown }).lr = 'fast';
+      expect(() => step()).toThrow(ArgumentError);
+      (optimizer.paramGroups[0] as { lr: unknown }).lr = Number.NaN;
+      expect(() => step()).toThrow(/Adam: an option/);
+      expect(p.toArray()).toEqual(before);
+      (optimizer.paramGroups[0] as { lr: unknown }).lr = 0;
+      step();
+      expect(p.toArray()).toEqual(before);
+    }
+  });
+});
