@@ -59,6 +59,28 @@ export { max } from './max.js';
 export { maximum } from './maximum.js';
 export { min } from './min.js';
 export { minimum } from './minimum.js';
+export {
+  all,
+  allClose,
+  any,
+  type CloseOptions,
+  ceil,
+  chunk,
+  cumsum,
+  diag,
+  equal,
+  flip,
+  isInf,
+  log2,
+  log10,
+  maskedFill,
+  round,
+  rsqrt,
+  split,
+  tan,
+  tril,
+  triu,
+} from './more.js';
 export { mul } from './mul.js';
 export { ne } from './ne.js';
 export { neg } from './neg.js';

@@ -62,7 +62,7 @@ export function full(shape: Shape, value: number | boolean, options: TensorOptio
   return finish(fullOp(checkShape('full', shape), Number(value), dtype), options);
 }
 
-function like(op: string, t: Tensor, value: number, options: TensorOptions): Tensor {
+function like(op: string, t: Tensor, value: number | boolean, options: TensorOptions): Tensor {
   if (!isTensor(t)) throw new ArgumentError(`${op}: takes a tensor, not ${describe(t)}`);
   return full(t.shape, value, { dtype: t.dtype, ...options });
 }
@@ -75,6 +75,11 @@ export function zerosLike(t: Tensor, options: TensorOptions = {}): Tensor {
 /** Ones of the shape and dtype of another tensor. */
 export function onesLike(t: Tensor, options: TensorOptions = {}): Tensor {
   return like('onesLike', t, 1, options);
+}
+
+/** One value in the shape and dtype of another tensor. */
+export function fullLike(t: Tensor, value: number | boolean, options: TensorOptions = {}): Tensor {
+  return like('fullLike', t, value, options);
 }
 
 /** The identity matrix [n, m] (m = n by default); float32 by default. */
@@ -158,6 +163,24 @@ export function randn(...args: ShapeArgs<RandomOptions>): Tensor {
     random.normal(shape, 0, 1, floatOnly('randn', dtype), generatorOf('randn', options)),
     options,
   );
+}
+
+function randomLike(op: string, t: Tensor, options: RandomOptions): RandomOptions {
+  if (!isTensor(t)) throw new ArgumentError(`${op}: takes a tensor, not ${describe(t)}`);
+  checkOptions(op, options, randomNames);
+  return { ...options, dtype: options.dtype ?? t.dtype };
+}
+
+/** Uniform random numbers in [0, 1), in the shape and dtype (float32 or float64) of another tensor. */
+export function randLike(t: Tensor, options: RandomOptions = {}): Tensor {
+  const given = randomLike('randLike', t, options);
+  return rand(t.shape, given);
+}
+
+/** Standard normal random numbers, in the shape and dtype (float32 or float64) of another tensor. */
+export function randnLike(t: Tensor, options: RandomOptions = {}): Tensor {
+  const given = randomLike('randnLike', t, options);
+  return randn(t.shape, given);
 }
 
 /** Random whole numbers in [low, high), int32. */

@@ -84,6 +84,16 @@ export class Tensor {
     return this.view.shape.length;
   }
 
+  /** Number of axes: another name of `rank`. */
+  get ndim(): number {
+    return this.rank;
+  }
+
+  /** Number of elements: `size` as a method. */
+  numel(): number {
+    return this.size;
+  }
+
   /** True for tensors that were not made by a recorded operation. */
   get isLeaf(): boolean {
     return this.node === null;
@@ -412,6 +422,25 @@ export class Tensor {
   floor(): Tensor {
     return ops.floor(this);
   }
+  ceil(): Tensor {
+    return ops.ceil(this);
+  }
+  /** To the nearest whole number, halves to the even one. */
+  round(): Tensor {
+    return ops.round(this);
+  }
+  tan(): Tensor {
+    return ops.tan(this);
+  }
+  log2(): Tensor {
+    return ops.log2(this);
+  }
+  log10(): Tensor {
+    return ops.log10(this);
+  }
+  rsqrt(): Tensor {
+    return ops.rsqrt(this);
+  }
   clamp(min?: number | null, max?: number | null): Tensor {
     return ops.clamp(this, min, max);
   }
@@ -469,6 +498,17 @@ export class Tensor {
   isFinite(): Tensor {
     return ops.isFinite(this);
   }
+  isInf(): Tensor {
+    return ops.isInf(this);
+  }
+  /** Whether shape and elements are the same; reads the values. */
+  equal(other: Tensor): boolean {
+    return ops.equal(this, other);
+  }
+  /** Whether all elements are close to those of another tensor; reads the values. */
+  allClose(other: Operand, options?: ops.CloseOptions): boolean {
+    return ops.allClose(this, other, options);
+  }
   logicalAnd(other: Operand): Tensor {
     return ops.logicalAnd(this, other);
   }
@@ -483,7 +523,23 @@ export class Tensor {
     return ops.where(this, a, b);
   }
 
+  /** This tensor with `value` where the mask (bool) is true. */
+  maskedFill(mask: Tensor, value: Operand): Tensor {
+    return ops.maskedFill(this, mask, value);
+  }
+
   // ---- reductions ----
+
+  any(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+    return ops.any(this, axis, options);
+  }
+  all(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+    return ops.all(this, axis, options);
+  }
+  /** Sums from the start of an axis up to every element. */
+  cumsum(axis: number): Tensor {
+    return ops.cumsum(this, axis);
+  }
 
   sum(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
     return ops.sum(this, axis, options);
@@ -579,6 +635,29 @@ export class Tensor {
   }
   indexSelect(axis: number, index: Tensor | readonly number[]): Tensor {
     return ops.indexSelect(this, axis, index);
+  }
+
+  /** Parts of one size, or of the given sizes, along an axis (default 0). */
+  split(sizeOrSizes: number | readonly number[], axis?: number): Tensor[] {
+    return ops.split(this, sizeOrSizes, axis);
+  }
+  /** At most n parts along an axis (default 0). */
+  chunk(n: number, axis?: number): Tensor[] {
+    return ops.chunk(this, n, axis);
+  }
+  /** In reverse along one axis, several, or all. */
+  flip(axes?: number | readonly number[] | null): Tensor {
+    return ops.flip(this, axes);
+  }
+  tril(diagonal?: number): Tensor {
+    return ops.tril(this, diagonal);
+  }
+  triu(diagonal?: number): Tensor {
+    return ops.triu(this, diagonal);
+  }
+  /** The diagonal of a matrix, or the matrix with this vector on its diagonal. */
+  diag(diagonal?: number): Tensor {
+    return ops.diag(this, diagonal);
   }
 
   // ---- lifetime and display ----
