@@ -226,7 +226,9 @@ export function backendInfo(): BackendInfo {
  */
 export function setBackend(name: BackendName): void {
   if (name !== 'native' && name !== 'js') {
-    throw new ArgumentError(`setBackend: there is no backend ${typeof name === 'string' ? `'${name}'` : typeof name}; use 'native' or 'js'`);
+    throw new ArgumentError(
+      `setBackend: there is no backend ${typeof name === 'string' ? `'${name}'` : typeof name}; use 'native' or 'js'`,
+    );
   }
   if (name === 'js') {
     current = jsBackend;
@@ -246,7 +248,9 @@ export function setBackend(name: BackendName): void {
  */
 export function setNumThreads(n: number): void {
   if (!Number.isInteger(n) || n < 1 || n > MAX_THREADS) {
-    throw new ArgumentError(`setNumThreads: ${typeof n === 'number' ? n : typeof n} is not an integer from 1 to ${MAX_THREADS}`);
+    throw new ArgumentError(
+      `setNumThreads: ${typeof n === 'number' ? n : typeof n} is not an integer from 1 to ${MAX_THREADS}`,
+    );
   }
   threads = n;
   loaded?.native.addon.setNumThreads(n);
