@@ -1,13 +1,19 @@
 // npm run bench: the native backend against the JS backend, side by side in one run.
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { dirname } from 'node:path';
 import process from 'node:process';
-import { parseArgs } from 'node:util';
 import { backendInfo, setBackend, setNumThreads } from 'simdgrad';
-import { suggest } from '../src/suggest.js';
 import { allCases, type Case, nets, stepCost } from './cases.js';
-import { type Comparison, compare, geometricMean, type Spread } from './measure.js';
+import {
+  count,
+  digits,
+  parseOptions,
+  runAsProgram,
+  scaleSpread,
+  showSpread,
+  UsageError,
+  writeFile,
+} from './cli.js';
+import { type Comparison, compare, geometricMean, inProcess, type Spread } from './measure.js';
 
 const usage = `Usage: npm run bench -- [options]
 
@@ -46,8 +52,6 @@ export interface Report {
   readonly rows: readonly Row[];
 }
 
-class UsageError extends Error {}
-
 const options = {
   quick: { type: 'boolean' },
   filter: { type: 'string' },
@@ -58,55 +62,24 @@ const options = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
-function count(name: string, text: string, high: number): number {
-  const n = Number(text);
-  if (!/^\d+$/.test(text) || n < 1 || n > high) {
-    throw new UsageError(`--${name} takes a whole number from 1 to ${high}, not '${text}'`);
-  }
-  return n;
-}
-
-function parse(argv: readonly string[]) {
-  try {
-    return parseArgs({ args: [...argv], options }).values;
-  } catch (error) {
-    const given = /'--?([^' =]+)/.exec((error as Error).message)?.[1] ?? '';
-    const near = suggest(given, Object.keys(options));
-    throw new UsageError(
-      `${(error as Error).message.split('. ')[0]}${near ? `; did you mean --${near}?` : ''}`,
-    );
-  }
-}
-
 function scaled(s: Spread, { work, unit }: Case): Spread {
-  const factor = unit === 'steps/s' ? 1 : work / 1e9;
-  return { median: s.median * factor, min: s.min * factor, max: s.max * factor };
-}
-
-function digits(x: number): string {
-  return x >= 1000 ? x.toFixed(0) : x >= 100 ? x.toFixed(1) : x.toFixed(2);
+  return scaleSpread(s, unit === 'steps/s' ? 1 : work / 1e9);
 }
 
 function line(row: Row): string {
-  const rate = (s: Spread | null) =>
-    s
-      ? `${digits(s.median).padStart(9)} (${digits(s.min)}–${digits(s.max)})`.padEnd(30)
-      : 'not run'.padEnd(30);
-  const ratio = row.ratio
-    ? `${digits(row.ratio.median).padStart(8)}x (${digits(row.ratio.min)}–${digits(row.ratio.max)})`
-    : '';
+  const rate = (s: Spread | null) => (s ? showSpread(s) : 'not run').padEnd(30);
+  const ratio = row.ratio ? `${showSpread(row.ratio, 8).replace(' (', 'x (')}` : '';
   return `  ${row.name.padEnd(38)} ${rate(row.native)} ${rate(row.js)} ${ratio}`;
 }
 
-function measure(c: Case, native: boolean, js: boolean, rounds: number, ms: number): Row {
+async function measure(c: Case, native: boolean, js: boolean, rounds: number, ms: number): Promise<Row> {
   const names = [...(native ? (['native'] as const) : []), ...(js ? (['js'] as const) : [])];
-  const result: Comparison = compare(
+  const result: Comparison = await compare(
     names.map((name) => {
       setBackend(name);
-      return { name, select: () => setBackend(name), run: c.make() };
+      return inProcess(name, () => setBackend(name), c.make());
     }),
-    rounds,
-    ms,
+    { rounds, ms },
   );
   const rate = (name: string): Spread | null => {
     const found = result.timings.find((t) => t.name === name);
@@ -135,11 +108,11 @@ function withFloor(rows: readonly Row[], gflops: number | null, gbps: number | n
 }
 
 /** Runs the benchmarks; returns the exit code. */
-export function main(
+export async function main(
   argv: readonly string[],
   write: (text: string) => void = (t) => void process.stdout.write(t),
-): number {
-  const given = parse(argv);
+): Promise<number> {
+  const given = parseOptions(argv, options);
   if (given.help) {
     write(usage);
     return 0;
@@ -188,7 +161,7 @@ export function main(
     }
     // One call of the largest steps takes the JS backend seconds: those are run natively only.
     const js = !(c.unit === 'steps/s' && c.heavy && / batch 1024| C .*batch 128/.test(c.name));
-    const row = measure(c, native, js, rounds, ms);
+    const row = await measure(c, native, js, rounds, ms);
     rows.push(row);
     write(`${line(row)}\n`);
   }
@@ -231,20 +204,10 @@ export function main(
       floor,
       rows: complete,
     };
-    mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, `${JSON.stringify(report, null, 1)}\n`);
+    writeFile(file, `${JSON.stringify(report, null, 1)}\n`);
     write(`\nwritten to ${file}\n`);
   }
   return 0;
 }
 
-// Run as a program, not imported by a test.
-if (/[\\/]bench\.js$/.test(process.argv[1] ?? '')) {
-  try {
-    process.exitCode = main(process.argv.slice(2));
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    process.stderr.write(`bench: ${error.message}\nTry --help.\n`);
-    process.exitCode = 2;
-  }
-}
+await runAsProgram('bench', main);

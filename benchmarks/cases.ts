@@ -30,6 +30,13 @@ const products: [number, number, number, string[]][] = [
   [8, 1024, 1024, ['NN']],
 ];
 
+/** One product through the public API; `form` says which operand is a transposed view: NN, NT, TN, TT. */
+export function product(m: number, n: number, k: number, form: string): () => void {
+  const a = form[0] === 'T' ? random(k, m).T : random(m, k);
+  const b = form[1] === 'T' ? random(n, k).T : random(k, n);
+  return () => noGrad(() => a.matmul(b).dispose());
+}
+
 function productCases(): Case[] {
   return products.flatMap(([m, n, k, forms]) =>
     forms.map((form) => ({
@@ -38,11 +45,7 @@ function productCases(): Case[] {
       work: 2 * m * n * k,
       unit: 'GFLOP/s' as const,
       heavy: m * n * k > 2 ** 28,
-      make: () => {
-        const a = form[0] === 'T' ? random(k, m).T : random(m, k);
-        const b = form[1] === 'T' ? random(n, k).T : random(k, n);
-        return () => noGrad(() => a.matmul(b).dispose());
-      },
+      make: () => product(m, n, k, form),
     })),
   );
 }
@@ -101,6 +104,19 @@ function elementwiseCases(): Case[] {
   return cases;
 }
 
+/** Reads and writes of each optimizer per parameter: gradient, parameter and state. */
+export const optimizerWords = { sgdMomentum: 5, adam: 7 } as const;
+
+/** A step of an optimizer over one vector of n parameters. */
+export function optimizerStep(kind: keyof typeof optimizerWords, n: number): () => void {
+  const p = random(n);
+  p.requiresGrad = true;
+  p.grad = random(n);
+  const optimizer =
+    kind === 'adam' ? new optim.Adam([p], { lr: 1e-3 }) : new optim.SGD([p], { lr: 1e-3, momentum: 0.9 });
+  return () => optimizer.step();
+}
+
 function optimizerCases(): Case[] {
   const cases: Case[] = [];
   for (const [n, label] of [
@@ -108,24 +124,17 @@ function optimizerCases(): Case[] {
     [2 ** 20, '1 M'],
     [2 ** 24, '16 M'],
   ] as const) {
-    // Reads and writes per parameter: gradient, parameter and state.
-    for (const [name, words, make] of [
-      ['SGD with momentum', 5, (p: Tensor) => new optim.SGD([p], { lr: 1e-3, momentum: 0.9 })],
-      ['Adam', 7, (p: Tensor) => new optim.Adam([p], { lr: 1e-3 })],
+    for (const [name, kind] of [
+      ['SGD with momentum', 'sgdMomentum'],
+      ['Adam', 'adam'],
     ] as const) {
       cases.push({
         group: 'optimizer step',
         name: `${name}, ${label} parameters`,
-        work: 4 * n * words,
+        work: 4 * n * optimizerWords[kind],
         unit: 'GB/s',
         heavy: n > 2 ** 20,
-        make: () => {
-          const p = random(n);
-          p.requiresGrad = true;
-          p.grad = random(n);
-          const optimizer = make(p);
-          return () => optimizer.step();
-        },
+        make: () => optimizerStep(kind, n),
       });
     }
   }
@@ -151,14 +160,30 @@ export function stepCost(sizes: readonly number[], batch: number): { flops: numb
   return { flops, parameters };
 }
 
+function network(sizes: readonly number[], generator: Generator): nn.Sequential {
+  const layers = sizes.slice(1).flatMap((n, i) => {
+    const linear = new nn.Linear(sizes[i] as number, n, { generator });
+    return i + 2 < sizes.length ? [linear, new nn.ReLU()] : [linear];
+  });
+  return new nn.Sequential(...layers);
+}
+
+/** A compiled prediction. */
+export function forwardPass(sizes: readonly number[], batch: number): () => void {
+  const own = new Generator(7);
+  const model = network(sizes, own);
+  model.eval();
+  const x = randn([batch, sizes[0] as number], { generator: own });
+  const run = compile((input: Tensor) => noGrad(() => model.forward(input)));
+  return () => {
+    run(x);
+  };
+}
+
 /** A whole training step: forward, cross-entropy, backward, Adam. */
 export function trainingStep(sizes: readonly number[], batch: number, compiled: boolean): () => void {
   const own = new Generator(7);
-  const layers = sizes.slice(1).flatMap((n, i) => {
-    const linear = new nn.Linear(sizes[i] as number, n, { generator: own });
-    return i + 2 < sizes.length ? [linear, new nn.ReLU()] : [linear];
-  });
-  const model = new nn.Sequential(...layers);
+  const model = network(sizes, own);
   const optimizer = new optim.Adam(model.parameters(), { lr: 1e-3 });
   const x = randn([batch, sizes[0] as number], { generator: own });
   const y = randint(0, sizes[sizes.length - 1] as number, [batch], { generator: own });

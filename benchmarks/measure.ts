@@ -4,9 +4,21 @@
 /** Something to time: one call does a fixed amount of work. */
 export interface Contestant {
   readonly name: string;
-  /** Called before each of its samples (to choose a backend, say). */
-  readonly select: () => void;
-  readonly run: () => void;
+  /** Makes so many calls and returns the seconds they took. */
+  readonly sample: (calls: number) => number | Promise<number>;
+}
+
+/** A contestant in this process. `select` is called before each of its samples (to choose a backend, say). */
+export function inProcess(name: string, select: () => void, run: () => void): Contestant {
+  return {
+    name,
+    sample: (calls) => {
+      select();
+      const start = performance.now();
+      for (let i = 0; i < calls; i++) run();
+      return (performance.now() - start) / 1e3;
+    },
+  };
 }
 
 export interface Spread {
@@ -19,12 +31,22 @@ export interface Timing {
   readonly name: string;
   /** Calls per second. */
   readonly rate: Spread;
+  /** The same by round. */
+  readonly rates: readonly number[];
 }
 
 export interface Comparison {
   readonly timings: readonly Timing[];
   /** Rate of the first contestant over that of each other one, formed round by round. */
   readonly ratios: readonly (Spread & { readonly against: string })[];
+}
+
+export interface CompareOptions {
+  readonly rounds: number;
+  /** About how long a sample lasts (at least one call). */
+  readonly ms: number;
+  /** A contestant whose single call lasts longer than this many seconds is sampled once only. Default: no limit. */
+  readonly slow?: number;
 }
 
 export function spread(values: readonly number[]): Spread {
@@ -37,44 +59,55 @@ export function spread(values: readonly number[]): Spread {
   return { median, min: sorted[0] as number, max: sorted[sorted.length - 1] as number };
 }
 
-/** Calls per second of one sample of `calls` calls. */
-function sample(c: Contestant, calls: number): number {
-  c.select();
-  const start = performance.now();
-  for (let i = 0; i < calls; i++) c.run();
-  return (calls / (performance.now() - start)) * 1e3;
-}
-
-/** How many calls take about `ms` milliseconds, after a warm-up. */
-function calibrate(c: Contestant, ms: number): number {
-  c.select();
-  c.run();
-  c.run();
+/** How many calls take about `ms` milliseconds, and the rate that was seen, after a warm-up. */
+async function calibrate(c: Contestant, { ms, slow = Infinity }: CompareOptions) {
+  if ((await c.sample(1)) <= slow) await c.sample(1);
   let calls = 1;
   for (;;) {
-    const rate = sample(c, calls);
+    const rate = calls / (await c.sample(calls));
     const want = Math.max(1, Math.round((rate * ms) / 1e3));
-    if (want <= calls * 2 || calls >= 1e6) return want;
+    if (want <= calls * 2 || calls >= 1e6) return { calls: want, rate };
     calls = Math.min(want, calls * 8);
   }
 }
 
-/** Times all contestants for so many rounds, each sample lasting about `ms` milliseconds (at least one call). */
-export function compare(contestants: readonly Contestant[], rounds: number, ms: number): Comparison {
-  const calls = contestants.map((c) => calibrate(c, ms));
-  const rates: number[][] = contestants.map(() => []);
-  for (let r = 0; r < rounds; r++) {
+/** Formed round by round; a contestant that was sampled once only is compared with every round of the other. */
+export function ratioSpread(rates: readonly number[], others: readonly number[]): Spread {
+  const rounds = Math.max(rates.length, others.length);
+  return spread(Array.from({ length: rounds }, (_, r) => rateOf(rates, r) / rateOf(others, r)));
+}
+
+/** The rate of round r, or the only one. */
+export function rateOf(rates: readonly number[], r: number): number {
+  return rates[Math.min(r, rates.length - 1)] as number;
+}
+
+/** Times all contestants in turn, round by round. */
+export async function compare(
+  contestants: readonly Contestant[],
+  options: CompareOptions,
+): Promise<Comparison> {
+  const plans: { calls: number; rate: number }[] = [];
+  for (const c of contestants) plans.push(await calibrate(c, options));
+  const once = plans.map(({ rate }) => 1 / rate > (options.slow ?? Infinity));
+  const rates: number[][] = plans.map(({ rate }, i) => (once[i] ? [rate] : []));
+  for (let r = 0; r < options.rounds; r++) {
     // Every other round backwards, so that nobody always follows the same neighbour.
     const order = contestants.map((_, i) => (r % 2 === 0 ? i : contestants.length - 1 - i));
-    for (const i of order)
-      (rates[i] as number[]).push(sample(contestants[i] as Contestant, calls[i] as number));
+    for (const i of order) {
+      const { calls } = plans[i] as { calls: number };
+      if (!once[i]) rates[i]?.push(calls / (await (contestants[i] as Contestant).sample(calls)));
+    }
   }
   const first = rates[0] as number[];
   return {
-    timings: contestants.map((c, i) => ({ name: c.name, rate: spread(rates[i] as number[]) })),
+    timings: contestants.map((c, i) => {
+      const own = rates[i] as number[];
+      return { name: c.name, rate: spread(own), rates: own };
+    }),
     ratios: contestants.slice(1).map((c, i) => ({
       against: c.name,
-      ...spread((rates[i + 1] as number[]).map((rate, r) => (first[r] as number) / rate)),
+      ...ratioSpread(first, rates[i + 1] as number[]),
     })),
   };
 }

@@ -1,4 +1,5 @@
-// npm run bench [-- options]: builds what is stale, then runs benchmarks/bench.ts.
+// npm run bench [-- options] and npm run bench:peers [-- options]: builds what is stale, then runs benchmarks/bench.ts
+// or benchmarks/peers.ts (`node scripts/bench.mjs peers`).
 import process from 'node:process';
 import { pathToFileURL } from 'node:url';
 import { at, main, ScriptError } from './lib/common.mjs';
@@ -10,7 +11,8 @@ await main(async () => {
   const reason = await ensureNative();
   if (reason !== null) console.log(`simdgrad: there is no addon to measure: ${reason}`);
   await bundleStale();
-  const program = at('dist', 'benchmarks', 'bench.js');
+  const [name] = process.argv[2] === 'peers' ? process.argv.splice(2, 1) : ['bench'];
+  const program = at('dist', 'benchmarks', `${name}.js`);
   process.argv[1] = program;
   await import(pathToFileURL(program).href);
   return process.exitCode;

@@ -22,7 +22,9 @@ await main(async (args) => {
   const biome = packageFile('@biomejs/biome', 'bin/biome');
   await step('biome', runNode(biome, ['check', '--error-on-warnings', ...(fix ? ['--write'] : [])]));
   const formatter = clangFormat();
-  const sources = filesUnder(at('native'), (path) => /\.(cc|h|inc)$/.test(path));
+  const sources = ['native', 'benchmarks'].flatMap((folder) =>
+    filesUnder(at(folder), (path) => /\.(c|cc|h|inc)$/.test(path)),
+  );
   if (formatter === null) {
     console.log('clang-format: not available for this platform, skipped');
   } else if (sources.length > 0) {

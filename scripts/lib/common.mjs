@@ -130,12 +130,12 @@ export function printFailure(what, { output, logFile }) {
   console.error(`simdgrad: the whole log is in ${relative(root, logFile)}`);
 }
 
-/** Every file below a folder (or the file itself) that the filter takes, as absolute paths. */
+/** Every file below a folder (or the file itself) that the filter takes, as absolute paths; not in node_modules. */
 export function filesUnder(path, filter = () => true) {
   if (!existsSync(path)) return [];
   if (statSync(path).isFile()) return filter(path) ? [path] : [];
   return readdirSync(path, { withFileTypes: true }).flatMap((entry) => {
-    if (entry.isSymbolicLink()) return [];
+    if (entry.isSymbolicLink() || entry.name === 'node_modules') return [];
     return filesUnder(join(path, entry.name), filter);
   });
 }

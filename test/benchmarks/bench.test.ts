@@ -5,7 +5,7 @@ import { backendInfo, setBackend } from 'simdgrad';
 import { afterAll, expect, test } from 'vitest';
 import { main, type Report } from '../../benchmarks/bench.js';
 import { allCases, stepCost } from '../../benchmarks/cases.js';
-import { compare, spread } from '../../benchmarks/measure.js';
+import { compare, inProcess, spread } from '../../benchmarks/measure.js';
 
 const before = backendInfo().backend;
 const folder = mkdtempSync(join(tmpdir(), 'simdgrad-bench-'));
@@ -14,7 +14,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-test('spreads and ratios are those of the samples', () => {
+test('spreads and ratios are those of the samples', async () => {
   expect(spread([3, 1, 2])).toEqual({ median: 2, min: 1, max: 3 });
   expect(spread([4, 1, 2, 3])).toEqual({ median: 2.5, min: 1, max: 4 });
   const busy = (ms: number) => () => {
@@ -22,12 +22,11 @@ test('spreads and ratios are those of the samples', () => {
     while (performance.now() < end);
   };
   const order: string[] = [];
-  const contestant = (name: string, ms: number) => ({
-    name,
-    select: () => void order.push(name),
-    run: busy(ms),
+  const contestant = (name: string, ms: number) => inProcess(name, () => void order.push(name), busy(ms));
+  const { timings, ratios } = await compare([contestant('quick', 0.5), contestant('slow', 2)], {
+    rounds: 4,
+    ms: 4,
   });
-  const { timings, ratios } = compare([contestant('quick', 0.5), contestant('slow', 2)], 4, 4);
   expect(timings.map((t) => t.name)).toEqual(['quick', 'slow']);
   expect(ratios[0]?.against).toBe('slow');
   expect(ratios[0]?.median).toBeGreaterThan(1);
@@ -35,15 +34,34 @@ test('spreads and ratios are those of the samples', () => {
   expect(order.slice(-8)).toEqual(['quick', 'slow', 'slow', 'quick', 'quick', 'slow', 'slow', 'quick']);
 });
 
+test('a contestant over the limit is sampled once', async () => {
+  let calls = 0;
+  const seconds = (s: number, count: () => void) => ({
+    name: `${s}`,
+    sample: (n: number) => {
+      count();
+      return n * s;
+    },
+  });
+  const { timings, ratios } = await compare([seconds(1, () => {}), seconds(8, () => void calls++)], {
+    rounds: 5,
+    ms: 10,
+    slow: 2,
+  });
+  expect(calls).toBe(2); // the warm-up and the sample
+  expect(timings.map((t) => t.rates.length)).toEqual([5, 1]);
+  expect(ratios[0]).toEqual({ against: '8', median: 8, min: 8, max: 8 });
+});
+
 test('the cost of a step is counted by hand for a small net', () => {
   // Forward 2·b·(3·4 + 4·2), weight gradients the same, input gradient of the second layer only.
   expect(stepCost([3, 4, 2], 5)).toEqual({ flops: 2 * 5 * (20 + 20 + 8), parameters: 3 * 4 + 4 + 4 * 2 + 2 });
 });
 
-test('a run writes a table and JSON of what it measured', () => {
+test('a run writes a table and JSON of what it measured', async () => {
   const file = join(folder, 'out.json');
   let text = '';
-  const code = main(['--filter', '64x64x64', '--rounds', '2', '--quick', '--json', file], (t) => {
+  const code = await main(['--filter', '64x64x64', '--rounds', '2', '--quick', '--json', file], (t) => {
     text += t;
   });
   expect(code).toBe(0);
@@ -56,10 +74,10 @@ test('a run writes a table and JSON of what it measured', () => {
   if (row?.native) expect(row.ratio?.median).toBeGreaterThan(0);
 });
 
-test('a wrong option is named, with the one that was meant', () => {
-  expect(() => main(['--fliter', 'x'], () => {})).toThrow(/filter/);
-  expect(() => main(['--rounds', 'x'], () => {})).toThrow(/whole number/);
-  expect(() => main(['--filter', 'no such case'], () => {})).toThrow(/--list/);
+test('a wrong option is named, with the one that was meant', async () => {
+  await expect(main(['--fliter', 'x'], () => {})).rejects.toThrow(/filter/);
+  await expect(main(['--rounds', 'x'], () => {})).rejects.toThrow(/whole number/);
+  await expect(main(['--filter', 'no such case'], () => {})).rejects.toThrow(/--list/);
 });
 
 test('every case can be made and run', () => {

@@ -1,0 +1,67 @@
+// What the benchmark programs share: reading options, printing numbers, writing files.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import process from 'node:process';
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { suggest } from '../src/suggest.js';
+import type { Spread } from './measure.js';
+
+/** A mistake on the command line: one line and exit status 2. */
+export class UsageError extends Error {}
+
+/** The values of the options; one that does not exist is an error with a suggestion. */
+export function parseOptions<T extends NonNullable<ParseArgsConfig['options']>>(
+  argv: readonly string[],
+  options: T,
+) {
+  try {
+    return parseArgs({ args: [...argv], options }).values;
+  } catch (error) {
+    const given = /'--?([^' =]+)/.exec((error as Error).message)?.[1] ?? '';
+    const near = suggest(given, Object.keys(options));
+    throw new UsageError(
+      `${(error as Error).message.split('. ')[0]}${near ? `; did you mean --${near}?` : ''}`,
+    );
+  }
+}
+
+/** A whole number from 1 to `high`. */
+export function count(name: string, text: string, high: number): number {
+  const n = Number(text);
+  if (!/^\d+$/.test(text) || n < 1 || n > high) {
+    throw new UsageError(`--${name} takes a whole number from 1 to ${high}, not '${text}'`);
+  }
+  return n;
+}
+
+/** A number for people, to three or four digits. */
+export function digits(x: number): string {
+  return x >= 1000 ? x.toFixed(0) : x >= 100 ? x.toFixed(1) : x.toFixed(2);
+}
+
+/** Median (min–max). */
+export function showSpread(s: Spread, width = 9): string {
+  return `${digits(s.median).padStart(width)} (${digits(s.min)}–${digits(s.max)})`;
+}
+
+export function scaleSpread(s: Spread, factor: number): Spread {
+  return { median: s.median * factor, min: s.min * factor, max: s.max * factor };
+}
+
+/** Writes a file, and the folders it lies in. */
+export function writeFile(file: string, text: string): void {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, text);
+}
+
+/** Runs a program's main function if this file was started as that program (a test imports it instead). */
+export async function runAsProgram(name: string, main: (argv: string[]) => number | Promise<number>) {
+  if (!new RegExp(`[\\\\/]${name}\\.js$`).test(process.argv[1] ?? '')) return;
+  try {
+    process.exitCode = await main(process.argv.slice(2));
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`${name}: ${error.message}\nTry --help.\n`);
+    process.exitCode = 2;
+  }
+}

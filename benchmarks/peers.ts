@@ -1,0 +1,631 @@
+// npm run bench:peers: simdgrad beside what people would pick instead, as far as it is installed. See docs/benchmarks.md.
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { setTimeout as pause } from 'node:timers/promises';
+import { backendInfo } from 'simdgrad';
+import { suggest } from '../src/suggest.js';
+import {
+  count,
+  digits,
+  parseOptions,
+  runAsProgram,
+  scaleSpread,
+  showSpread,
+  UsageError,
+  writeFile,
+} from './cli.js';
+import { compare, geometricMean, rateOf, ratioSpread, type Spread, spread } from './measure.js';
+import { ratioChart } from './peers/chart.js';
+import { type Command, Lost, PeerProcess } from './peers/process.js';
+import { allRows, type RowSpec } from './peers/rows.js';
+
+const usage = `Usage: npm run bench:peers -- [options]
+
+Runs training steps, predictions, optimizer steps and matrix products of simdgrad and of every peer that is installed:
+OpenBLAS, BLIS, oneDNN, PyTorch, jax-js, TensorFlow.js (WebAssembly) and onnxruntime-node. Each peer is a process of its
+own; they work in turn, round by round. Rates are medians over the rounds, ratios (ours over theirs) are formed
+round by round. docs/benchmarks.md says how to install the peers.
+
+  --quick          fewer rounds and a few rows of each table
+  --filter TEXT    only rows whose group or name contains TEXT ("training step, net A", "1024x1024x1024 NN")
+  --peers LIST     only these, with commas: PEERS
+  --threads LIST   thread counts, each measured in turn (default: 1 and the number of processors)
+  --rounds N       samples of each contestant (default 5, quick 3)
+  --json FILE      where the results go (default benchmarks/results/peers.json; "none" for no file)
+  --chart FILE     where the chart goes, an SVG (default benchmarks/results/peers.svg; "none" for no file)
+  --list           list the rows and end
+  --help           this text
+`;
+
+const options = {
+  quick: { type: 'boolean' },
+  filter: { type: 'string' },
+  peers: { type: 'string' },
+  threads: { type: 'string' },
+  rounds: { type: 'string' },
+  json: { type: 'string' },
+  chart: { type: 'string' },
+  list: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+type Group = RowSpec['group'];
+
+/** Everything that runs: our own processes, the floor and the peers. */
+interface Entrant {
+  readonly id: string;
+  /** Peers with the same family are alternatives of which the best counts. */
+  readonly family: string;
+  readonly label: string;
+  /** How to install it. */
+  readonly hint: string;
+  /** Variants by group; it takes part in these groups only. */
+  readonly variants: Readonly<Partial<Record<Group, readonly string[]>>>;
+  /** A case with more flops takes this peer minutes, and is left out. */
+  readonly mostFlops?: number;
+  readonly command: (threads: number) => Command;
+}
+
+const folder = join('benchmarks', 'peers');
+const node = (script: string, ...args: string[]) => ({ file: process.execPath, args: [script, ...args] });
+
+let compiled: Command | null = null;
+
+/** The C peer, compiled at most once per run. */
+function blas(library: string, threads: number): Command {
+  compiled ??= compileBlas();
+  return 'missing' in compiled ? compiled : { ...compiled, args: [library, String(threads)] };
+}
+
+function compileBlas(): Command {
+  const file = join('build', 'peers', 'blas');
+  mkdirSync(join('build', 'peers'), { recursive: true });
+  const flags = ['-O3', '-march=native', '-fno-math-errno', '-fno-trapping-math', '-o', file];
+  try {
+    execFileSync(process.env.CC ?? 'cc', [...flags, join(folder, 'blas.c'), '-ldl', '-lpthread', '-lm'], {
+      stdio: 'pipe',
+    });
+    return { file, args: [] };
+  } catch (error) {
+    const { stderr } = error as { stderr?: Buffer };
+    return {
+      missing: stderr ? `cc failed: ${stderr.toString().trim().split('\n')[0]}` : 'no C compiler (cc) here',
+    };
+  }
+}
+
+let pythons: string | null | undefined;
+
+/** The first Python that has PyTorch. */
+function python(): string | null {
+  const candidates = [process.env.SIMDGRAD_PEERS_PYTHON, 'python3', '/usr/bin/python3'];
+  pythons ??=
+    candidates.find((file) => {
+      try {
+        if (file) execFileSync(file, ['-c', 'import torch'], { stdio: 'ignore' });
+        return Boolean(file);
+      } catch {
+        return false;
+      }
+    }) ?? null;
+  return pythons;
+}
+
+/** PyTorch over a BLAS, which the dynamic linker chooses by folder (Debian's alternatives of libblas.so.3). */
+function torch(blasFolder: string | null, threads: number): Command {
+  const file = python();
+  if (file === null) return { missing: 'no python3 here can import torch' };
+  const command = { file, args: [join(folder, 'torch_peer.py'), String(threads)] };
+  if (blasFolder === null) return command;
+  const found = ['x86_64-linux-gnu', 'aarch64-linux-gnu']
+    .map((name) => join('/usr/lib', name, blasFolder))
+    .find((path) => existsSync(join(path, 'libblas.so.3')));
+  if (found === undefined) return { missing: `${blasFolder} is not installed` };
+  return { ...command, env: { LD_LIBRARY_PATH: found } };
+}
+
+const torchOptimizers = ['loop', 'foreach', 'fused'];
+const npmHint = 'npm install --prefix benchmarks/peers --ignore-scripts';
+
+const ours: Entrant = {
+  id: 'ours',
+  family: 'simdgrad',
+  label: 'simdgrad',
+  hint: 'npm run build',
+  variants: {
+    'training step': ['compiled'],
+    'eager step': ['eager'],
+    forward: ['compiled'],
+    'optimizer step': ['eager'],
+    'matrix product': ['eager'],
+  },
+  command: () => node(join('dist', 'benchmarks', 'ours.js'), 'api'),
+};
+
+/** Our kernel without the TypeScript above it: what of a product's time is JavaScript. */
+const kernel: Entrant = {
+  id: 'kernel',
+  family: 'the kernel alone',
+  label: 'the kernel alone',
+  hint: 'npm run build',
+  variants: { 'matrix product': ['call'] },
+  command: () => node(join('dist', 'benchmarks', 'ours.js'), 'addon'),
+};
+
+const floor: Entrant = {
+  id: 'floor',
+  family: 'floor',
+  label: 'floor',
+  hint: 'a C compiler',
+  variants: {},
+  command: (threads) => blas('floor', threads),
+};
+
+const library = (id: string, label: string, hint: string): Entrant => ({
+  id,
+  family: 'BLAS',
+  label,
+  hint: `apt install ${hint}`,
+  variants: { 'matrix product': ['sgemm'] },
+  command: (threads) => blas(id, threads),
+});
+
+const peers: readonly Entrant[] = [
+  library('openblas', 'OpenBLAS', 'libopenblas0-openmp'),
+  library('blis', 'BLIS', 'libblis4-openmp'),
+  library('onednn', 'oneDNN', 'libdnnl2'),
+  {
+    id: 'torch',
+    family: 'PyTorch',
+    label: 'PyTorch',
+    hint: 'apt install python3-torch, or pip install torch',
+    variants: {
+      'training step': [...torchOptimizers, 'compile'],
+      'eager step': torchOptimizers,
+      forward: ['eager', 'compile'],
+      'optimizer step': torchOptimizers,
+    },
+    command: (threads) => torch(null, threads),
+  },
+  {
+    id: 'torch-blis',
+    family: 'PyTorch',
+    label: 'PyTorch on BLIS',
+    hint: 'apt install python3-torch libblis4-openmp',
+    variants: { 'training step': torchOptimizers, 'eager step': torchOptimizers, forward: ['eager'] },
+    command: (threads) => torch('blis-openmp', threads),
+  },
+  {
+    id: 'jax',
+    family: 'jax-js',
+    label: 'jax-js',
+    hint: npmHint,
+    variants: { 'training step': ['jit'], forward: ['jit'] },
+    command: () => node(join(folder, 'jax.mjs')),
+  },
+  {
+    id: 'tfjs',
+    family: 'TensorFlow.js wasm',
+    label: 'TensorFlow.js wasm',
+    hint: npmHint,
+    variants: { 'training step': ['eager'], forward: ['eager'] },
+    mostFlops: 8e9,
+    command: (threads) => node(join(folder, 'tfjs.mjs'), String(threads)),
+  },
+  {
+    id: 'ort',
+    family: 'onnxruntime-node',
+    label: 'onnxruntime-node',
+    hint: npmHint,
+    variants: { forward: ['session'] },
+    command: (threads) => node(join(folder, 'ort.mjs'), String(threads)),
+  },
+];
+
+/** What a contestant did in a row. */
+export interface Result {
+  readonly peer: string;
+  readonly family: string;
+  readonly variant: string;
+  /** In the row's unit; null where it did not run. */
+  readonly rate: Spread | null;
+  /** Ours over this, round by round. */
+  readonly ratio: Spread | null;
+  /** Why it did not run. */
+  readonly note?: string;
+}
+
+export interface PeerRow {
+  readonly group: Group;
+  readonly name: string;
+  readonly unit: RowSpec['unit'];
+  readonly threads: number;
+  readonly ours: Spread;
+  /** Share of the floor that ours reaches, formed round by round; null where the floor could not be measured. */
+  readonly ofFloor: Spread | null;
+  readonly results: readonly Result[];
+}
+
+export interface Summary {
+  readonly threads: number;
+  readonly group: Group;
+  /** A family of peers, of which the best counts in every row; or "floor": then the numbers are shares of it. */
+  readonly against: string;
+  readonly rows: number;
+  readonly geometricMean: number | null;
+  readonly least: { readonly name: string; readonly ratio: number } | null;
+  /** Why there is no number. */
+  readonly note?: string;
+}
+
+export interface PeersReport {
+  readonly schema: 'simdgrad-bench-peers-1';
+  readonly date: string;
+  readonly machine: {
+    cpu: string;
+    cores: number;
+    node: string;
+    isa: string | null;
+    load: { before: number; after: number };
+  };
+  readonly rounds: number;
+  readonly sampleMs: number;
+  readonly peers: Readonly<Record<string, { version: string } | { missing: string; hint: string }>>;
+  readonly rows: readonly PeerRow[];
+  readonly summary: readonly Summary[];
+}
+
+/** The processes of one thread count. */
+interface Field {
+  readonly threads: number;
+  readonly running: Map<string, PeerProcess>;
+  /** By id of the entrant: why it does not take part. */
+  readonly missing: Map<string, string>;
+}
+
+/** For every library that a peer may use to share work. */
+function threadsEnvironment(threads: number): Record<string, string> {
+  const names = ['SIMDGRAD', 'OMP_NUM', 'OPENBLAS_NUM', 'BLIS_NUM', 'MKL_NUM'];
+  return Object.fromEntries(names.map((name) => [`${name}_THREADS`, String(threads)]));
+}
+
+async function startAll(entrants: readonly Entrant[], threads: number): Promise<Field> {
+  const field: Field = { threads, running: new Map(), missing: new Map() };
+  for (const entrant of entrants) {
+    const command = entrant.command(threads);
+    const started = await PeerProcess.start(
+      'missing' in command
+        ? command
+        : { ...command, env: { ...threadsEnvironment(threads), ...command.env } },
+    );
+    if (typeof started === 'string') field.missing.set(entrant.id, started);
+    else field.running.set(entrant.id, started);
+  }
+  // PyTorch from PyPI brings its own BLAS, whatever the linker is told: then the second process is the first again.
+  const [first, second] = [field.running.get('torch'), field.running.get('torch-blis')];
+  if (second && (!second.version.endsWith('BLIS') || first?.version === second.version)) {
+    second.stop();
+    field.running.delete('torch-blis');
+    field.missing.set('torch-blis', 'this PyTorch does not use the libblas.so.3 of the system');
+  }
+  return field;
+}
+
+interface Prepared {
+  readonly entrant: Entrant;
+  readonly variant: string;
+  readonly process: PeerProcess;
+  readonly id: number;
+  /** What the peer added when it prepared the case. */
+  readonly answer: string;
+}
+
+/** Threads that spin for a moment after their last work must be asleep before the next contestant begins. */
+const settleMs = 5;
+
+async function measureRow(
+  row: RowSpec,
+  entrants: readonly Entrant[],
+  field: Field,
+  rounds: number,
+  ms: number,
+): Promise<PeerRow | string> {
+  const prepared: Prepared[] = [];
+  const refused: Result[] = [];
+  const lose = (entrant: Entrant, error: Error): void => {
+    field.running.delete(entrant.id);
+    field.missing.set(entrant.id, `lost in ${row.group}, ${row.name}: ${error.message}`);
+  };
+  const prepare = async (entrant: Entrant, what: string, variant: string): Promise<Prepared | null> => {
+    const process = field.running.get(entrant.id);
+    const refuse = (note: string): null => {
+      const { label: peer, family } = entrant;
+      refused.push({ peer, family, variant, rate: null, ratio: null, note });
+      return null;
+    };
+    if (process === undefined) return refuse(field.missing.get(entrant.id) ?? 'not started');
+    if (row.flops > (entrant.mostFlops ?? Infinity)) return refuse('left out: a call takes it too long');
+    const id = prepared.length;
+    try {
+      const answer = await process.make(id, what, variant);
+      const made = { entrant, variant, process, id, answer };
+      prepared.push(made);
+      return made;
+    } catch (error) {
+      if (error instanceof Lost) lose(entrant, error);
+      return refuse((error as Error).message);
+    }
+  };
+  const peak = await prepare(floor, 'peak', '-');
+  const loop = row.loop === null ? null : await prepare(floor, row.loop, '-');
+  for (const entrant of entrants) {
+    for (const variant of entrant.variants[row.group] ?? []) await prepare(entrant, row.what, variant);
+  }
+  const own = prepared.find((p) => p.entrant === ours);
+  if (own === undefined) return refused.find((r) => r.family === ours.family)?.note ?? 'not run';
+
+  // Ours first: ratios are formed against it.
+  const order = [own, ...prepared.filter((p) => p !== own)];
+  let sampled: Prepared = own;
+  let timings: Awaited<ReturnType<typeof compare>>['timings'];
+  try {
+    ({ timings } = await compare(
+      order.map((p) => ({
+        name: p.entrant.label,
+        sample: async (calls) => {
+          sampled = p;
+          await pause(settleMs);
+          return p.process.time(p.id, calls);
+        },
+      })),
+      { rounds, ms, slow: 1 },
+    ));
+  } catch (error) {
+    if (!(error instanceof Lost) || sampled.entrant === ours) throw error;
+    // Without the one that broke down, from the start.
+    lose(sampled.entrant, error);
+    for (const process of field.running.values()) await process.clear();
+    return measureRow(row, entrants, field, rounds, ms);
+  }
+  for (const process of new Set(order.map((p) => p.process))) await process.clear();
+
+  const rates = (p: Prepared | null): readonly number[] =>
+    p === null ? [] : (timings[order.indexOf(p)]?.rates ?? []);
+  const mine = rates(own);
+  let ofFloor: Spread | null = null;
+  if (peak !== null && (row.loop === null || loop !== null)) {
+    const seconds = (r: number): number =>
+      row.flops / (rateOf(rates(peak), r) * Number(peak.answer)) +
+      (loop === null ? 0 : 1 / rateOf(rates(loop), r));
+    ofFloor = spread(mine.map((rate, r) => rate * seconds(r)));
+  }
+  const results = order.slice(1).flatMap((p): Result[] => {
+    if (p.entrant === floor) return [];
+    const theirs = rates(p);
+    const { label: peer, family } = p.entrant;
+    const rate = scaleSpread(spread(theirs), row.work);
+    return [{ peer, family, variant: p.variant, rate, ratio: ratioSpread(mine, theirs) }];
+  });
+  return {
+    group: row.group,
+    name: row.name,
+    unit: row.unit,
+    threads: field.threads,
+    ours: scaleSpread(spread(mine), row.work),
+    ofFloor,
+    results: [...results, ...refused.filter((r) => r.family !== floor.family)],
+  };
+}
+
+/** The fastest of each family, and for a family of which nobody ran the reason. */
+function bestOf(results: readonly Result[]): Result[] {
+  const families = [...new Set(results.map((r) => r.family))];
+  return families.map((family) => {
+    const members = results.filter((r) => r.family === family);
+    return members.reduce((best, r) => ((r.rate?.median ?? -1) > (best.rate?.median ?? -1) ? r : best));
+  });
+}
+
+/** What is said of a peer that did not run: the first line of the reason. */
+const shortNote = (note = ''): string => (note.length > 90 ? `${note.slice(0, 87)}…` : note);
+
+function showRow(row: PeerRow): string {
+  const share = row.ofFloor
+    ? `  ${(row.ofFloor.median * 100).toFixed(0)} % of the floor (${(row.ofFloor.min * 100).toFixed(0)}–${(row.ofFloor.max * 100).toFixed(0)})`
+    : '';
+  const lines = [`  ${row.name.padEnd(36)} ${showSpread(row.ours).padEnd(32)}${share}`];
+  for (const r of bestOf(row.results)) {
+    const name = r.rate ? `${r.peer} (${r.variant})` : r.family;
+    const text =
+      r.rate && r.ratio
+        ? `${showSpread(r.rate).padEnd(32)}  ${showSpread(r.ratio, 6).replace(' (', 'x (')}`
+        : `${''.padStart(9)} ${shortNote(r.note)}`;
+    lines.push(`    ${name.padEnd(34)} ${text}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+export function summarize(rows: readonly PeerRow[]): Summary[] {
+  const summary: Summary[] = [];
+  const add = (
+    threads: number,
+    group: Group,
+    against: string,
+    found: readonly { name: string; ratio: number }[],
+    note = 'not run',
+  ): void => {
+    const least = found.reduce<{ name: string; ratio: number } | null>(
+      (low, r) => (low === null || r.ratio < low.ratio ? r : low),
+      null,
+    );
+    const mean = found.length > 0 ? geometricMean(found.map((r) => r.ratio)) : null;
+    const shared = { threads, group, against, rows: found.length, geometricMean: mean, least };
+    summary.push(mean === null ? { ...shared, note } : shared);
+  };
+  for (const threads of new Set(rows.map((r) => r.threads))) {
+    for (const group of new Set(rows.map((r) => r.group))) {
+      const own = rows.filter((r) => r.threads === threads && r.group === group);
+      if (own.length === 0) continue;
+      add(
+        threads,
+        group,
+        'floor',
+        own.flatMap(({ name, ofFloor }) => (ofFloor ? [{ name, ratio: ofFloor.median }] : [])),
+        'needs a C compiler',
+      );
+      for (const family of new Set(own.flatMap((r) => r.results.map((x) => x.family)))) {
+        const best = own.flatMap(({ name, results }) =>
+          bestOf(results)
+            .filter((r) => r.family === family)
+            .map(({ ratio, note }) => ({ name, ratio: ratio?.median, note })),
+        );
+        const found = best.flatMap(({ name, ratio }) => (ratio === undefined ? [] : [{ name, ratio }]));
+        add(threads, group, family, found, best[0]?.note);
+      }
+    }
+  }
+  return summary;
+}
+
+function showSummary(summary: readonly Summary[]): string {
+  const lines = ['ours over theirs (the best of each family in every row), and our share of the floor'];
+  for (const s of summary) {
+    const head = `  ${`${s.threads} thread${s.threads > 1 ? 's' : ''}, ${s.group}`.padEnd(28)} ${s.against.padEnd(20)}`;
+    if (s.geometricMean === null || s.least === null) {
+      lines.push(`${head} ${shortNote(s.note)}`);
+    } else if (s.against === 'floor') {
+      const [mean, least] = [s.geometricMean, s.least.ratio].map((x) => `${(x * 100).toFixed(0)} %`);
+      lines.push(`${head} ${mean?.padStart(8)} over ${s.rows} rows; least ${least} (${s.least.name})`);
+    } else {
+      const mean = `${digits(s.geometricMean)}x`;
+      lines.push(
+        `${head} ${mean.padStart(8)} over ${s.rows} rows; least ${digits(s.least.ratio)}x (${s.least.name})`,
+      );
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** The peers that were asked for; our own processes always run. */
+function chosenPeers(list: string | undefined): Entrant[] {
+  if (list === undefined) return [...peers];
+  const ids = peers.map((p) => p.id);
+  const wanted = list.split(',').map((name) => name.trim());
+  for (const name of wanted) {
+    if (ids.includes(name)) continue;
+    const near = suggest(name, ids);
+    throw new UsageError(
+      `--peers: there is no '${name}'${near ? `; did you mean ${near}?` : ''} (there are ${ids.join(', ')})`,
+    );
+  }
+  return peers.filter(({ id }) => wanted.includes(id));
+}
+
+/** Runs the comparison; returns the exit code. */
+export async function main(
+  argv: readonly string[],
+  write: (text: string) => void = (t) => void process.stdout.write(t),
+): Promise<number> {
+  const given = parseOptions(argv, options);
+  if (given.help) {
+    write(usage.replace('PEERS', peers.map(({ id }) => id).join(',')));
+    return 0;
+  }
+  const rounds = given.rounds === undefined ? (given.quick ? 3 : 5) : count('rounds', given.rounds, 1000);
+  const ms = given.quick ? 15 : 40;
+  const cores = availableParallelism();
+  const threadCounts = (given.threads ?? (cores > 1 ? `1,${cores}` : '1'))
+    .split(',')
+    .map((text) => count('threads', text.trim(), 256));
+  const entrants = [ours, kernel, ...chosenPeers(given.peers)];
+  const wanted = (given.filter ?? '').toLowerCase();
+  const rows = allRows().filter(
+    (r) => `${r.group}, ${r.name}`.toLowerCase().includes(wanted) && (r.quick || !given.quick),
+  );
+  if (rows.length === 0) throw new UsageError(`no row contains '${given.filter}'; --list shows them`);
+  if (given.list) {
+    for (const r of rows) write(`${r.group}, ${r.name}\n`);
+    return 0;
+  }
+
+  const machine = {
+    cpu: backendInfo().cpu ?? cpus()[0]?.model ?? 'CPU',
+    cores,
+    node: process.version,
+    isa: backendInfo().isa,
+    load: { before: loadavg()[0] ?? 0, after: 0 },
+  };
+  write(
+    `${machine.cpu}, ${cores} cores, load ${digits(machine.load.before)}; ${rounds} rounds of ${ms} ms, `,
+  );
+  write('interleaved; median (min–max), ratios are ours over theirs\n');
+  const found: Record<string, { version: string } | { missing: string; hint: string }> = {};
+  const measured: PeerRow[] = [];
+  for (const threads of threadCounts) {
+    const field = await startAll([floor, ...entrants], threads);
+    try {
+      write(`\n==== ${threads} thread${threads > 1 ? 's' : ''} ====\n`);
+      for (const { id, label, hint } of [floor, ...entrants]) {
+        const version = field.running.get(id)?.version;
+        const missing = field.missing.get(id) ?? '';
+        found[id] = version === undefined ? { missing, hint } : { version };
+        write(`  ${label.padEnd(22)} ${version ?? `not installed: ${shortNote(missing)} (${hint})`}\n`);
+      }
+      for (const [id, why] of field.missing) field.missing.set(id, `not installed: ${why}`);
+      let group = '';
+      for (const row of rows) {
+        if (row.group !== group) write(`\n${row.group}, ${row.unit}, ${threads} thread(s)\n`);
+        group = row.group;
+        const result = await measureRow(row, entrants, field, rounds, ms);
+        if (typeof result === 'string') {
+          write(`  ${row.name.padEnd(36)} ${result}\n`);
+          continue;
+        }
+        measured.push(result);
+        write(showRow(result));
+      }
+    } finally {
+      for (const peer of field.running.values()) peer.stop();
+    }
+  }
+  machine.load.after = loadavg()[0] ?? 0;
+  const summary = summarize(measured);
+  write(`\n${showSummary(summary)}`);
+
+  const json = given.json ?? join('benchmarks', 'results', 'peers.json');
+  if (json !== 'none') {
+    const report: PeersReport = {
+      schema: 'simdgrad-bench-peers-1',
+      date: new Date().toISOString(),
+      machine,
+      rounds,
+      sampleMs: ms,
+      peers: found,
+      rows: measured,
+      summary,
+    };
+    writeFile(json, `${JSON.stringify(report, null, 1)}\n`);
+    write(`\nwritten to ${json}\n`);
+  }
+  const file = given.chart ?? join('benchmarks', 'results', 'peers.svg');
+  if (file !== 'none' && measured.length > 0) {
+    const svg = await ratioChart(
+      measured.map((row) => ({
+        name: `${row.group}, ${row.name}, ${row.threads}T`,
+        ratios: bestOf(row.results).flatMap((r) => (r.ratio ? [{ family: r.family, ...r.ratio }] : [])),
+      })),
+    );
+    if (svg === null) {
+      write(`no chart: echarts is not installed (${npmHint})\n`);
+    } else {
+      writeFile(file, svg);
+      write(`written to ${file}\n`);
+    }
+  }
+  return measured.length > 0 ? 0 : 1;
+}
+
+await runAsProgram('peers', main);

@@ -1,0 +1,108 @@
+// What is compared with peers: the tables of the performance targets.
+import { optimizerWords, nets as smallNets, stepCost } from '../cases.js';
+
+/** Layer sizes of the nets of the targets. */
+export const nets: Readonly<Record<string, readonly number[]>> = {
+  ...smallNets,
+  D: [256, 2048, 2048, 2048, 256],
+};
+
+/** What one row measures, for everybody. */
+export interface RowSpec {
+  readonly group: 'matrix product' | 'training step' | 'eager step' | 'forward' | 'optimizer step';
+  readonly name: string;
+  readonly unit: 'GFLOP/s' | 'GB/s' | 'calls/s';
+  /** Flops or bytes of one call, in units of `unit`. */
+  readonly work: number;
+  /** The case as the protocol of serve.mjs spells it. */
+  readonly what: string;
+  readonly flops: number;
+  /** The loop over memory that belongs to the floor, as blas.c spells it; null for products. */
+  readonly loop: string | null;
+  /** Measured by --quick. */
+  readonly quick: boolean;
+}
+
+const products: readonly (readonly [number, number, number])[] = [
+  [64, 64, 64],
+  [128, 128, 128],
+  [256, 256, 256],
+  [512, 512, 512],
+  [1024, 1024, 1024],
+  [2048, 2048, 2048],
+  [32, 256, 784],
+  [128, 256, 784],
+  [128, 10, 256],
+  [784, 256, 128],
+  [128, 784, 256],
+  [1, 1024, 1024],
+  [8, 1024, 1024],
+  [4096, 4096, 256],
+  [256, 10, 128],
+  [128, 256, 10],
+];
+
+/** The shape and form in which each product occurs in the table of the targets: what --quick takes. */
+const tabled = ['64x64x64 NN', '512x512x512 NN', '128x256x784 NN', '784x256x128 TN', '1x1024x1024 NN'];
+
+export function allRows(): RowSpec[] {
+  const rows: RowSpec[] = [];
+  for (const [net, sizes] of Object.entries(nets)) {
+    for (const batch of [1, 32, 128, 1024]) {
+      const { flops, parameters } = stepCost(sizes, batch);
+      const name = `net ${net} (${sizes.join('-')}), batch ${batch}`;
+      const case_ = `${sizes.join(',')} ${batch}`;
+      const quick = (net === 'A' || net === 'B') && batch !== 32;
+      const shared = { name, unit: 'calls/s', work: 1, quick } as const;
+      const loop = `optimizer adam ${parameters}`;
+      rows.push({ ...shared, group: 'training step', what: `step ${case_}`, flops, loop });
+      rows.push({ ...shared, group: 'eager step', what: `step ${case_}`, flops, loop });
+      if (batch !== 1 && batch !== 128) continue;
+      const weights = sizes.slice(1).reduce((sum, n, i) => sum + n * (sizes[i] as number), 0);
+      rows.push({
+        ...shared,
+        group: 'forward',
+        what: `forward ${case_}`,
+        flops: 2 * batch * weights,
+        loop: `read ${parameters}`,
+      });
+    }
+  }
+  for (const [n, label] of [
+    [2 ** 20, '1 M'],
+    [2 ** 24, '16 M'],
+  ] as const) {
+    for (const [kind, name] of [
+      ['adam', 'Adam'],
+      ['sgdMomentum', 'SGD with momentum'],
+    ] as const) {
+      rows.push({
+        group: 'optimizer step',
+        name: `${name}, ${label} parameters`,
+        unit: 'GB/s',
+        work: (4 * n * optimizerWords[kind]) / 1e9,
+        what: `optimizer ${kind} ${n}`,
+        flops: 0,
+        loop: `optimizer ${kind} ${n}`,
+        quick: true,
+      });
+    }
+  }
+  for (const [m, n, k] of products) {
+    for (const form of ['NN', 'NT', 'TN']) {
+      const name = `${m}x${n}x${k} ${form}`;
+      rows.push({
+        group: 'matrix product',
+        name,
+        unit: 'GFLOP/s',
+        work: (2 * m * n * k) / 1e9,
+        what: `product ${m} ${n} ${k} ${form}`,
+        flops: 2 * m * n * k,
+        loop: null,
+        quick: tabled.includes(name),
+      });
+    }
+  }
+  const order = ['training step', 'eager step', 'forward', 'optimizer step', 'matrix product'];
+  return rows.sort((a, b) => order.indexOf(a.group) - order.indexOf(b.group));
+}
