@@ -168,7 +168,7 @@ const library = (id: string, label: string, hint: string): Entrant => ({
   id,
   family: 'BLAS',
   label,
-  hint: `apt install ${hint}`,
+  hint: `apt install gcc ${hint}`,
   variants: { 'matrix product': ['sgemm'] },
   command: (threads) => blas(id, threads),
 });
@@ -562,6 +562,12 @@ export async function main(
     `${machine.cpu}, ${cores} cores, load ${digits(machine.load.before)}; ${rounds} rounds of ${ms} ms, `,
   );
   write('interleaved; median (min–max), ratios are ours over theirs\n');
+  if (machine.load.before > 0.3 * cores) {
+    write(
+      'Warning: the machine is busy. Peers whose threads wait for each other by spinning (OpenMP) suffer most: ',
+    );
+    write('ratios at more than one thread will flatter simdgrad.\n');
+  }
   const found: Record<string, { version: string } | { missing: string; hint: string }> = {};
   const measured: PeerRow[] = [];
   for (const threads of threadCounts) {

@@ -31,13 +31,16 @@ export async function ratioChart(rows: readonly ChartRow[]): Promise<string | nu
     renderer: 'svg',
     ssr: true,
     width: 1000,
-    height: 100 + shown.length * (8 + 8 * families.length),
+    height: 104 + shown.length * (8 + 8 * families.length),
   });
   chart.setOption({
     animation: false,
-    title: { text: 'simdgrad over its peers: ratio of speeds (above 1: simdgrad is faster)' },
-    legend: { top: 28 },
-    grid: { left: 340, right: 60, top: 60, bottom: 30 },
+    title: {
+      text: 'Speed of simdgrad over that of its peers (above 1: simdgrad is faster)',
+      textStyle: { fontSize: 15 },
+    },
+    legend: { top: 36 },
+    grid: { left: 340, right: 60, top: 84, bottom: 20 },
     xAxis: { type: 'log', logBase: 2, position: 'top' },
     yAxis: { type: 'category', inverse: true, data: shown.map(({ name }) => name) },
     series: families.map((family) => ({

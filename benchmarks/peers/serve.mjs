@@ -14,8 +14,12 @@ import { createInterface } from 'node:readline';
 /** @param {string} text */
 const reply = (text) => process.stdout.write(`> ${text.replaceAll('\n', ' ')}\n`);
 
-/** @param {unknown} error */
-const reason = (error) => String(error instanceof Error ? error.message : error).slice(0, 300);
+/** The first line of a message, without the paths that Node adds. @param {unknown} error */
+const reason = (error) =>
+  String(error instanceof Error ? error.message : error)
+    .split('\n')[0]
+    .replace(/ imported from .*/, '')
+    .slice(0, 300);
 
 /**
  * Serves the cases of a peer until stdin ends.

@@ -16,6 +16,7 @@
 #include <random>
 
 #include "../test/simple_context.h"
+#include "peak.h"
 
 using namespace simdgrad;
 
@@ -29,46 +30,6 @@ double now() {
   clock_gettime(thread_clock ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
-
-// Independent multiply-adds on registers, twelve chains: as many per second as the core can do. Returns
-// FLOPs.
-#if defined(__x86_64__)
-typedef float F4 __attribute__((vector_size(16)));
-typedef float F8 __attribute__((vector_size(32)));
-typedef float F16 __attribute__((vector_size(64)));
-#define PEAK(name, features, V, instruction)                                                                 \
-  __attribute__((target(features), noinline)) double name(int64_t n) {                                       \
-    V y = V{} + 0.5f, z = V{} + 1e-9f, a = y, b = y, c = y, d = y, e = y, f = y, g = y, h = y, i = y, j = y, \
-      k = y, l = y;                                                                                          \
-    for (int64_t r = 0; r < n; ++r) {                                                                        \
-      asm volatile(instruction("0") instruction("1") instruction("2") instruction("3") instruction("4")      \
-                       instruction("5") instruction("6") instruction("7") instruction("8") instruction("9")  \
-                           instruction("10") instruction("11")                                               \
-                   : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h), "+v"(i),        \
-                     "+v"(j), "+v"(k), "+v"(l)                                                               \
-                   : "v"(y), "v"(z));                                                                        \
-    }                                                                                                        \
-    return (double)n * 12 * 2 * sizeof(V) / sizeof(float);                                                   \
-  }
-#define MULADD(x) "mulps %12, %" x "\n\taddps %13, %" x "\n\t"
-#define FMADD(x) "vfmadd213ps %13, %12, %" x "\n\t"
-PEAK(peak_baseline, "sse2", F4, MULADD)
-PEAK(peak_avx2, "avx2,fma", F8, FMADD)
-PEAK(peak_avx512, "avx512f", F16, FMADD)
-double peak(const std::string& isa, int64_t n) {
-  return isa == "avx512" ? peak_avx512(n) : isa == "avx2" ? peak_avx2(n) : peak_baseline(n);
-}
-#else
-double peak(const std::string&, int64_t n) {
-  float x[16];
-  for (int i = 0; i < 16; ++i) x[i] = (float)i;
-  for (int64_t k = 0; k < n; ++k) {
-    for (float& v : x) v = v * 0.5f + 1e-9f;
-    asm volatile("" ::"m"(x));
-  }
-  return (double)n * 32;
-}
-#endif
 
 struct Shape {
   int64_t m, n, k;
@@ -157,8 +118,8 @@ void bench(const Options& o, const Target& target, const std::vector<Shape>& sha
     std::vector<double> gf, share, other, ratio;
     for (int r = 0; r < o.rounds; ++r) {
       const double t = now();
-      const double peak_flops = peak(target.name, 150000);
-      const double top = peak_flops / (now() - t) * o.threads * (sizeof(T) == 4 ? 1 : 0.5);
+      const double work = peak_flops(target.name, 150000);
+      const double top = work / (now() - t) * o.threads * (sizeof(T) == 4 ? 1 : 0.5);
       gf.push_back(rate(ours, n_ours));
       share.push_back(gf.back() / top);
       if (o.sgemm) {
