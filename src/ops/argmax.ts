@@ -16,6 +16,10 @@ const op = reduction({
  * Index (int32) of the largest element along an axis, or in row-major order over all axes. The first of equal
  * elements; a NaN counts as the largest. Throws ShapeError where there is nothing to reduce.
  */
-export function argmax(x: Tensor, axis?: number | null, options?: ReduceOptions): Tensor {
+export function argmax(
+  x: Tensor,
+  axis?: number | null | (ReduceOptions & { readonly axis?: number | null }),
+  options?: ReduceOptions,
+): Tensor {
   return reduce(op, x, axis, options);
 }

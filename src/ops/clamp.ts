@@ -1,8 +1,10 @@
 import { isFloat } from '../dtype.js';
 import { ArgumentError } from '../errors.js';
+import { describe } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { clampGrad } from './clampGrad.js';
 import { call, checkNumber, elementwise, requireTensor, unarySamples } from './elementwise.js';
+import { isTensor } from './primitive.js';
 import { to } from './to.js';
 
 const op = elementwise({
@@ -19,12 +21,27 @@ const op = elementwise({
   samples: unarySamples().map((s) => ({ ...s, attrs: [-0.5, 1.5] })),
 });
 
+export interface ClampOptions {
+  readonly min?: number | null;
+  readonly max?: number | null;
+}
+
 /**
- * Limits every element to [min, max]; a bound left out or null is no bound. Where min > max the result is max, as in
+ * Limits every element to [min, max], given as two numbers or as { min, max }; a bound left out or null is no bound. Where min > max the result is max, as in
  * PyTorch, and a bound that is a fraction makes whole numbers float32. The gradient passes where min <= x <= max.
  */
-export function clamp(x: Tensor, min?: number | null, max?: number | null): Tensor {
+export function clamp(x: Tensor, bounds?: number | ClampOptions | null, upper?: number | null): Tensor {
   const t = requireTensor('clamp', x);
+  let [min, max] = [bounds as number | null | undefined, upper];
+  if (typeof bounds === 'object' && bounds !== null && !isTensor(bounds)) {
+    for (const key of Object.keys(bounds)) {
+      if (key !== 'min' && key !== 'max')
+        throw new ArgumentError(`clamp: there is no option ${describe(key)}. Options are min, max`);
+    }
+    if (upper !== undefined)
+      throw new ArgumentError('clamp: give numbers, or options { min, max }, not both');
+    ({ min, max } = bounds);
+  }
   if (min == null && max == null) throw new ArgumentError('clamp: give min, max or both');
   const low = min == null ? -Infinity : checkNumber('clamp', 'min', min);
   const high = max == null ? Infinity : checkNumber('clamp', 'max', max);

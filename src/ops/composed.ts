@@ -22,7 +22,7 @@ import { ne } from './ne.js';
 import { neg } from './neg.js';
 import { pow } from './pow.js';
 import { checkTensor } from './primitive.js';
-import { type ReduceOptions, reducedAxes } from './reduction.js';
+import { type AxesOrOptions, axesAndOptions, type ReduceOptions, reducedAxes } from './reduction.js';
 import { reshape } from './reshape.js';
 import { sigmoid } from './sigmoid.js';
 import { softplus } from './softplus.js';
@@ -38,6 +38,8 @@ import { where } from './where.js';
 export interface VarianceOptions extends ReduceOptions {
   /** The divisor is n - correction: 1 (default, as in PyTorch) is unbiased, 0 the mean square deviation. */
   readonly correction?: number;
+  /** true: correction 1; false: correction 0. */
+  readonly unbiased?: boolean;
 }
 
 /**
@@ -46,13 +48,19 @@ export interface VarianceOptions extends ReduceOptions {
  */
 export function variance(
   x: Tensor,
-  axis?: number | readonly number[] | null,
-  options: VarianceOptions = {},
+  axis?: AxesOrOptions<VarianceOptions>,
+  options?: VarianceOptions,
 ): Tensor {
   checkTensor('var', x);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
-  const { axes, keepdims } = reducedAxes('var', t.shape, axis, options);
-  const correction = checkNumber('var', 'correction', options.correction ?? 1);
+  const [over, given] = axesAndOptions('var', axis, options);
+  const { correction: divisor, unbiased, ...rest } = given ?? {};
+  const { axes, keepdims } = reducedAxes('var', t.shape, over, rest);
+  if (unbiased !== undefined && typeof unbiased !== 'boolean')
+    throw new ArgumentError(`var: unbiased must be true or false, not ${describe(unbiased)}`);
+  if (unbiased !== undefined && divisor !== undefined)
+    throw new ArgumentError('var: unbiased and correction say the same; give one of them');
+  const correction = checkNumber('var', 'correction', divisor ?? (unbiased === false ? 0 : 1));
   let n = 1;
   for (const a of axes) n *= t.shape[a] as number;
   const deviation = sub(t, mean(t, axes, { keepdims: true }));
@@ -66,11 +74,7 @@ function rootOfSquares(s: Tensor): Tensor {
 }
 
 /** Standard deviation: the square root of the variance (options as there). */
-export function std(
-  x: Tensor,
-  axis?: number | readonly number[] | null,
-  options: VarianceOptions = {},
-): Tensor {
+export function std(x: Tensor, axis?: AxesOrOptions<VarianceOptions>, options?: VarianceOptions): Tensor {
   return rootOfSquares(variance(checkTensor('std', x), axis, options));
 }
 
@@ -83,11 +87,12 @@ export interface NormOptions extends ReduceOptions {
 /** (sum |x|^p)^(1/p) over one axis, several, or all. The derivative of the 2-norm at 0 is taken as 0. */
 export function norm(
   x: Tensor,
-  axis?: number | readonly number[] | null,
-  normOptions: NormOptions = {},
+  axisOrOptions?: AxesOrOptions<NormOptions>,
+  normOptions?: NormOptions,
 ): Tensor {
   checkTensor('norm', x);
-  const { p = 2, ...options } = normOptions ?? {};
+  const [axis, given] = axesAndOptions('norm', axisOrOptions, normOptions);
+  const { p = 2, ...options } = given ?? {};
   checkNumber('norm', 'p', p);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
   if (p === 2) return rootOfSquares(sum(mul(t, t), axis, options));

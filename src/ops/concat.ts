@@ -3,6 +3,7 @@ import { ArgumentError, ShapeError } from '../errors.js';
 import { copy, emitMap, fresh } from '../program/calls.js';
 import { normalizeAxis, sameShape, showShape, View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { type AxisOption, axisOption } from './axis.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
 import { reshape } from './reshape.js';
 import { narrow } from './slice.js';
@@ -57,16 +58,16 @@ function checkList(name: string, tensors: unknown): Tensor[] {
   return list.map((t) => to(t, dtype));
 }
 
-/** Tensors one behind the other along an axis that exists (default 0); all other sizes must agree. */
-export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
+/** Tensors one behind the other along an axis that exists (default 0; a number or { axis }); all other sizes must agree. */
+export function concat(tensors: readonly Tensor[], axis: AxisOption = 0): Tensor {
   const list = checkList('concat', tensors);
   const first = list[0] as Tensor;
   if (first.shape.length === 0) throw new ShapeError('concat: scalars have no axis; use stack');
-  return apply(op, list, normalizeAxis('concat', axis, first.shape.length));
+  return apply(op, list, normalizeAxis('concat', axisOption('concat', axis, 0), first.shape.length));
 }
 
-/** Tensors of one shape side by side along a new axis (default 0). */
-export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
+/** Tensors of one shape side by side along a new axis (default 0; a number or { axis }). */
+export function stack(tensors: readonly Tensor[], axis: AxisOption = 0): Tensor {
   const list = checkList('stack', tensors);
   const { shape } = list[0] as Tensor;
   for (const t of list) {
@@ -74,7 +75,7 @@ export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
       throw new ShapeError(`stack: shapes ${list.map((x) => showShape(x.shape)).join(', ')} must be equal`);
     }
   }
-  const a = normalizeAxis('stack', axis, shape.length + 1);
+  const a = normalizeAxis('stack', axisOption('stack', axis, 0), shape.length + 1);
   const lifted = [...shape.slice(0, a), 1, ...shape.slice(a)];
   return concat(
     list.map((t) => reshape(t, lifted)),

@@ -4,8 +4,9 @@ export { abs } from './abs.js';
 export { add } from './add.js';
 export { argmax } from './argmax.js';
 export { argmin } from './argmin.js';
+export type { AxisOption } from './axis.js';
 export { broadcastTo } from './broadcastTo.js';
-export { clamp } from './clamp.js';
+export { type ClampOptions, clamp } from './clamp.js';
 export { clampGrad } from './clampGrad.js';
 export {
   dot,

@@ -1,5 +1,6 @@
 import { logSoftmaxKernel } from '../backend/js/rows.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { type AxisOption, axisOption } from './axis.js';
 import { logSoftmaxGrad } from './logSoftmaxGrad.js';
 import { apply } from './primitive.js';
 import { alongAxis, rowOp, rowSamples } from './rows.js';
@@ -13,6 +14,6 @@ const op = rowOp({
 });
 
 /** x - log(sum(exp(x))) along an axis (default: the last), without overflow. Whole numbers give float32. */
-export function logSoftmax(x: Tensor, axis = -1): Tensor {
-  return alongAxis('logSoftmax', x, axis, (t) => apply(op, [t], null));
+export function logSoftmax(x: Tensor, axis: AxisOption = -1): Tensor {
+  return alongAxis('logSoftmax', x, axisOption('logSoftmax', axis, -1), (t) => apply(op, [t], null));
 }

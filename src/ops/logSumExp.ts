@@ -7,7 +7,13 @@ import type { Tensor } from '../tensor/tensor.js';
 import { mul } from './mul.js';
 import { permute } from './permute.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
-import { checkNotEmpty, keptShape, type ReduceOptions, reducedAxes } from './reduction.js';
+import {
+  type AxesOrOptions,
+  checkNotEmpty,
+  keptShape,
+  type ReduceOptions,
+  reducedAxes,
+} from './reduction.js';
 import { reshape } from './reshape.js';
 import { dense, fresh, rowSamples, rowsOf } from './rows.js';
 import { softmax } from './softmax.js';
@@ -31,11 +37,7 @@ const op = primitive<null>({
 });
 
 /** log(sum(exp(x))) over one axis, several, or all, without overflow. Whole numbers give float32. */
-export function logSumExp(
-  x: Tensor,
-  axis?: number | readonly number[] | null,
-  options?: ReduceOptions,
-): Tensor {
+export function logSumExp(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   checkTensor('logSumExp', x);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
   const attrs = reducedAxes('logSumExp', t.shape, axis, options);

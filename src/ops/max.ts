@@ -1,6 +1,6 @@
 import { maxKernel } from '../backend/js/reduce.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { extremeVjp, type ReduceOptions, reduce, reduction } from './reduction.js';
+import { type AxesOrOptions, extremeVjp, type ReduceOptions, reduce, reduction } from './reduction.js';
 
 const op = reduction({ name: 'max', js: maxKernel, empty: false, saves: [0, 'output'], vjp: extremeVjp });
 
@@ -8,6 +8,6 @@ const op = reduction({ name: 'max', js: maxKernel, empty: false, saves: [0, 'out
  * The largest element over one axis, several, or all; NaN if any is NaN. Equal elements share the gradient evenly.
  * Throws ShapeError where there is nothing to reduce.
  */
-export function max(x: Tensor, axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+export function max(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   return reduce(op, x, axis, options);
 }

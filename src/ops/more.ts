@@ -27,7 +27,7 @@ import { mul } from './mul.js';
 import { ne } from './ne.js';
 import { neg } from './neg.js';
 import { checkTensor, isTensor } from './primitive.js';
-import type { ReduceOptions } from './reduction.js';
+import type { AxesOrOptions, ReduceOptions } from './reduction.js';
 import { reshape } from './reshape.js';
 import { sign } from './sign.js';
 import { sin } from './sin.js';
@@ -128,7 +128,7 @@ export function maskedFill(x: Tensor, mask: Tensor, value: Operand): Tensor {
  * Whether any element is true (not 0; NaN counts as true), over one axis, several, or all: bool, without a gradient.
  * Of nothing: false.
  */
-export function any(x: Tensor, axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+export function any(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   return gt(sum(to(checkTensor('any', x), 'bool'), axis, options), 0);
 }
 
@@ -136,7 +136,7 @@ export function any(x: Tensor, axis?: number | readonly number[] | null, options
  * Whether all elements are true (not 0; NaN counts as true), over one axis, several, or all: bool, without a gradient.
  * Of nothing: true.
  */
-export function all(x: Tensor, axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+export function all(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   return eq(sum(logicalNot(to(checkTensor('all', x), 'bool')), axis, options), 0);
 }
 

@@ -85,11 +85,18 @@ export function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A):
   return (implementation as Apply)(op, inputs, attrs);
 }
 
-/** Marks tensors, so that this layer can tell them without importing their class. */
+/** Marks tensors (with themselves), so that this layer can tell them without importing their class. */
 export const tensorBrand = Symbol.for('simdgrad.tensor');
 
+/** Whether x is a tensor; a Proxy around one is none, because it has no private fields. */
 export function isTensor(x: unknown): x is Tensor {
-  return typeof x === 'object' && x !== null && tensorBrand in x;
+  if (typeof x !== 'object' || x === null) return false;
+  try {
+    // The brand is the tensor itself, so that it cannot be seen through a Proxy or inherited.
+    return (x as { readonly [tensorBrand]?: unknown })[tensorBrand] === x;
+  } catch {
+    return false;
+  }
 }
 
 /** The argument as a tensor, or an ArgumentError naming the operation. */

@@ -7,7 +7,7 @@ import { full } from './full.js';
 import { mul } from './mul.js';
 import { permute } from './permute.js';
 import { checkTensor, type Spec } from './primitive.js';
-import { keptShape, type ReduceOptions, reduce, reduction } from './reduction.js';
+import { type AxesOrOptions, keptShape, type ReduceOptions, reduce, reduction } from './reduction.js';
 import { reshape } from './reshape.js';
 import { narrow } from './slice.js';
 import { to } from './to.js';
@@ -49,7 +49,7 @@ function productsOfOthers(x: Tensor): Tensor {
 }
 
 /** Product over one axis, several, or all. Whole numbers give float32. The product of nothing is 1. */
-export function prod(x: Tensor, axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+export function prod(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   checkTensor('prod', x);
   return reduce(op, isFloat(x.dtype) ? x : to(x, 'float32'), axis, options);
 }

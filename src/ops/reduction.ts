@@ -10,6 +10,7 @@ import { mul } from './mul.js';
 import {
   apply,
   checkTensor,
+  isTensor,
   type Primitive,
   primitive,
   type Sample,
@@ -33,33 +34,57 @@ export interface ReduceAttrs {
   readonly keepdims: boolean;
 }
 
+/** Axes of a reduction: one, several, or all (left out or null). */
+export type Axes = number | readonly number[] | null;
+
+/** What may stand for the axes: options with them inside, as in sum({ axis: 1, keepdims: true }). */
+export type AxesOrOptions<O extends ReduceOptions = ReduceOptions> =
+  | Axes
+  | (O & { readonly axis?: Axes | undefined });
+
+/** Takes options given in first place apart. Throws ArgumentError where there are two of them. */
+export function axesAndOptions<O extends ReduceOptions>(
+  op: string,
+  axes: AxesOrOptions<O> | undefined,
+  options: O | undefined,
+): [Axes | undefined, O] {
+  if (typeof axes !== 'object' || axes === null || Array.isArray(axes))
+    return [axes as Axes, options ?? ({} as O)];
+  if (isTensor(axes) || ArrayBuffer.isView(axes)) {
+    throw new ArgumentError(`${op}: the axis is a number or an array of numbers, not ${describe(axes)}`);
+  }
+  if (options !== undefined) {
+    throw new ArgumentError(`${op}: options are given twice; the axis is a number or an array of numbers`);
+  }
+  const { axis, ...rest } = axes as O & { readonly axis?: Axes };
+  return [axis, rest as unknown as O];
+}
+
 /** The axes meant by an axis argument: one, several, or all where there is none. */
 export function reducedAxes(
   op: string,
   shape: Shape,
-  axis: number | readonly number[] | null | undefined,
-  options: ReduceOptions = {},
+  axes: AxesOrOptions | undefined,
+  given?: ReduceOptions,
 ): ReduceAttrs {
+  const [axis, options] = axesAndOptions(op, axes, given);
   if (typeof options !== 'object' || options === null) {
     throw new ArgumentError(`${op}: options are an object like { keepdims: true }, not ${describe(options)}`);
   }
   for (const key of Object.keys(options)) {
-    if (key !== 'keepdims' && key !== 'correction') {
+    if (key !== 'keepdims') {
       throw new ArgumentError(`${op}: there is no option ${describe(key)}; did you mean keepdims?`);
     }
   }
   const keepdims = Boolean(options.keepdims);
   const rank = shape.length;
   if (axis === undefined || axis === null) return { axes: shape.map((_, i) => i), keepdims };
-  if (typeof axis === 'object' && !Array.isArray(axis)) {
-    throw new ArgumentError(`${op}: the axis is a number or an array of numbers; options come behind it`);
-  }
-  const list = (Array.isArray(axis) ? axis : [axis]).map((a) => normalizeAxis(op, a, rank));
+  const list = [axis].flat().map((a) => normalizeAxis(op, a as number, rank));
   if (rank === 0) return { axes: [], keepdims };
-  const axes = [...new Set(list)].sort((a, b) => a - b);
-  if (axes.length !== list.length)
+  const sorted = [...new Set(list)].sort((a, b) => a - b);
+  if (sorted.length !== list.length)
     throw new ShapeError(`${op}: an axis stands twice in [${[axis].flat().join(', ')}]`);
-  return { axes, keepdims };
+  return { axes: sorted, keepdims };
 }
 
 export function reducedShape(x: Spec, { axes, keepdims }: ReduceAttrs): number[] {
@@ -134,7 +159,7 @@ export function extremeVjp(g: Tensor, ctx: VjpContext<ReduceAttrs>): readonly Te
 export function reduce(
   op: Primitive<ReduceAttrs>,
   x: Tensor,
-  axis: number | readonly number[] | null | undefined,
+  axis: AxesOrOptions | undefined,
   options?: ReduceOptions,
 ): Tensor {
   checkTensor(op.name, x);

@@ -1,5 +1,6 @@
 import { softmaxKernel } from '../backend/js/rows.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { type AxisOption, axisOption } from './axis.js';
 import { apply } from './primitive.js';
 import { alongAxis, rowOp, rowSamples } from './rows.js';
 import { softmaxGrad } from './softmaxGrad.js';
@@ -13,6 +14,6 @@ const op = rowOp({
 });
 
 /** exp(x) / sum(exp(x)) along an axis (default: the last), without overflow. Whole numbers give float32. */
-export function softmax(x: Tensor, axis = -1): Tensor {
-  return alongAxis('softmax', x, axis, (t) => apply(op, [t], null));
+export function softmax(x: Tensor, axis: AxisOption = -1): Tensor {
+  return alongAxis('softmax', x, axisOption('softmax', axis, -1), (t) => apply(op, [t], null));
 }

@@ -8,6 +8,7 @@ import { broadcastTo } from './broadcastTo.js';
 import { mul } from './mul.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
 import {
+  type AxesOrOptions,
   keptShape,
   type ReduceAttrs,
   type ReduceOptions,
@@ -49,14 +50,14 @@ const op = primitive<SumAttrs>({
  * Sum over one axis, several, or all; `keepdims` leaves reduced axes in place with size 1. bool is counted as int32.
  * The sum of nothing is 0.
  */
-export function sum(x: Tensor, axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+export function sum(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   checkTensor('sum', x);
   const t = x.dtype === 'bool' ? to(x, 'int32') : x;
   return apply(op, [t], { ...reducedAxes('sum', t.shape, axis, options), scale: 1 });
 }
 
 /** Arithmetic mean over one axis, several, or all, as sum. Whole numbers give float32. The mean of nothing is NaN. */
-export function mean(x: Tensor, axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+export function mean(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   checkTensor('mean', x);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
   const attrs = reducedAxes('mean', t.shape, axis, options);

@@ -8,7 +8,7 @@ import type { Operand } from '../ops/elementwise.js';
 import { fillKernelRow } from '../ops/full.js';
 import * as ops from '../ops/index.js';
 import { isTensor, tensorBrand } from '../ops/primitive.js';
-import type { ReduceOptions } from '../ops/reduction.js';
+import type { AxesOrOptions, ReduceOptions } from '../ops/reduction.js';
 import type { Range } from '../ops/slice.js';
 import { contiguous, copy, emitMap } from '../program/calls.js';
 import { Cell } from '../program/cell.js';
@@ -41,6 +41,18 @@ export interface TensorOptions {
   readonly requiresGrad?: boolean;
 }
 
+/** Options of backward(). */
+export interface BackwardOptions {
+  /** Records the pass itself, for second derivatives. Default false. */
+  readonly createGraph?: boolean;
+  /** Keeps the graph for another pass. Default false. */
+  readonly retainGraph?: boolean;
+}
+
+function isPlainObject(x: unknown): boolean {
+  return typeof x === 'object' && x !== null && !isTensor(x) && Object.getPrototypeOf(x) === Object.prototype;
+}
+
 /**
  * An n-dimensional array of float32, float64, int32 or bool, at most 8 axes, with automatic differentiation.
  *
@@ -48,7 +60,7 @@ export interface TensorOptions {
  * broadcastTo), except those with a name ending in `_`, which change the tensor in place.
  */
 export class Tensor {
-  readonly [tensorBrand] = true;
+  readonly [tensorBrand]: Tensor = this;
   /** The window on memory that kernels see. */
   readonly view: View;
   /** The operation that made this tensor, for backward; null for leaves. */
@@ -104,10 +116,12 @@ export class Tensor {
    * floats have gradients (DTypeError).
    */
   get requiresGrad(): boolean {
+    checkSelf('requiresGrad', this);
     return this.#requiresGrad || this.node !== null;
   }
 
   set requiresGrad(value: boolean) {
+    checkSelf('requiresGrad', this);
     if (typeof value !== 'boolean')
       throw new ArgumentError(`requiresGrad: true or false, not ${describe(value)}`);
     if (this.node !== null) {
@@ -171,6 +185,7 @@ export class Tensor {
 
   /** Makes backward keep the gradient of this computed tensor in `grad`, as it does for leaves. */
   retainGrad(): this {
+    checkSelf('retainGrad', this);
     if (this.node !== null) this.node.retained = this;
     else if (!this.#requiresGrad) throw new GradError('retainGrad: this tensor does not require a gradient');
     return this;
@@ -178,12 +193,16 @@ export class Tensor {
 
   /**
    * Gradients of this scalar (or of gradient · this) with respect to all leaves, added to their `grad`. The graph is
-   * used up, unless `retainGraph`; `createGraph` records the pass itself, for second derivatives.
+   * used up, unless `retainGraph`; `createGraph` records the pass itself, for second derivatives. The options may
+   * stand alone: backward({ retainGraph: true }).
    */
-  backward(
-    gradient?: Tensor | null,
-    options: { readonly createGraph?: boolean; readonly retainGraph?: boolean } = {},
-  ): void {
+  backward(gradientOrOptions?: Tensor | BackwardOptions | null, backwardOptions?: BackwardOptions): void {
+    let gradient = gradientOrOptions as Tensor | null | undefined;
+    let options = backwardOptions ?? {};
+    if (backwardOptions === undefined && isPlainObject(gradientOrOptions)) {
+      gradient = null;
+      options = gradientOrOptions as BackwardOptions;
+    }
     if (gradient !== undefined && gradient !== null && !isTensor(gradient)) {
       throw new ArgumentError(
         `backward: the gradient is a tensor, not ${describe(gradient)}; options come second`,
@@ -206,7 +225,7 @@ export class Tensor {
 
   /** The values as nested arrays (a bare value for a scalar); bool as true and false. */
   toArray(): NestedArray {
-    const values = this.#values('toArray');
+    const values = valuesOf(this, 'toArray');
     const bool = this.dtype === 'bool';
     const { shape } = this;
     let at = 0;
@@ -229,17 +248,8 @@ export class Tensor {
         `item: a tensor of shape ${showShape(this.shape)} is not one value; index or reduce it first`,
       );
     }
-    const v = this.#values('item')[0] as number;
+    const v = valuesOf(this, 'item')[0] as number;
     return this.dtype === 'bool' ? ((v !== 0) as unknown as number) : v;
-  }
-
-  /** The values without marking the memory as handed out. */
-  #values(what: string): TypedArray {
-    checkReadable(what);
-    this.view.storage.read(what);
-    const v = withRecorder(null, () => contiguous(this.view));
-    const array = v.storage.read(what);
-    return v.whole ? array : array.subarray(v.offset, v.offset + v.size);
   }
 
   /** The same memory outside the graph. */
@@ -264,47 +274,19 @@ export class Tensor {
 
   // ---- in place ----
 
-  #inPlace(op: string): void {
-    if (this.node !== null) {
-      throw new GradError(
-        `${op}: this tensor was computed by ${this.node.op.name} and backward may need it; ` +
-          `use the operation without the underscore, or detach() first`,
-      );
-    }
-    const { shape, strides } = this.view;
-    if (strides.some((stride, i) => stride === 0 && (shape[i] as number) > 1)) {
-      throw new ArgumentError(
-        `${op}: elements of this broadcast tensor share their memory; change a clone() of it`,
-      );
-    }
-  }
-
-  #fits(op: string, other: View): View {
-    const lead = this.rank - other.shape.length;
-    for (let i = 0; i < other.shape.length; i++) {
-      const n = other.shape[i] as number;
-      if (lead < 0 || (n !== 1 && n !== this.shape[i + lead])) {
-        throw new ShapeError(
-          `${op}: ${showShape(other.shape)} does not broadcast to ${showShape(this.shape)}`,
-        );
-      }
-    }
-    return other.broadcast(this.shape);
-  }
-
   /**
    * Overwrites the values with those of a tensor (broadcast and converted) or of nested or typed arrays of the same
    * shape (a flat typed array of the same size will do). Not recorded. Parameters are assigned with it.
    */
   copy_(values: Tensor | TensorValues): this {
-    this.#inPlace('copy_');
+    checkInPlace(this, 'copy_');
     let source: View;
     if (isTensor(values)) source = values.view;
     else {
       const t = tensor(values as TensorValues, { dtype: this.dtype });
       source = t.rank === 1 && t.size === this.size && this.rank !== 1 ? t.view.reshaped(this.shape) : t.view;
     }
-    const from = this.#fits('copy_', source);
+    const from = fitted(this, 'copy_', source);
     // Overlapping windows on the same memory are copied through a temporary.
     const safe = from.storage === this.view.storage ? ops.cloneOf(new Tensor(from)).view : from;
     emitMap(copy, this.view, [safe]);
@@ -313,7 +295,7 @@ export class Tensor {
 
   /** Sets every element to one value. Not recorded. */
   fill_(value: number): this {
-    this.#inPlace('fill_');
+    checkInPlace(this, 'fill_');
     if (typeof value !== 'number') throw new ArgumentError(`fill_: a number, not ${describe(value)}`);
     emitMap(fillKernelRow, this.view, [], [value]);
     return this;
@@ -324,37 +306,24 @@ export class Tensor {
     return this.fill_(0);
   }
 
-  /** Replaces the values by those of a result. Not recorded. */
-  #assign(name: string, compute: (self: Tensor) => Tensor): this {
-    this.#inPlace(name);
-    const y = compute(this.detach());
-    if (!sameShape(y.shape, this.shape)) {
-      throw new ShapeError(
-        `${name}: a result of shape ${showShape(y.shape)} does not fit ${showShape(this.shape)}`,
-      );
-    }
-    emitMap(copy, this.view, [y.view]);
-    return this;
-  }
-
   /** Adds in place. Not recorded. */
   add_(other: Operand): this {
-    return this.#assign('add_', (t) => ops.add(t, detached(other)));
+    return assign(this, 'add_', (t) => ops.add(t, detached(other)));
   }
 
   /** Subtracts in place. Not recorded. */
   sub_(other: Operand): this {
-    return this.#assign('sub_', (t) => ops.sub(t, detached(other)));
+    return assign(this, 'sub_', (t) => ops.sub(t, detached(other)));
   }
 
   /** Multiplies in place. Not recorded. */
   mul_(other: Operand): this {
-    return this.#assign('mul_', (t) => ops.mul(t, detached(other)));
+    return assign(this, 'mul_', (t) => ops.mul(t, detached(other)));
   }
 
   /** Divides in place. Not recorded. */
   div_(other: Operand): this {
-    return this.#assign('div_', (t) => ops.div(t, detached(other)));
+    return assign(this, 'div_', (t) => ops.div(t, detached(other)));
   }
 
   // ---- elementwise ----
@@ -441,7 +410,8 @@ export class Tensor {
   rsqrt(): Tensor {
     return ops.rsqrt(this);
   }
-  clamp(min?: number | null, max?: number | null): Tensor {
+  /** Limited to [min, max], given as two numbers or as { min, max }. */
+  clamp(min?: number | ops.ClampOptions | null, max?: number | null): Tensor {
     return ops.clamp(this, min, max);
   }
   relu(): Tensor {
@@ -530,10 +500,10 @@ export class Tensor {
 
   // ---- reductions ----
 
-  any(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+  any(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.any(this, axis, options);
   }
-  all(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+  all(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.all(this, axis, options);
   }
   /** Sums from the start of an axis up to every element. */
@@ -541,45 +511,51 @@ export class Tensor {
     return ops.cumsum(this, axis);
   }
 
-  sum(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+  sum(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.sum(this, axis, options);
   }
-  mean(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+  mean(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.mean(this, axis, options);
   }
-  prod(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+  prod(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.prod(this, axis, options);
   }
-  max(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+  max(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.max(this, axis, options);
   }
-  min(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+  min(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.min(this, axis, options);
   }
-  argmax(axis?: number | null, options?: ReduceOptions): Tensor {
+  argmax(
+    axis?: number | null | (ReduceOptions & { readonly axis?: number | null }),
+    options?: ReduceOptions,
+  ): Tensor {
     return ops.argmax(this, axis, options);
   }
-  argmin(axis?: number | null, options?: ReduceOptions): Tensor {
+  argmin(
+    axis?: number | null | (ReduceOptions & { readonly axis?: number | null }),
+    options?: ReduceOptions,
+  ): Tensor {
     return ops.argmin(this, axis, options);
   }
   /** Variance; unbiased by default (correction 1). */
-  var(axis?: number | readonly number[] | null, options?: VarianceOptions): Tensor {
+  var(axis?: AxesOrOptions<VarianceOptions>, options?: VarianceOptions): Tensor {
     return ops.variance(this, axis, options);
   }
   /** Standard deviation; unbiased by default (correction 1). */
-  std(axis?: number | readonly number[] | null, options?: VarianceOptions): Tensor {
+  std(axis?: AxesOrOptions<VarianceOptions>, options?: VarianceOptions): Tensor {
     return ops.std(this, axis, options);
   }
-  norm(axis?: number | readonly number[] | null, options?: NormOptions): Tensor {
+  norm(axis?: AxesOrOptions<NormOptions>, options?: NormOptions): Tensor {
     return ops.norm(this, axis, options);
   }
-  logSumExp(axis?: number | readonly number[] | null, options?: ReduceOptions): Tensor {
+  logSumExp(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.logSumExp(this, axis, options);
   }
-  softmax(axis?: number): Tensor {
+  softmax(axis?: ops.AxisOption): Tensor {
     return ops.softmax(this, axis);
   }
-  logSoftmax(axis?: number): Tensor {
+  logSoftmax(axis?: ops.AxisOption): Tensor {
     return ops.logSoftmax(this, axis);
   }
 
@@ -693,6 +669,62 @@ export class Tensor {
   }
 }
 
+/** Methods that need a tensor's own fields refuse what only looks like one. */
+function checkSelf(op: string, t: Tensor): void {
+  if (!isTensor(t))
+    throw new ArgumentError(`${op}: called on something that is no tensor, such as a Proxy around one`);
+}
+
+/** The values without marking the memory as handed out. */
+function valuesOf(t: Tensor, what: string): TypedArray {
+  checkSelf(what, t);
+  checkReadable(what);
+  t.view.storage.read(what);
+  const v = withRecorder(null, () => contiguous(t.view));
+  const array = v.storage.read(what);
+  return v.whole ? array : array.subarray(v.offset, v.offset + v.size);
+}
+
+function checkInPlace(t: Tensor, op: string): void {
+  checkSelf(op, t);
+  if (t.node !== null) {
+    throw new GradError(
+      `${op}: this tensor was computed by ${t.node.op.name} and backward may need it; ` +
+        `use the operation without the underscore, or detach() first`,
+    );
+  }
+  const { shape, strides } = t.view;
+  if (strides.some((stride, i) => stride === 0 && (shape[i] as number) > 1)) {
+    throw new ArgumentError(
+      `${op}: elements of this broadcast tensor share their memory; change a clone() of it`,
+    );
+  }
+}
+
+function fitted(t: Tensor, op: string, other: View): View {
+  const lead = t.rank - other.shape.length;
+  for (let i = 0; i < other.shape.length; i++) {
+    const n = other.shape[i] as number;
+    if (lead < 0 || (n !== 1 && n !== t.shape[i + lead])) {
+      throw new ShapeError(`${op}: ${showShape(other.shape)} does not broadcast to ${showShape(t.shape)}`);
+    }
+  }
+  return other.broadcast(t.shape);
+}
+
+/** Replaces the values by those of a result. Not recorded. */
+function assign<T extends Tensor>(t: T, name: string, compute: (self: Tensor) => Tensor): T {
+  checkInPlace(t, name);
+  const y = compute(t.detach());
+  if (!sameShape(y.shape, t.shape)) {
+    throw new ShapeError(
+      `${name}: a result of shape ${showShape(y.shape)} does not fit ${showShape(t.shape)}`,
+    );
+  }
+  emitMap(copy, t.view, [y.view]);
+  return t;
+}
+
 installConstant((view) => new Tensor(view));
 
 function detached(x: Operand): Operand {
@@ -715,7 +747,8 @@ function nestedShape(values: unknown): number[] {
 
 /**
  * A tensor of the given values: a number, nested arrays of numbers or booleans, or a typed array (copied; float32,
- * float64, int32 and Uint8Array keep their type, others become float32). `shape` reshapes a flat list.
+ * float64, int32 and Uint8Array keep their type, others become float32). `shape` reshapes a flat list;
+ * one size may be -1.
  *
  * Throws ShapeError for ragged arrays or a shape that does not fit, DTypeError for values that are no numbers.
  */
@@ -743,7 +776,7 @@ export function tensor(
     array = convert(flat as ArrayLike<number>, dtype);
   }
   if (options.shape !== undefined) {
-    const wanted = checkShape('tensor', options.shape);
+    const wanted = checkShape('tensor', inferSize(options.shape, array.length));
     if (sizeOf(wanted) !== array.length) {
       throw new ShapeError(`tensor: ${array.length} values do not fill shape ${showShape(wanted)}`);
     }
@@ -753,6 +786,15 @@ export function tensor(
   const t = new Tensor(fullView(constantStorage(dtype, array), checkShape('tensor', shape)));
   if (options.requiresGrad !== undefined) t.requiresGrad = options.requiresGrad;
   return t;
+}
+
+/** The shape with a size of -1 replaced by the one that takes all values. */
+function inferSize(shape: Shape, size: number): Shape {
+  const at = Array.isArray(shape) ? shape.indexOf(-1) : -1;
+  if (at < 0) return shape;
+  const rest = shape.reduce((n, m, i) => (i === at ? n : n * m), 1);
+  // What does not come out even is refused with the shape as given.
+  return rest > 0 && size % rest === 0 ? shape.map((n, i) => (i === at ? size / rest : n)) : shape;
 }
 
 function flatten(v: unknown, shape: readonly number[], axis: number, out: (number | boolean)[]): void {

@@ -80,7 +80,7 @@ describe('tensor(values)', () => {
     expect(tensor([], { shape: [0, 3] }).shape).toEqual([0, 3]);
     expect(tensor(7, { shape: [1, 1] }).shape).toEqual([1, 1]);
     expect(() => tensor([1, 2, 3], { shape: [2, 2] })).toThrow(/3 values do not fill shape \[2, 2\]/);
-    expect(() => tensor([1], { shape: [-1] })).toThrow(ShapeError);
+    expect(() => tensor([1], { shape: [-2] })).toThrow(ShapeError);
   });
 
   test('ragged arrays and values that are no numbers are refused', () => {
