@@ -214,3 +214,6 @@ export function split<T extends readonly Tensor[]>(
   let start = 0;
   return sizes.map((n) => new Subset(ds, order.slice(start, (start += n))));
 }
+
+/** Another name of split, as in PyTorch. */
+export const randomSplit = split;

@@ -1,4 +1,12 @@
-export { type Dataset, type Indices, type SplitOptions, Subset, split, TensorDataset } from './dataset.js';
+export {
+  type Dataset,
+  type Indices,
+  randomSplit,
+  type SplitOptions,
+  Subset,
+  split,
+  TensorDataset,
+} from './dataset.js';
 export { type IdxOptions, idx } from './idx.js';
 export { DataLoader, type DataLoaderOptions } from './loader.js';
 export { type Mnist, type MnistOptions, mnist } from './mnist.js';

@@ -4,7 +4,7 @@ import { DTypeError, ShapeError, StateError } from '../errors.js';
 import { checkTensor, isTensor } from '../ops/primitive.js';
 import { sameShape, showShape } from '../program/view.js';
 import { zeros } from '../tensor/create.js';
-import { type Tensor, tensor } from '../tensor/tensor.js';
+import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
 
 /** Rows converted to float64 at a time, so that a large dataset is never held twice. */
 const chunk = 4096;
@@ -15,6 +15,10 @@ const chunk = 4096;
  * only shifted.
  */
 export class StandardScaler {
+  constructor(options: Readonly<Record<string, never>> = {}) {
+    checkOptions('StandardScaler', options, []);
+  }
+
   #mean: Tensor | null = null;
   #std: Tensor | null = null;
 
@@ -33,11 +37,11 @@ export class StandardScaler {
     return t;
   }
 
-  /** Takes mean and standard deviation over the first axis of x [n, …], n >= 1, float32 or float64. */
+  /** Takes mean and standard deviation over the first axis of x [n, …], n >= 1; int32 will do. */
   fit(x: Tensor): this {
     checkTensor('StandardScaler.fit', x);
-    if (!isFloat(x.dtype))
-      throw new DTypeError(`StandardScaler.fit: takes float32 or float64, not ${x.dtype}`);
+    if (x.dtype === 'bool')
+      throw new DTypeError(`StandardScaler.fit: takes float32, float64 or int32, not ${x.dtype}`);
     if (x.rank === 0 || x.shape[0] === 0) {
       throw new ShapeError(
         `StandardScaler.fit: takes examples [n, …] with n >= 1, not ${showShape(x.shape)}`,
@@ -63,27 +67,28 @@ export class StandardScaler {
     return this;
   }
 
-  #check(op: string, x: Tensor): void {
+  #check(op: string, x: Tensor): Tensor {
     checkTensor(op, x);
-    if (!isFloat(x.dtype)) throw new DTypeError(`${op}: takes float32 or float64, not ${x.dtype}`);
+    if (x.dtype === 'bool') throw new DTypeError(`${op}: takes float32, float64 or int32, not ${x.dtype}`);
     const { shape } = this.mean;
     if (!sameShape(x.shape.slice(x.rank - shape.length), shape)) {
       throw new ShapeError(
         `${op}: fitted to examples of shape ${showShape(shape)}, not to ${showShape(x.shape)}`,
       );
     }
+    return isFloat(x.dtype) ? x : x.to('float32');
   }
 
-  /** (x - mean) / std, in the dtype of x; x is [n, …] or one example. */
+  /** (x - mean) / std, in the dtype of x (float32 for int32); x is [n, …] or one example. */
   transform(x: Tensor): Tensor {
-    this.#check('StandardScaler.transform', x);
-    return x.sub(this.mean.to(x.dtype)).div(this.std.to(x.dtype));
+    const t = this.#check('StandardScaler.transform', x);
+    return t.sub(this.mean.to(t.dtype)).div(this.std.to(t.dtype));
   }
 
   /** x · std + mean: undoes transform. */
   inverseTransform(x: Tensor): Tensor {
-    this.#check('StandardScaler.inverseTransform', x);
-    return x.mul(this.std.to(x.dtype)).add(this.mean.to(x.dtype));
+    const t = this.#check('StandardScaler.inverseTransform', x);
+    return t.mul(this.std.to(t.dtype)).add(this.mean.to(t.dtype));
   }
 
   /** fit(x), then transform(x). */

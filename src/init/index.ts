@@ -270,6 +270,12 @@ export function kaimingNormal(t: Tensor, options: KaimingOptions = {}): Tensor {
   return normal(t, { std: kaimingStd('init.kaimingNormal', t, options), generator: options.generator });
 }
 
+/** Another name of kaimingUniform. */
+export const heUniform = kaimingUniform;
+
+/** Another name of kaimingNormal. */
+export const heNormal = kaimingNormal;
+
 /** Normal with standard deviation 1 / √fanIn (LeCun et al., 1998). */
 export function lecunNormal(t: Tensor, options: InitOptions = {}): Tensor {
   const op = 'init.lecunNormal';

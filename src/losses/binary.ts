@@ -3,10 +3,10 @@ import { isFloat } from '../dtype.js';
 import { ShapeError } from '../errors.js';
 import { constant } from '../ops/constant.js';
 import * as ops from '../ops/index.js';
-import { apply, checkTensor, primitive, type Spec } from '../ops/primitive.js';
+import { apply, primitive, type Spec } from '../ops/primitive.js';
 import { showShape, type View } from '../program/view.js';
-import { checkOptions, type Tensor } from '../tensor/tensor.js';
-import { checkReduction, checkSameShape, type ReductionOptions, reduce } from './options.js';
+import { checkOptions, type Tensor, type TensorValues } from '../tensor/tensor.js';
+import { checkReduction, checkSameShape, factors, type ReductionOptions, reduce } from './options.js';
 
 /**
  * Logarithms are cut off here, as in PyTorch, so that a probability of exactly 0 or 1 gives a finite loss.
@@ -57,24 +57,24 @@ const op = primitive<null>({
 });
 
 export interface BCEOptions extends ReductionOptions {
-  /** Factors for the elements; must broadcast to the input. */
-  readonly weight?: Tensor | undefined;
+  /** Factors for the elements; must broadcast to the input. Numbers and arrays will do. */
+  readonly weight?: Tensor | TensorValues | undefined;
 }
 
 export interface BCEWithLogitsOptions extends BCEOptions {
-  /** Factors for the positive part, > 1 for more recall; must broadcast to the input. */
-  readonly posWeight?: Tensor | undefined;
+  /** Factors for the positive part, > 1 for more recall; must broadcast to the input. Numbers and arrays will do. */
+  readonly posWeight?: Tensor | TensorValues | undefined;
 }
 
-function broadcastTo(name: string, what: string, factor: Tensor, input: Tensor): Tensor {
-  checkTensor(name, factor, what);
+function broadcastTo(name: string, what: string, given: Tensor | TensorValues, input: Tensor): Tensor {
+  const factor = factors(name, what, given, input);
   const lead = input.rank - factor.rank;
   if (lead < 0 || factor.shape.some((n, i) => n !== 1 && n !== input.shape[i + lead])) {
     throw new ShapeError(
       `${name}: ${what} of shape ${showShape(factor.shape)} does not broadcast to the input ${showShape(input.shape)}`,
     );
   }
-  return ops.to(factor, input.dtype);
+  return factor;
 }
 
 function floats(input: Tensor, target: Tensor): [Tensor, Tensor] {
@@ -84,7 +84,8 @@ function floats(input: Tensor, target: Tensor): [Tensor, Tensor] {
 
 /**
  * Binary cross-entropy of probabilities: -(t log x + (1 - t) log(1 - x)), logarithms cut off at -100. Targets
- * lie in [0, 1] and have the shape of the input. For scores before a sigmoid, bceWithLogits is stabler.
+ * lie in [0, 1] and have the shape of the input. For scores before a sigmoid, bceWithLogits is stabler. The values are
+ * not read: an input outside [0, 1] has no logarithm and gives NaN.
  */
 export function bce(input: Tensor, target: Tensor, options: BCEOptions = {}): Tensor {
   checkOptions('bce', options, ['reduction', 'weight']);

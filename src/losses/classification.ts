@@ -6,12 +6,12 @@ import { indexTensor } from '../ops/indices.js';
 import { checkTensor, isTensor } from '../ops/primitive.js';
 import { tracing } from '../program/emit.js';
 import { describe, type Shape, sameShape, showShape } from '../program/view.js';
-import { checkOptions, type Tensor } from '../tensor/tensor.js';
-import { checkReduction, type ReductionOptions, reduce } from './options.js';
+import { checkOptions, type Tensor, type TensorValues } from '../tensor/tensor.js';
+import { checkReduction, factors, type ReductionOptions, reduce } from './options.js';
 
 export interface NLLOptions extends ReductionOptions {
-  /** One factor per class [C]; with reduction 'mean' the sum is divided by the sum of the factors. */
-  readonly weight?: Tensor | undefined;
+  /** One factor per class [C] (an array will do); with reduction 'mean' the sum is divided by the sum of the factors. */
+  readonly weight?: Tensor | TensorValues | undefined;
   /** Rows with this label count for nothing. Default -100, as in PyTorch. */
   readonly ignoreIndex?: number | undefined;
 }
@@ -68,18 +68,18 @@ function checkLabels(op: string, input: Tensor, target: unknown): Tensor {
 
 function checkWeight(
   op: string,
-  weight: Tensor | undefined,
+  given: Tensor | TensorValues | undefined,
   classes: number,
   like: Tensor,
 ): Tensor | undefined {
-  if (weight === undefined) return undefined;
-  checkTensor(op, weight, 'weight');
+  if (given === undefined) return undefined;
+  const weight = factors(op, 'weight', given, like);
   if (!sameShape(weight.shape, [classes])) {
     throw new ShapeError(
       `${op}: weight has shape ${showShape(weight.shape)}, and there are ${classes} classes`,
     );
   }
-  return ops.to(weight, like.dtype);
+  return weight;
 }
 
 interface Labelled {

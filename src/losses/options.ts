@@ -1,9 +1,9 @@
 import { ArgumentError, ShapeError } from '../errors.js';
 import * as ops from '../ops/index.js';
-import { checkTensor } from '../ops/primitive.js';
+import { checkTensor, isTensor } from '../ops/primitive.js';
 import { describe, sameShape, showShape } from '../program/view.js';
 import { didYouMean } from '../suggest.js';
-import type { Tensor } from '../tensor/tensor.js';
+import { type Tensor, type TensorValues, tensor } from '../tensor/tensor.js';
 
 /** 'mean' (default) of all elements, their 'sum', or 'none': one loss per element. */
 export type Reduction = 'mean' | 'sum' | 'none';
@@ -41,4 +41,12 @@ export function checkSameShape(op: string, input: Tensor, target: Tensor): void 
         '(reshape or broadcastTo one of them)',
     );
   }
+}
+
+/** Factors of a loss: a tensor, or a number or arrays that become one of the dtype of `like`. */
+export function factors(op: string, what: string, given: Tensor | TensorValues, like: Tensor): Tensor {
+  if (isTensor(given)) return ops.to(given, like.dtype);
+  if (typeof given === 'number' || Array.isArray(given) || ArrayBuffer.isView(given))
+    return tensor(given as TensorValues, { dtype: like.dtype });
+  return checkTensor(op, given, what);
 }

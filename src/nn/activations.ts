@@ -1,10 +1,22 @@
+import type { DType } from '../dtype.js';
+import { ArgumentError, ShapeError } from '../errors.js';
+import { axisOption } from '../ops/axis.js';
 import { checkNumber } from '../ops/elementwise.js';
 import * as ops from '../ops/index.js';
+import { checkTensor, isTensor } from '../ops/primitive.js';
 import { observe } from '../program/emit.js';
+import { showShape } from '../program/view.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
-import { Module } from './module.js';
+import { emptyParameter, Module } from './module.js';
+import { checkCount, checkFloatDType } from './options.js';
 
-// Activations as modules; each is the function of the same name.
+// Activations as modules; each is the function of the same name. Their one number may be given as an option.
+
+function numberOption(op: string, name: string, given: unknown, otherwise: number): number {
+  if (typeof given !== 'object' || given === null || isTensor(given)) return checkNumber(op, name, given);
+  checkOptions(op, given, [name]);
+  return checkNumber(op, name, (given as Record<string, unknown>)[name] ?? otherwise);
+}
 
 /** max(x, 0). */
 export class ReLU extends Module {
@@ -15,9 +27,10 @@ export class ReLU extends Module {
 
 /** x where it is positive, else negativeSlope · x (default 0.01). */
 export class LeakyReLU extends Module {
-  constructor(public negativeSlope = 0.01) {
+  negativeSlope: number;
+  constructor(negativeSlope: number | { readonly negativeSlope?: number } = 0.01) {
     super();
-    checkNumber('LeakyReLU', 'negativeSlope', negativeSlope);
+    this.negativeSlope = numberOption('LeakyReLU', 'negativeSlope', negativeSlope, 0.01);
   }
   override forward(x: Tensor): Tensor {
     observe(() => this.negativeSlope);
@@ -67,9 +80,10 @@ export class SiLU extends Module {
 
 /** x where it is positive, else alpha (exp(x) - 1); alpha defaults to 1. */
 export class ELU extends Module {
-  constructor(public alpha = 1) {
+  alpha: number;
+  constructor(alpha: number | { readonly alpha?: number } = 1) {
     super();
-    checkNumber('ELU', 'alpha', alpha);
+    this.alpha = numberOption('ELU', 'alpha', alpha, 1);
   }
   override forward(x: Tensor): Tensor {
     observe(() => this.alpha);
@@ -77,6 +91,70 @@ export class ELU extends Module {
   }
   protected override describe(): string {
     return String(this.alpha);
+  }
+}
+
+/** scale (x where it is positive, else alpha (exp(x) - 1)), with the constants of Klambauer et al. (2017). */
+export class SELU extends Module {
+  override forward(x: Tensor): Tensor {
+    return ops.mul(ops.elu(x, 1.6732632423543772), 1.0507009873554805);
+  }
+}
+
+/** x limited to [min, max]; defaults -1 and 1. */
+export class Hardtanh extends Module {
+  min: number;
+  max: number;
+  constructor(options: ops.ClampOptions = {}) {
+    super();
+    checkOptions('Hardtanh', options, ['min', 'max']);
+    this.min = checkNumber('Hardtanh', 'min', options.min ?? -1);
+    this.max = checkNumber('Hardtanh', 'max', options.max ?? 1);
+    if (this.min > this.max)
+      throw new ArgumentError(`Hardtanh: min must not exceed max: ${this.min}, ${this.max}`);
+  }
+  override forward(x: Tensor): Tensor {
+    for (const read of [() => this.min, () => this.max]) observe(read);
+    return ops.clamp(x, this.min, this.max);
+  }
+  protected override describe(): string {
+    return `{ min: ${this.min}, max: ${this.max} }`;
+  }
+}
+
+export interface PReLUOptions {
+  /** One slope for all (1, default), or one for each of the features on axis 1. */
+  readonly numParameters?: number;
+  /** What the slopes start at. Default 0.25. */
+  readonly init?: number;
+  /** Default float32. */
+  readonly dtype?: DType;
+}
+
+/** x where it is positive, else weight · x, with a weight that is learned (He et al., 2015). */
+export class PReLU extends Module {
+  weight: Tensor;
+  constructor(options: PReLUOptions = {}) {
+    super();
+    checkOptions('PReLU', options, ['numParameters', 'init', 'dtype']);
+    const n = checkCount('PReLU', 'numParameters', options.numParameters ?? 1);
+    const dtype = checkFloatDType('PReLU', options.dtype ?? 'float32');
+    this.weight = emptyParameter([n], dtype).fill_(checkNumber('PReLU', 'init', options.init ?? 0.25));
+  }
+  override forward(x: Tensor): Tensor {
+    checkTensor('PReLU', x, 'the input');
+    const n = this.weight.size;
+    if (n > 1 && x.shape[x.rank === 1 ? 0 : 1] !== n) {
+      throw new ShapeError(
+        `PReLU: the input ${showShape(x.shape)} does not have the ${n} features of the weight`,
+      );
+    }
+    const slopes =
+      x.rank <= 2 ? this.weight : ops.reshape(this.weight, [n, ...x.shape.slice(2).map(() => 1)]);
+    return ops.where(ops.gt(x, 0), x, ops.mul(x, x.rank === 0 ? ops.reshape(slopes, []) : slopes));
+  }
+  protected override describe(): string {
+    return this.weight.size === 1 ? '' : `{ numParameters: ${this.weight.size} }`;
   }
 }
 
@@ -95,8 +173,10 @@ export class Softplus extends Module {
 
 /** exp(x) / sum(exp(x)) along an axis (default: the last). */
 export class Softmax extends Module {
-  constructor(readonly axis = -1) {
+  readonly axis: number;
+  constructor(axis: ops.AxisOption = -1) {
     super();
+    this.axis = axisOption('Softmax', axis, -1);
   }
   override forward(x: Tensor): Tensor {
     return ops.softmax(x, this.axis);
@@ -108,8 +188,10 @@ export class Softmax extends Module {
 
 /** log(softmax(x)) along an axis (default: the last), without overflow. */
 export class LogSoftmax extends Module {
-  constructor(readonly axis = -1) {
+  readonly axis: number;
+  constructor(axis: ops.AxisOption = -1) {
     super();
+    this.axis = axisOption('LogSoftmax', axis, -1);
   }
   override forward(x: Tensor): Tensor {
     return ops.logSoftmax(x, this.axis);

@@ -2,9 +2,13 @@
 export {
   ELU,
   GELU,
+  Hardtanh,
   LeakyReLU,
   LogSoftmax,
+  PReLU,
+  type PReLUOptions,
   ReLU,
+  SELU,
   Sigmoid,
   SiLU,
   Softmax,
@@ -15,6 +19,8 @@ export { Residual, Sequential } from './containers.js';
 export {
   Dropout,
   type DropoutModuleOptions,
+  Embedding,
+  type EmbeddingOptions,
   Flatten,
   Identity,
   Linear,

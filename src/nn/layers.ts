@@ -1,8 +1,9 @@
 import type { DType } from '../dtype.js';
 import { ArgumentError, ShapeError } from '../errors.js';
-import { uniform } from '../init/index.js';
+import { normal, uniform } from '../init/index.js';
 import * as ops from '../ops/index.js';
-import { checkTensor } from '../ops/primitive.js';
+import { indexTensor } from '../ops/indices.js';
+import { checkTensor, isTensor } from '../ops/primitive.js';
 import { observe } from '../program/emit.js';
 import { Generator } from '../program/generator.js';
 import { describe, showShape } from '../program/view.js';
@@ -62,6 +63,41 @@ export class Linear extends Module {
   }
 }
 
+export interface EmbeddingOptions {
+  /** Default float32. */
+  readonly dtype?: DType;
+  /** Where the initial values come from; default: the generator that manualSeed() seeds. */
+  readonly generator?: Generator;
+}
+
+/**
+ * A table of `count` vectors of `size` numbers: int32 indices of any shape s give [...s, size]. `weight` [count, size]
+ * starts standard normal, as in PyTorch. Throws IndexError for an index outside [0, count).
+ */
+export class Embedding extends Module {
+  weight: Tensor;
+  readonly count: number;
+  readonly size: number;
+
+  constructor(count: number, size: number, options: EmbeddingOptions = {}) {
+    super();
+    checkOptions('Embedding', options, ['dtype', 'generator']);
+    this.count = checkCount('Embedding', 'count', count);
+    this.size = checkCount('Embedding', 'size', size);
+    const dtype = checkFloatDType('Embedding', options.dtype ?? 'float32');
+    this.weight = normal(emptyParameter([count, size], dtype), { generator: options.generator });
+  }
+
+  override forward(indices: Tensor | readonly number[]): Tensor {
+    const t = indexTensor('Embedding', indices);
+    return ops.reshape(ops.indexSelect(this.weight, 0, ops.reshape(t, [t.size])), [...t.shape, this.size]);
+  }
+
+  protected override describe(): string {
+    return `${this.count}, ${this.size}`;
+  }
+}
+
 /** Returns its input. */
 export class Identity extends Module {
   override forward(x: Tensor): Tensor {
@@ -88,6 +124,8 @@ export class Flatten extends Module {
 }
 
 export interface DropoutModuleOptions {
+  /** Probability of an element to be set to 0, where it is not the first argument. Default 0.5. */
+  readonly p?: number;
   /** Where the masks come from; default: the generator that manualSeed() seeds. */
   readonly generator?: Generator;
 }
@@ -100,10 +138,12 @@ export class Dropout extends Module {
   p: number;
   readonly #generator: Generator | undefined;
 
-  constructor(p = 0.5, options: DropoutModuleOptions = {}) {
+  constructor(p: number | DropoutModuleOptions = 0.5, more: DropoutModuleOptions = {}) {
     super();
-    checkOptions('Dropout', options, ['generator']);
-    this.p = checkProbability('Dropout', 'p', p);
+    const alone = typeof p === 'object' && p !== null && !isTensor(p);
+    const options = alone ? { ...more, ...p } : more;
+    checkOptions('Dropout', options, alone ? ['p', 'generator'] : ['generator']);
+    this.p = checkProbability('Dropout', 'p', alone ? (options.p ?? 0.5) : p);
     if (options.generator !== undefined && !(options.generator instanceof Generator)) {
       throw new ArgumentError(`Dropout: generator is a Generator, not ${describe(options.generator)}`);
     }

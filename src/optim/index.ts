@@ -32,6 +32,7 @@ export {
   ExponentialLR,
   LambdaLR,
   LinearLR,
+  MultiplicativeLR,
   MultiStepLR,
   OneCycleLR,
   type OneCycleOptions,

@@ -308,27 +308,53 @@ export class PolynomialLR extends Schedule {
   }
 }
 
-/** base · lrLambda(t): { lrLambda } is a function of the number of steps, or one per group. */
-export class LambdaLR extends Schedule {
-  readonly #lambdas: readonly ((epoch: number) => number)[];
-  constructor(
-    optimizer: Optimizer,
-    options: { readonly lrLambda: ((epoch: number) => number) | readonly ((epoch: number) => number)[] },
-  ) {
+type Lambda = (epoch: number) => number;
+type Lambdas = Lambda | readonly Lambda[];
+
+/** A class is a function too, but cannot be called. */
+function isPlainFunction(f: unknown): boolean {
+  return typeof f === 'function' && !/^class\b/.test(Function.prototype.toString.call(f));
+}
+
+/** One function per group, from { lrLambda } or what would stand there. */
+function lambdas(
+  name: string,
+  groups: number,
+  given: Lambdas | { readonly lrLambda: Lambdas },
+): readonly Lambda[] {
+  let lrLambda = given as Lambdas;
+  if (typeof given !== 'function' && !Array.isArray(given)) {
+    checkOptions(name, given, ['lrLambda']);
+    lrLambda = (given as { readonly lrLambda: Lambdas }).lrLambda;
+  }
+  const list = typeof lrLambda === 'function' ? Array.from({ length: groups }, () => lrLambda) : lrLambda;
+  if (!Array.isArray(list) || list.length !== groups || !list.every(isPlainFunction)) {
+    throw new ArgumentError(
+      `${name}: lrLambda is a function, or an array of one for each of the ${groups} groups`,
+    );
+  }
+  return list as Lambda[];
+}
+
+/** rate · lrLambda(t) at every step: a function of the number of steps, or one per group, as such or as { lrLambda }. */
+export class MultiplicativeLR extends Schedule {
+  readonly #lambdas: readonly Lambda[];
+  constructor(optimizer: Optimizer, options: Lambdas | { readonly lrLambda: Lambdas }) {
     super(optimizer);
-    checkOptions('LambdaLR', options, ['lrLambda']);
-    const { lrLambda } = options;
-    const list = typeof lrLambda === 'function' ? this.groups.map(() => lrLambda) : lrLambda;
-    if (
-      !Array.isArray(list) ||
-      list.length !== this.groups.length ||
-      list.some((f) => typeof f !== 'function')
-    ) {
-      throw new ArgumentError(
-        `LambdaLR: lrLambda is a function, or an array of one for each of the ${this.groups.length} groups`,
-      );
-    }
-    this.#lambdas = list;
+    this.#lambdas = lambdas('MultiplicativeLR', this.groups.length, options);
+  }
+  protected override rate({ lr }: Group, i: number): number {
+    const factor = (this.#lambdas[i] as Lambda)(this.lastEpoch);
+    return lr * numeric('MultiplicativeLR', 'what lrLambda returns', factor);
+  }
+}
+
+/** base · lrLambda(t): a function of the number of steps, or one per group, as such or as { lrLambda }. */
+export class LambdaLR extends Schedule {
+  readonly #lambdas: readonly Lambda[];
+  constructor(optimizer: Optimizer, options: Lambdas | { readonly lrLambda: Lambdas }) {
+    super(optimizer);
+    this.#lambdas = lambdas('LambdaLR', this.groups.length, options);
     this.set();
   }
   protected override rate(_: Group, i: number): number {
