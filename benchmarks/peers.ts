@@ -97,37 +97,66 @@ function compileBlas(): Command {
   }
 }
 
-let pythons: string | null | undefined;
+const systemPython = '/usr/bin/python3';
+const torchFolders = new Map<string, string | null>();
 
-/** The first Python that has PyTorch. */
-function python(): string | null {
-  const candidates = [process.env.SIMDGRAD_PEERS_PYTHON, 'python3', '/usr/bin/python3'];
-  pythons ??=
-    candidates.find((file) => {
-      try {
-        if (file) execFileSync(file, ['-c', 'import torch'], { stdio: 'ignore' });
-        return Boolean(file);
-      } catch {
-        return false;
-      }
-    }) ?? null;
-  return pythons;
+/** Where this Python has PyTorch, or null. */
+function torchFolder(python: string): string | null {
+  let found = torchFolders.get(python);
+  if (found === undefined) {
+    const script = 'import importlib.util; print(importlib.util.find_spec("torch").origin)';
+    try {
+      const stdio = ['ignore', 'pipe', 'ignore'] as const;
+      found = execFileSync(python, ['-c', script], { stdio: [...stdio], encoding: 'utf8' }).trim();
+    } catch {
+      found = null;
+    }
+    torchFolders.set(python, found);
+  }
+  return found;
 }
 
-/** PyTorch over a BLAS, which the dynamic linker chooses by folder (Debian's alternatives of libblas.so.3). */
-function torch(blasFolder: string | null, threads: number): Command {
-  const file = python();
-  if (file === null) return { missing: 'no python3 here can import torch' };
-  const command = { file, args: [join(folder, 'torch_peer.py'), String(threads)] };
-  if (blasFolder === null) return command;
+const torchPeer = (python: string, threads: number) => ({
+  file: python,
+  args: [join(folder, 'torch_peer.py'), String(threads)],
+});
+
+/** The first Python that has PyTorch. */
+function firstPython(): string | undefined {
+  const named = process.env.SIMDGRAD_PEERS_PYTHON;
+  return [...(named ? [named] : []), 'python3', systemPython].find((file) => torchFolder(file) !== null);
+}
+
+function torch(threads: number): Command {
+  const file = firstPython();
+  return file === undefined ? { missing: 'no python3 here has torch' } : torchPeer(file, threads);
+}
+
+/** The distribution's PyTorch beside another one. */
+function systemTorch(threads: number): Command {
+  const here = torchFolder(systemPython);
+  if (here === null) return { missing: `${systemPython} has no torch` };
+  if (here === torchFolder(firstPython() ?? '')) return { missing: 'it is the PyTorch above' };
+  return torchPeer(systemPython, threads);
+}
+
+/** The distribution's PyTorch over BLIS: the dynamic linker chooses libblas.so.3 by folder. */
+function torchOnBlis(threads: number): Command {
+  if (torchFolder(systemPython) === null) return { missing: `${systemPython} has no torch` };
   const found = ['x86_64-linux-gnu', 'aarch64-linux-gnu']
-    .map((name) => join('/usr/lib', name, blasFolder))
+    .map((name) => join('/usr/lib', name, 'blis-openmp'))
     .find((path) => existsSync(join(path, 'libblas.so.3')));
-  if (found === undefined) return { missing: `${blasFolder} is not installed` };
-  return { ...command, env: { LD_LIBRARY_PATH: found } };
+  if (found === undefined) return { missing: 'BLIS is not installed' };
+  return { ...torchPeer(systemPython, threads), env: { LD_LIBRARY_PATH: found } };
 }
 
 const torchOptimizers = ['loop', 'foreach', 'fused'];
+const torchVariants: Entrant['variants'] = {
+  'training step': [...torchOptimizers, 'compile', 'compile-all'],
+  'eager step': torchOptimizers,
+  forward: ['eager', 'compile'],
+  'optimizer step': torchOptimizers,
+};
 const npmHint = 'npm install --prefix benchmarks/peers --ignore-scripts';
 
 const ours: Entrant = {
@@ -182,13 +211,16 @@ const peers: readonly Entrant[] = [
     family: 'PyTorch',
     label: 'PyTorch',
     hint: 'apt install python3-torch, or pip install torch',
-    variants: {
-      'training step': [...torchOptimizers, 'compile'],
-      'eager step': torchOptimizers,
-      forward: ['eager', 'compile'],
-      'optimizer step': torchOptimizers,
-    },
-    command: (threads) => torch(null, threads),
+    variants: torchVariants,
+    command: torch,
+  },
+  {
+    id: 'torch-system',
+    family: 'PyTorch',
+    label: 'PyTorch of the system',
+    hint: 'apt install python3-torch',
+    variants: torchVariants,
+    command: systemTorch,
   },
   {
     id: 'torch-blis',
@@ -196,7 +228,7 @@ const peers: readonly Entrant[] = [
     label: 'PyTorch on BLIS',
     hint: 'apt install python3-torch libblis4-openmp',
     variants: { 'training step': torchOptimizers, 'eager step': torchOptimizers, forward: ['eager'] },
-    command: (threads) => torch('blis-openmp', threads),
+    command: torchOnBlis,
   },
   {
     id: 'jax',
@@ -304,10 +336,10 @@ async function startAll(entrants: readonly Entrant[], threads: number): Promise<
     if (typeof started === 'string') field.missing.set(entrant.id, started);
     else field.running.set(entrant.id, started);
   }
-  // PyTorch from PyPI brings its own BLAS, whatever the linker is told: then the second process is the first again.
-  const [first, second] = [field.running.get('torch'), field.running.get('torch-blis')];
-  if (second && (!second.version.endsWith('BLIS') || first?.version === second.version)) {
-    second.stop();
+  // Not every build of PyTorch takes the BLAS that the linker offers: then this is the same as the one above.
+  const onBlis = field.running.get('torch-blis');
+  if (onBlis && !onBlis.version.endsWith('BLIS')) {
+    onBlis.stop();
     field.running.delete('torch-blis');
     field.missing.set('torch-blis', 'this PyTorch does not use the libblas.so.3 of the system');
   }

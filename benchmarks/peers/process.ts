@@ -20,9 +20,8 @@ export class Lost extends Error {}
 const answerMs = 180_000;
 
 export class PeerProcess {
-  /** What the peer said of itself when it started: its version, and a remark. */
+  /** What the peer said of itself when it started. */
   version = '';
-  remark = '';
   #child: ChildProcess;
   #waiting: { resolve: (line: string) => void; reject: (error: Error) => void } | null = null;
   #lost: Lost | null = null;
@@ -55,13 +54,12 @@ export class PeerProcess {
     if ('missing' in command) return command.missing;
     const peer = new PeerProcess(command.file, command.args, command.env ?? {});
     try {
-      const [word, version = '', remark = ''] = (await peer.#answer()).split('\t');
+      const [word, version = ''] = (await peer.#answer()).split('\t');
       if (word !== 'ready') {
         peer.stop();
         return version;
       }
       peer.version = version;
-      peer.remark = remark;
       return peer;
     } catch (error) {
       return (error as Error).message;

@@ -2,7 +2,7 @@
 // each with one line that starts with "> " (other lines are what libraries print, and are ignored). It works only
 // while it owes an answer.
 //
-//   (at the start)               > ready<TAB>VERSION[<TAB>REMARK], or > missing<TAB>REASON and it ends
+//   (at the start)               > ready<TAB>VERSION, or > missing<TAB>REASON and it ends
 //   make ID KIND ARGS… VARIANT   prepares a case and runs it once: > ok, or > no<TAB>REASON
 //   time ID CALLS                > SECONDS that so many calls took
 //   clear                        drops all cases: > ok

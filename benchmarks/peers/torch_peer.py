@@ -1,6 +1,7 @@
 """A peer of npm run bench:peers: PyTorch. Usage: python3 torch_peer.py THREADS
 
-The protocol is that of serve.mjs. Variants: how the optimizer runs (loop, foreach, fused), and torch.compile.
+The protocol is that of serve.mjs. Variants: how the optimizer runs (loop, foreach, fused), and
+torch.compile of the passes (compile) or of the optimizer too (compile-all).
 """
 
 import re
@@ -12,15 +13,16 @@ def reply(text):
     print("> " + text, flush=True)
 
 
-def blas_name():
-    """The BLAS that answers in this process, from the libraries that are mapped."""
+def blas_name(torch):
+    """The BLAS that PyTorch uses: the one it was built with, or the library behind libblas.so.3."""
+    built = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    if built and built.group(1) == "mkl":
+        return "MKL"
     with open("/proc/self/maps", encoding="utf8") as maps:
         text = maps.read()
-    # The library behind libblas.so.3 is chosen by the folder it was found in.
+    # Debian's alternatives of libblas.so.3 lie in folders of their own.
     if re.search(r"/blis[^/]*/libblas", text):
         return "BLIS"
-    if "libmkl" in text:
-        return "MKL"
     return "OpenBLAS" if "openblas" in text else "its own BLAS"
 
 
@@ -34,7 +36,6 @@ def main():
         return
     torch.set_num_threads(threads)
     torch.manual_seed(1)
-    modern = hasattr(torch, "compile")
 
     def network(sizes):
         layers = []
@@ -65,30 +66,34 @@ def main():
         model = network(sizes)
         x = torch.randn(batch, sizes[0])
         if kind == "forward":
+            model.eval()
             run = torch.compile(model) if variant == "compile" else model
 
             def forward():
-                with torch.no_grad():
+                with torch.inference_mode():
                     run(x)
 
             return forward
         y = torch.randint(0, sizes[-1], (batch,))
-        loss_of = lambda: F.cross_entropy(model(x), y)  # noqa: E731
-        how = variant
-        if variant == "compile":
+
+        def loss_of():
+            return F.cross_entropy(model(x), y)
+
+        if variant.startswith("compile"):
             loss_of = torch.compile(loss_of)
-            how = "fused"
-        adam = optimizer("adam", model.parameters(), how)
+        # With "compile" the fused optimizer follows the compiled passes; with "compile-all" it is compiled too.
+        adam = optimizer("adam", model.parameters(), "fused" if variant == "compile" else variant)
+        update = torch.compile(adam.step) if variant == "compile-all" else adam.step
 
         def step():
             adam.zero_grad(set_to_none=True)
             loss_of().backward()
-            adam.step()
+            update()
 
         return step
 
     cases = {}
-    reply(f"ready\t{torch.__version__}, {blas_name()}\t" + ("modern" if modern else ""))
+    reply(f"ready\t{torch.__version__}, {blas_name(torch)}")
     for line in sys.stdin:
         words = line.split()
         try:
