@@ -78,6 +78,85 @@ export class Sequential extends Module {
   }
 }
 
+/** A list of modules, named by position: new ModuleList(a, b, …) or an array of them. It has no forward(). */
+export class ModuleList extends Module {
+  readonly #modules: Module[] = [];
+
+  constructor(...modules: readonly Module[] | readonly [readonly Module[]]) {
+    super();
+    const [only] = modules;
+    const list = modules.length === 1 && Array.isArray(only) ? only : modules;
+    for (const m of list) this.append(m as Module);
+  }
+
+  protected override fields(): Iterable<readonly [string, unknown]> {
+    return [...this.#modules.map((m, i) => [String(i), m] as const), ...super.fields()];
+  }
+
+  /** How many modules there are. */
+  get length(): number {
+    observe(() => this.#modules.length);
+    return this.#modules.length;
+  }
+
+  /** Module i; negative numbers count from the end. Undefined outside. */
+  at(i: number): Module | undefined {
+    observe(() => this.#modules.at(i));
+    return this.#modules.at(i);
+  }
+
+  *[Symbol.iterator](): Iterator<Module> {
+    for (let i = 0; i < this.length; i++) yield this.at(i) as Module;
+  }
+
+  /** Adds a module at the end. */
+  append(m: Module): this {
+    this.#modules.push(checkModule('ModuleList', m));
+    return this;
+  }
+}
+
+/** Modules by name: new ModuleDict({ name: module }). It has no forward(). */
+export class ModuleDict extends Module {
+  readonly #modules = new Map<string, Module>();
+
+  constructor(modules: Readonly<Record<string, Module>> = {}) {
+    super();
+    if (typeof modules !== 'object' || modules === null || modules instanceof Module) {
+      throw new ArgumentError(`ModuleDict: takes an object { name: module }, not ${describe(modules)}`);
+    }
+    for (const [name, m] of Object.entries(modules)) this.set(name, m);
+  }
+
+  protected override fields(): Iterable<readonly [string, unknown]> {
+    return [...this.#modules, ...super.fields()];
+  }
+
+  /** The module of that name, or undefined. */
+  get(name: string): Module | undefined {
+    observe(() => this.#modules.get(name));
+    return this.#modules.get(name);
+  }
+
+  /** Puts a module under a name, in place of what was there. */
+  set(name: string, m: Module): this {
+    if (typeof name !== 'string' || name === '' || name.includes('.'))
+      throw new ArgumentError(`ModuleDict: ${describe(name)} is not a name`);
+    this.#modules.set(name, checkModule('ModuleDict', m));
+    return this;
+  }
+
+  has(name: string): boolean {
+    return this.get(name) !== undefined;
+  }
+
+  /** The names, in order. */
+  keys(): string[] {
+    observe(() => [...this.#modules.keys()].join('.'));
+    return [...this.#modules.keys()];
+  }
+}
+
 /** x + f(x) (He et al., 2015), for a module f or a function of one tensor. */
 export class Residual extends Module {
   readonly fn: Module | ((x: Tensor) => Tensor);

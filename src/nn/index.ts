@@ -15,7 +15,7 @@ export {
   Softplus,
   Tanh,
 } from './activations.js';
-export { Residual, Sequential } from './containers.js';
+export { ModuleDict, ModuleList, Residual, Sequential } from './containers.js';
 export {
   Dropout,
   type DropoutModuleOptions,

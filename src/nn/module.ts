@@ -4,16 +4,22 @@ import { isTensor } from '../ops/primitive.js';
 import { observe, withRecorder } from '../program/emit.js';
 import { watchTraces } from '../program/trace.js';
 import { describe, sameShape, showShape } from '../program/view.js';
-import { checkOptions, persistent, type Tensor } from '../tensor/tensor.js';
+import { checkOptions, persistent, type Tensor, type TensorValues, tensor } from '../tensor/tensor.js';
 
 /** Tensors that were made parameters; they stay so while frozen. */
 const parameters = new WeakSet<Tensor>();
 
 /**
- * Makes a parameter with the values of a tensor: a leaf in memory that lives long, which modules find in
- * their fields also while `requiresGrad` is off. Throws DTypeError unless it is float32 or float64.
+ * Makes a parameter with the values of a tensor (or of arrays, as float32): a leaf in memory that lives long,
+ * which modules find in their fields also while `requiresGrad` is off. Throws DTypeError unless it is float32 or
+ * float64.
  */
-export function Parameter(values: Tensor, options: { readonly requiresGrad?: boolean } = {}): Tensor {
+export function Parameter(
+  given: Tensor | TensorValues,
+  options: { readonly requiresGrad?: boolean } = {},
+): Tensor {
+  const isArray = Array.isArray(given) || ArrayBuffer.isView(given);
+  const values = isArray ? tensor(given as TensorValues) : given;
   if (!isTensor(values)) throw new ArgumentError(`Parameter: takes a tensor, not ${describe(values)}`);
   checkOptions('Parameter', options, ['requiresGrad']);
   if (!isFloat(values.dtype))
@@ -47,7 +53,25 @@ const gone = new FinalizationRegistry<WeakRef<Module>>((ref) => live.delete(ref)
 
 type Fields = Record<string, unknown>;
 
-/** Calls a function with every field of a module, and with those of arrays and plain objects in its fields. */
+function isName(key: unknown): key is string | number {
+  return (typeof key === 'string' && key !== '') || typeof key === 'number';
+}
+
+const views = new WeakMap<object, Fields>();
+
+/** The entries of a Map as fields, always the same object; the field '' is its size. */
+function mapFields(map: ReadonlyMap<unknown, unknown>): Fields {
+  let fields = views.get(map);
+  if (fields === undefined) {
+    const get = (_: object, key: string | symbol): unknown =>
+      key === '' ? map.size : map.has(key) ? map.get(key) : map.get(Number(key));
+    fields = new Proxy<Fields>({}, { get });
+    views.set(map, fields);
+  }
+  return fields;
+}
+
+/** Calls a function with every field of a module, and with those of arrays, plain objects and Maps in its fields. */
 function eachField(m: Module, visit: (holder: Fields, key: string, value: unknown) => void): void {
   const look = (holder: Fields, depth: number): void => {
     for (const [key, value] of Object.entries(holder)) {
@@ -58,6 +82,11 @@ function eachField(m: Module, visit: (holder: Fields, key: string, value: unknow
         // A long list of numbers is data, not structure.
         if (value.length <= 64 || typeof value[0] === 'object') look(value as unknown as Fields, depth + 1);
       } else if (isPlainObject(value)) look(value, depth + 1);
+      else if (value instanceof Map) {
+        const fields = mapFields(value);
+        visit(fields, '', value.size);
+        for (const [k, v] of value) if (isName(k)) visit(fields, String(k), v);
+      }
     }
   };
   look(m as unknown as Fields, 0);
@@ -127,8 +156,8 @@ type Visit = (name: string, value: Tensor | Module, owner: Module) => void;
 
 /**
  * Base of layers and models. Subclasses assign parameters (see Parameter), buffers (see registerBuffer) and
- * other modules to fields, also within arrays and plain objects, and define forward(). What is held by a
- * private `#field` is not found.
+ * other modules to fields, also within arrays, plain objects and Maps (with strings or numbers for keys), and
+ * define forward(). What is held by a private `#field` is not found.
  */
 export class Module {
   #training = true;
@@ -172,6 +201,10 @@ export class Module {
         if (seen.has(value)) return;
         seen.add(value);
         for (const [key, v] of Object.entries(value)) look(`${name}.${key}`, v);
+      } else if (value instanceof Map) {
+        if (seen.has(value)) return;
+        seen.add(value);
+        for (const [key, v] of value) if (isName(key)) look(`${name}.${key}`, v);
       }
     };
     for (const [name, value] of this.fields()) look(name, value);
@@ -324,6 +357,13 @@ export class Module {
         } else if ((Array.isArray(value) || isPlainObject(value)) && !seen.has(value)) {
           seen.add(value);
           for (const k of Object.keys(value)) look(value as Record<string, unknown>, k, buffer);
+        } else if (value instanceof Map && !seen.has(value)) {
+          seen.add(value);
+          for (const [k, v] of value) {
+            const entry = { v };
+            if (isName(k)) look(entry, 'v', buffer);
+            if (entry.v !== v) value.set(k, entry.v);
+          }
         }
       };
       for (const key of Object.keys(m))

@@ -180,3 +180,62 @@ describe('schedules of functions', () => {
     expect(rates[2]).toBeCloseTo(0.025, 12);
   });
 });
+
+describe('containers', () => {
+  it('ModuleList and ModuleDict hold modules under their names', () => {
+    const list = new nn.ModuleList([new nn.Linear(2, 3), new nn.ReLU()]);
+    list.append(new nn.Linear(3, 1, { bias: false }));
+    expect(list.namedParameters().map(([name]) => name)).toEqual(['0.weight', '0.bias', '2.weight']);
+    expect([list.length, [...list].length, list.at(-1) === list.at(2)]).toEqual([3, 3, true]);
+    const dict = new nn.ModuleDict({ a: new nn.Linear(1, 1), b: new nn.ReLU() });
+    expect(dict.namedParameters().map(([name]) => name)).toEqual(['a.weight', 'a.bias']);
+    expect([dict.has('b'), dict.has('c'), dict.keys()]).toEqual([true, false, ['a', 'b']]);
+    list.eval();
+    expect(list.at(1)?.training).toBe(false);
+    expect(() => list.append(nn.ReLU as unknown as nn.Module)).toThrow(/new/);
+    expect(() => dict.set('a.b', new nn.ReLU())).toThrow(ArgumentError);
+    expect(() => list.forward(ones(1))).toThrow(ArgumentError);
+  });
+  it('a compiled step sees a module that was exchanged', () => {
+    const dict = new nn.ModuleDict({ f: new nn.ReLU() });
+    const step = compile((x: Tensor) => dict.get('f')?.forward(x) as Tensor);
+    for (let i = 0; i < 2; i++) expect(step(ones(1).neg()).item()).toBe(0);
+    dict.set('f', new nn.Identity());
+    expect(step(ones(1).neg()).item()).toBe(-1);
+  });
+  it('modules and parameters in Maps are found, converted and watched', () => {
+    class Net extends nn.Module {
+      readonly heads = new Map<string | number, nn.Module>([
+        ['a', new nn.Linear(1, 1)],
+        [2, new nn.Linear(1, 1, { bias: false })],
+      ]);
+      readonly extra = new Map([['scale', nn.Parameter([[2]])]]);
+      override forward(x: Tensor): Tensor {
+        return (this.heads.get('a') as nn.Module).forward(x).mul(this.extra.get('scale') as Tensor);
+      }
+    }
+    const net = new Net();
+    expect(net.namedParameters().map(([name]) => name)).toEqual([
+      'extra.scale',
+      'heads.a.weight',
+      'heads.a.bias',
+      'heads.2.weight',
+    ]);
+    const step = compile((x: Tensor) => net.forward(x));
+    const x = ones(1, 1);
+    for (let i = 0; i < 2; i++) expect(step(x).item()).toBe(net.forward(x).item());
+    net.heads.set('a', new nn.Linear(1, 1));
+    expect(step(x).item()).toBe(net.forward(x).item());
+    net.to('float64');
+    expect(net.parameters().map((p) => p.dtype)).toEqual(Array(4).fill('float64'));
+  });
+  it('Parameter takes arrays', () => {
+    const p = nn.Parameter([
+      [1, 2],
+      [3, 4],
+    ]);
+    expect([p.dtype, p.requiresGrad, p.shape]).toEqual(['float32', true, [2, 2]]);
+    expect(() => nn.Parameter('x' as unknown as number[])).toThrow(ArgumentError);
+    expect(() => nn.Parameter([true])).toThrow(DTypeError);
+  });
+});
