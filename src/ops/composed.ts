@@ -1,18 +1,30 @@
-import { isFloat } from '../dtype.js';
-import { ArgumentError, ShapeError } from '../errors.js';
+import { isFloat, promote } from '../dtype.js';
+import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
+import { checkReadable } from '../program/emit.js';
 import { newArray } from '../program/storage.js';
-import { checkShape, describe, normalizeAxis, showShape } from '../program/view.js';
+import { checkShape, describe, normalizeAxis, sameShape, showShape } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { abs } from './abs.js';
 import { add } from './add.js';
+import { concat } from './concat.js';
+import { cos } from './cos.js';
 import { div } from './div.js';
-import { checkNumber } from './elementwise.js';
+import { checkNumber, type Operand } from './elementwise.js';
 import { eq } from './eq.js';
 import { expm1 } from './expm1.js';
+import { floor } from './floor.js';
 import { full } from './full.js';
 import { gt } from './gt.js';
 import { indexSelect } from './indexSelect.js';
 import { indexTensor } from './indices.js';
+// biome-ignore lint/suspicious/noShadowRestrictedNames: the field's name, in a module of its own
+import { isFinite } from './isFinite.js';
+import { isNan } from './isNan.js';
+import { le } from './le.js';
+import { log } from './log.js';
+import { logicalAnd } from './logicalAnd.js';
+import { logicalNot } from './logicalNot.js';
+import { logicalOr } from './logicalOr.js';
 import { matmul } from './matmul.js';
 import { max } from './max.js';
 import { min } from './min.js';
@@ -21,10 +33,13 @@ import { mul } from './mul.js';
 import { ne } from './ne.js';
 import { neg } from './neg.js';
 import { pow } from './pow.js';
-import { checkTensor } from './primitive.js';
+import { checkTensor, isTensor } from './primitive.js';
 import { type AxesOrOptions, axesAndOptions, type ReduceOptions, reducedAxes } from './reduction.js';
 import { reshape } from './reshape.js';
 import { sigmoid } from './sigmoid.js';
+import { sign } from './sign.js';
+import { sin } from './sin.js';
+import { narrow, slice } from './slice.js';
 import { softplus } from './softplus.js';
 import { sqrt } from './sqrt.js';
 import { sub } from './sub.js';
@@ -201,4 +216,306 @@ export function oneHot(labels: Tensor, classes: number): Tensor {
   // Selecting each label from 0 … classes - 1 changes nothing but refuses those out of range.
   const checked = reshape(indexSelect(order, 0, flatten(labels)), [...labels.shape, 1]);
   return to(eq(checked, order), 'float32');
+}
+
+// ---- elementwise ----
+
+/** The smallest whole number not below x. Whole numbers give float32, as for floor. The derivative is taken as 0. */
+export function ceil(x: Tensor): Tensor {
+  return neg(floor(neg(floats('ceil', x))));
+}
+
+/** x as float32 or float64. */
+function floats(op: string, x: Tensor): Tensor {
+  const t = checkTensor(op, x);
+  return isFloat(t.dtype) ? t : to(t, 'float32');
+}
+
+/**
+ * The nearest whole number, of two equally near the even one, as in PyTorch and NumPy: 0.5 gives 0, 1.5 and 2.5 give 2.
+ * Whole numbers give float32. The derivative is taken as 0.
+ */
+export function round(x: Tensor): Tensor {
+  const t = floats('round', x);
+  // Of the absolute value, whose distance to the whole number below is exact.
+  const size = abs(t);
+  const below = floor(size);
+  const rest = sub(size, below).detach();
+  const whole = below.detach();
+  const odd = ne(mul(floor(mul(whole, 0.5)), 2), whole);
+  const up = logicalOr(gt(rest, 0.5), logicalAnd(eq(rest, 0.5), odd));
+  return mul(add(below, to(up, t.dtype)), sign(t));
+}
+
+/** sin(x) / cos(x). */
+export function tan(x: Tensor): Tensor {
+  const t = floats('tan', x);
+  return div(sin(t), cos(t));
+}
+
+/** Logarithm to the base 2. */
+export function log2(x: Tensor): Tensor {
+  return div(log(floats('log2', x)), Math.LN2);
+}
+
+/** Logarithm to the base 10. */
+export function log10(x: Tensor): Tensor {
+  return div(log(floats('log10', x)), Math.LN10);
+}
+
+/** 1 / √x. */
+export function rsqrt(x: Tensor): Tensor {
+  return div(1, sqrt(floats('rsqrt', x)));
+}
+
+/** True where the element is Infinity or -Infinity. */
+export function isInf(x: Tensor): Tensor {
+  const t = checkTensor('isInf', x);
+  return logicalNot(logicalOr(isFinite(t), isNan(t)));
+}
+
+/**
+ * x with `value` (a number, a truth value, or a tensor of one element) where the mask is true. Mask and x are
+ * broadcast; the dtype stays. Throws DTypeError for a mask that is not bool, or a fraction next to whole numbers.
+ */
+export function maskedFill(x: Tensor, mask: Tensor, value: Operand): Tensor {
+  const t = checkTensor('maskedFill', x);
+  checkTensor('maskedFill', mask, 'the mask');
+  if (mask.dtype !== 'bool') {
+    throw new DTypeError(
+      `maskedFill: the mask is bool, not ${mask.dtype}; compare, or convert with .to('bool')`,
+    );
+  }
+  if (isTensor(value)) {
+    if (value.shape.length !== 0)
+      throw new ShapeError(`maskedFill: the value is one number, not a tensor of ${showShape(value.shape)}`);
+    if (promote(t.dtype, value.dtype) !== t.dtype)
+      throw new DTypeError(`maskedFill: a ${value.dtype} does not fit into ${t.dtype}`);
+    return where(mask, to(value, t.dtype), t);
+  }
+  if (typeof value !== 'number' && typeof value !== 'boolean')
+    throw new ArgumentError(`maskedFill: the value is a number, not ${describe(value)}`);
+  if (!isFloat(t.dtype) && !Number.isInteger(Number(value)))
+    throw new DTypeError(`maskedFill: ${value} does not fit into ${t.dtype}; convert with .to('float32')`);
+  return where(mask, full([], Number(value), t.dtype), t);
+}
+
+// ---- reductions and comparisons ----
+
+/**
+ * Whether any element is true (not 0; NaN counts as true), over one axis, several, or all: bool, without a gradient.
+ * Of nothing: false.
+ */
+export function any(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
+  return gt(sum(to(checkTensor('any', x), 'bool'), axis, options), 0);
+}
+
+/**
+ * Whether all elements are true (not 0; NaN counts as true), over one axis, several, or all: bool, without a gradient.
+ * Of nothing: true.
+ */
+export function all(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
+  return eq(sum(logicalNot(to(checkTensor('all', x), 'bool')), axis, options), 0);
+}
+
+/** Sums from the start of an axis up to every element. bool is counted as int32. */
+export function cumsum(x: Tensor, axis: number): Tensor {
+  checkTensor('cumsum', x);
+  let t = x.dtype === 'bool' ? to(x, 'int32') : x;
+  const a = normalizeAxis('cumsum', axis, t.shape.length);
+  if (t.shape.length === 0) return add(t, 0);
+  const n = t.shape[a] as number;
+  // Sums of 1, 2, 4, … neighbours (Hillis and Steele, 1986): no more rounding errors than a tree has.
+  for (let step = 1; step < n; step *= 2) {
+    const grown = add(narrow(t, a, step, n - step), narrow(t, a, 0, n - step));
+    t = concat([narrow(t, a, 0, step), grown], a);
+  }
+  return t === x ? add(t, 0) : t;
+}
+
+export interface CloseOptions {
+  /** Relative to b. Default 1e-5. */
+  readonly rtol?: number;
+  /** Default 1e-8. */
+  readonly atol?: number;
+  /** Whether NaN is close to NaN. Default false. */
+  readonly equalNan?: boolean;
+}
+
+/**
+ * Whether |a - b| <= atol + rtol |b| for all elements, which are broadcast and compared in float64; equal infinities
+ * are close. A plain boolean: it reads the values, and so cannot stand in a compiled step.
+ */
+export function allClose(a: Operand, b: Operand, options: CloseOptions = {}): boolean {
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
+    throw new ArgumentError(`allClose: options are an object like { rtol: 1e-5 }, not ${describe(options)}`);
+  for (const key of Object.keys(options)) {
+    if (key !== 'rtol' && key !== 'atol' && key !== 'equalNan')
+      throw new ArgumentError(
+        `allClose: there is no option ${describe(key)}. Options are rtol, atol, equalNan`,
+      );
+  }
+  const rtol = checkNumber('allClose', 'rtol', options.rtol ?? 1e-5);
+  const atol = checkNumber('allClose', 'atol', options.atol ?? 1e-8);
+  if (typeof (options.equalNan ?? false) !== 'boolean')
+    throw new ArgumentError(`allClose: equalNan must be true or false, not ${describe(options.equalNan)}`);
+  const [p, q] = [a, b].map((x) => comparable('allClose', x)) as [Tensor, Tensor];
+  checkReadable('allClose');
+  const distance = abs(sub(p, q));
+  let close = logicalOr(eq(p, q), logicalAnd(isFinite(distance), le(distance, add(mul(abs(q), rtol), atol))));
+  if (options.equalNan === true) close = logicalOr(close, logicalAnd(isNan(p), isNan(q)));
+  return Boolean(all(close).item());
+}
+
+/** A tensor or number in float64, outside the graph. */
+function comparable(op: string, x: unknown): Tensor {
+  if (typeof x === 'number' || typeof x === 'boolean') return full([], Number(x), 'float64');
+  return to(checkTensor(op, x).detach(), 'float64');
+}
+
+/**
+ * Whether two tensors have the same shape and equal elements (NaN equals nothing); dtypes may differ. A plain
+ * boolean: it reads the values, and so cannot stand in a compiled step. For a comparison by element see eq.
+ */
+export function equal(a: Tensor, b: Tensor): boolean {
+  const [p, q] = [a, b].map((x) => checkTensor('equal', x)) as [Tensor, Tensor];
+  checkReadable('equal');
+  return sameShape(p.shape, q.shape) && Boolean(all(eq(p.detach(), q.detach())).item());
+}
+
+// ---- parts and orders ----
+
+/**
+ * Parts along an axis (default 0), without copies: of one size, the last being what remains, or of the given sizes,
+ * which add up to that of the axis.
+ */
+export function split(x: Tensor, sizeOrSizes: number | readonly number[], axis = 0): Tensor[] {
+  checkTensor('split', x);
+  if (x.shape.length === 0) throw new ShapeError('split: a scalar has no axis');
+  const a = normalizeAxis('split', axis, x.shape.length);
+  const n = x.shape[a] as number;
+  let sizes: number[];
+  if (Array.isArray(sizeOrSizes)) {
+    sizes = checkShapeList(sizeOrSizes);
+    const total = sizes.reduce((p, q) => p + q, 0);
+    if (total !== n)
+      throw new ShapeError(
+        `split: sizes [${sizes.join(', ')}] add up to ${total}, and axis ${a} has size ${n}`,
+      );
+  } else {
+    const size = countOf('split', 'the size of a part', sizeOrSizes);
+    sizes = [];
+    for (let at = 0; at < n || sizes.length === 0; at += size) sizes.push(Math.min(size, n - at));
+  }
+  let at = 0;
+  return sizes.map((size) => {
+    at += size;
+    return narrow(x, a, at - size, size);
+  });
+}
+
+function checkShapeList(sizes: readonly unknown[]): number[] {
+  return sizes.map((n) => {
+    if (typeof n === 'number' && Number.isSafeInteger(n) && n >= 0) return n;
+    throw new ArgumentError(`split: sizes are whole numbers >= 0, not ${describe(n)}`);
+  });
+}
+
+function countOf(op: string, what: string, n: unknown): number {
+  if (typeof n === 'number' && Number.isSafeInteger(n) && n >= 1) return n;
+  throw new ArgumentError(`${op}: ${what} must be a whole number >= 1, not ${describe(n)}`);
+}
+
+/**
+ * At most n parts of equal size along an axis (default 0), the last one smaller where they do not come out even
+ * (and then there may be fewer, as in PyTorch); without copies.
+ */
+export function chunk(x: Tensor, n: number, axis = 0): Tensor[] {
+  checkTensor('chunk', x);
+  countOf('chunk', 'the number of parts', n);
+  if (x.shape.length === 0) throw new ShapeError('chunk: a scalar has no axis');
+  const size = x.shape[normalizeAxis('chunk', axis, x.shape.length)] as number;
+  return split(x, Math.max(1, Math.ceil(size / n)), axis);
+}
+
+/** The elements in reverse along one axis, several, or (without `axes`) all; without a copy. */
+export function flip(x: Tensor, axes?: number | readonly number[] | null): Tensor {
+  checkTensor('flip', x);
+  const rank = x.shape.length;
+  const list = (axes == null ? x.shape.map((_, i) => i) : [axes].flat()).map((a) =>
+    normalizeAxis('flip', a as number, rank),
+  );
+  if (new Set(list).size !== list.length) throw new ShapeError(`flip: an axis stands twice in [${list}]`);
+  if (rank === 0) return x;
+  return slice(x, ...x.shape.map((_, i) => (list.includes(i) ? [null, null, -1] : null)));
+}
+
+function checkDiagonal(op: string, diagonal: unknown): number {
+  if (typeof diagonal === 'number' && Number.isInteger(diagonal) && Math.abs(diagonal) < 2 ** 30)
+    return diagonal;
+  throw new ArgumentError(`${op}: the diagonal must be a whole number, not ${describe(diagonal)}`);
+}
+
+/** first, first + 1, … as int32. */
+function sequence(op: string, first: number, n: number): Tensor {
+  checkShape(op, [n]);
+  return indexTensor(
+    op,
+    Int32Array.from({ length: n }, (_, i) => first + i),
+  );
+}
+
+function column(t: Tensor): Tensor {
+  return reshape(t, [t.shape[0] as number, 1]);
+}
+
+function triangle(op: string, x: Tensor, diagonal: number, lower: boolean): Tensor {
+  checkTensor(op, x);
+  const k = checkDiagonal(op, diagonal);
+  const { shape } = x;
+  if (shape.length < 2) throw new ShapeError(`${op}: takes matrices [..., n, m], not ${showShape(shape)}`);
+  const [n, m] = shape.slice(-2) as [number, number];
+  const rows = column(sequence(op, k, n));
+  const columns = sequence(op, 0, m);
+  return where(lower ? le(columns, rows) : le(rows, columns), x, full([], 0, x.dtype));
+}
+
+/** The elements on and below a diagonal (0: the main one, > 0: above it) of matrices [..., n, m]; 0 elsewhere. */
+export function tril(x: Tensor, diagonal = 0): Tensor {
+  return triangle('tril', x, diagonal, true);
+}
+
+/** The elements on and above a diagonal (0: the main one, > 0: above it) of matrices [..., n, m]; 0 elsewhere. */
+export function triu(x: Tensor, diagonal = 0): Tensor {
+  return triangle('triu', x, diagonal, false);
+}
+
+/**
+ * The diagonal of a matrix as a vector, or the square matrix with a vector on its diagonal and 0 elsewhere; `diagonal`
+ * is 0 for the main one, > 0 above it, < 0 below.
+ */
+export function diag(x: Tensor, diagonal = 0): Tensor {
+  checkTensor('diag', x);
+  const k = checkDiagonal('diag', diagonal);
+  const { shape } = x;
+  if (shape.length === 2) {
+    const [n, m] = shape as [number, number];
+    const count = Math.max(0, Math.min(n + Math.min(k, 0), m - Math.max(k, 0)));
+    const first = k >= 0 ? k : -k * m;
+    return indexSelect(
+      reshape(x, [n * m]),
+      0,
+      indexTensor(
+        'diag',
+        Int32Array.from({ length: count }, (_, i) => first + i * (m + 1)),
+      ),
+    );
+  }
+  if (shape.length !== 1)
+    throw new ShapeError(`diag: takes a matrix or a vector, not shape ${showShape(shape)}`);
+  const size = (shape[0] as number) + Math.abs(k);
+  checkShape('diag', [size, size]);
+  const padded = k === 0 ? x : concat([x, full([Math.abs(k)], 0, x.dtype)]);
+  const on = eq(sequence('diag', 0, size), column(sequence('diag', k, size)));
+  return where(on, k >= 0 ? column(padded) : padded, full([], 0, x.dtype));
 }

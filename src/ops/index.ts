@@ -9,19 +9,39 @@ export { broadcastTo } from './broadcastTo.js';
 export { type ClampOptions, clamp } from './clamp.js';
 export { clampGrad } from './clampGrad.js';
 export {
+  all,
+  allClose,
+  any,
+  type CloseOptions,
+  ceil,
+  chunk,
+  cumsum,
+  diag,
   dot,
   elu,
+  equal,
   flatten,
+  flip,
+  isInf,
   linear,
+  log2,
+  log10,
   logSigmoid,
+  maskedFill,
   norm,
   oneHot,
   outer,
   reciprocal,
+  round,
+  rsqrt,
   silu,
+  split,
   square,
   squeeze,
   std,
+  tan,
+  tril,
+  triu,
   unsqueeze,
   variance,
 } from './composed.js';
@@ -60,28 +80,6 @@ export { max } from './max.js';
 export { maximum } from './maximum.js';
 export { min } from './min.js';
 export { minimum } from './minimum.js';
-export {
-  all,
-  allClose,
-  any,
-  type CloseOptions,
-  ceil,
-  chunk,
-  cumsum,
-  diag,
-  equal,
-  flip,
-  isInf,
-  log2,
-  log10,
-  maskedFill,
-  round,
-  rsqrt,
-  split,
-  tan,
-  tril,
-  triu,
-} from './more.js';
 export { mul } from './mul.js';
 export { ne } from './ne.js';
 export { neg } from './neg.js';
