@@ -244,7 +244,7 @@ const peers: readonly Entrant[] = [
     label: 'TensorFlow.js wasm',
     hint: npmHint,
     variants: { 'training step': ['eager'], forward: ['eager'] },
-    mostFlops: 8e9,
+    mostFlops: 1e10,
     command: (threads) => node(join(folder, 'tfjs.mjs'), String(threads)),
   },
   {
