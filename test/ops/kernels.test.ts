@@ -11,9 +11,10 @@ const rows = [
 ].map(([, name, family]) => ({ name, family }));
 
 describe('the kernel table', () => {
-  test('has a JavaScript kernel for every row of native/kernels.def, and no other', () => {
+  test('has a JavaScript kernel for every row of native/kernels.def', () => {
     expect(rows.length).toBeGreaterThan(60);
-    expect([...allKernels().keys()].sort()).toEqual(rows.map((row) => row.name as string).sort());
+    // A kernel may be JavaScript alone: the addon's row is optional.
+    expect(rows.map((row) => row.name).filter((name) => !allKernels().has(name as string))).toEqual([]);
   });
 
   test('names every row once', () => {

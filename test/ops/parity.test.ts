@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { noGrad } from '../../src/autograd/mode.js';
 import { allKernels } from '../../src/backend/backend.js';
@@ -33,10 +34,20 @@ test('the table holds the operations', () => {
   }
 });
 
+/** Names of the rows of the native table. */
+const table = new Set(
+  [
+    ...readFileSync(new URL('../../native/kernels.def', import.meta.url), 'utf8').matchAll(
+      /^KERNEL\((\w+),/gm,
+    ),
+  ].map(([, name]) => name),
+);
+
 describe.each([...isas])('the %s kernels agree with JavaScript', (isa) => {
-  test('every kernel is native for both float types', () => {
+  test('every row of native/kernels.def is native for both float types', () => {
     onBackend(isa, () => {
       const missing = [...allKernels().values()].filter((k) => {
+        if (!table.has(k.name)) return false;
         const types = k.name === 'randint' ? [2] : k.name.startsWith('logical') ? [3] : [0, 1];
         return !types.every((type) => backend().has(k, type));
       });
