@@ -1,0 +1,104 @@
+import { compile, Generator, nn, noGrad, randint, randn, type Tensor } from 'simdgrad';
+import { expect, test } from 'vitest';
+import { nll } from '../../src/ops/nll.js';
+
+const generator = new Generator(11);
+const w = randn([4, 3], { generator });
+const biases = randn([9], { generator });
+const bias = biases.slice(5, 8);
+const labels = randint(0, 3, [6], { generator });
+
+/** Three calls of the compiled function against the plain one, bit for bit; returns the program as text. */
+function same(f: (x: Tensor) => Tensor | Tensor[]): string {
+  const step = compile(f);
+  for (let i = 0; i < 3; i++) {
+    const x = randn([6, 4], { generator });
+    const [got, want] = [step(x), f(x)].map((r) => [r].flat().map((t) => t.toArray()));
+    expect(got).toEqual(want);
+  }
+  return step.explain();
+}
+
+test('product, bias and activation become one call, also where the bias lies inside other memory', () => {
+  for (const act of ['relu', 'sigmoid', 'tanh'] as const) {
+    const text = same((x) => x.matmul(w).add(bias)[act]());
+    expect(text).toContain(`matmul+bias+${act}`);
+    expect(text).toContain(': 1 kernel calls (3 before fusion)');
+  }
+  expect(same((x) => bias.add(x.matmul(w)))).toContain('matmul+bias');
+  expect(same((x) => x.matmul(w).relu())).toContain('matmul+relu');
+});
+
+test('what somebody else reads stays', () => {
+  const product = same((x) => {
+    const y = x.matmul(w);
+    return [y.add(bias), y.mul(2).sum(0)];
+  });
+  expect(product).not.toContain('matmul+bias');
+  const result = same((x) => {
+    const y = x.matmul(w);
+    return [y.add(bias), y];
+  });
+  expect(result).not.toContain('matmul+bias');
+  const sum = same((x) => {
+    const y = x.matmul(w).add(bias);
+    return [y.relu(), y.neg()];
+  });
+  expect(sum).toContain('matmul+bias');
+  expect(sum).not.toContain('relu+');
+  expect(sum).not.toContain('bias+relu');
+});
+
+test('a bias that is not added to every row alike is not fused', () => {
+  const column = randn([6, 1], { generator });
+  const whole = randn([6, 3], { generator });
+  for (const b of [column, whole]) expect(same((x) => x.matmul(w).add(b))).not.toContain('matmul+bias');
+});
+
+test('an operand that changes between the product and the bias keeps them apart', () => {
+  const weight = randn([4, 3], { generator });
+  const twin = weight.clone();
+  const make = (v: Tensor) => (x: Tensor) => {
+    const y = x.matmul(v);
+    v.mul_(0.5);
+    return y.add(bias);
+  };
+  const step = compile(make(weight));
+  const eager = make(twin);
+  for (let i = 0; i < 3; i++) {
+    const x = randn([6, 4], { generator });
+    expect(step(x).toArray()).toEqual(noGrad(() => eager(x)).toArray());
+  }
+  expect(step.explain()).not.toContain('matmul+bias');
+});
+
+test('logSoftmax and nll become cross-entropy, and log probabilities that are read stay', () => {
+  expect(same((x) => nll(x.matmul(w).logSoftmax(), labels).mean())).toContain('crossEntropy');
+  expect(
+    same((x) => {
+      const lp = x.matmul(w).logSoftmax();
+      return [nll(lp, labels), lp, lp.exp()];
+    }),
+  ).toContain('crossEntropy');
+});
+
+test('a field that changed once, and changes nothing, is traced once more only', () => {
+  class Named extends nn.Module {
+    label = 'a';
+    readonly linear = new nn.Linear(4, 3);
+    override forward(x: Tensor): Tensor {
+      return this.linear.forward(x);
+    }
+  }
+  const m = new Named();
+  let traces = 0;
+  const step = compile((x: Tensor) => {
+    traces++;
+    return m.forward(x);
+  });
+  const x = randn([2, 4], { generator });
+  for (let i = 0; i < 3; i++) step(x);
+  m.label = 'b';
+  for (let i = 0; i < 3; i++) step(x);
+  expect(traces).toBe(3);
+});
