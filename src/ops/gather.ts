@@ -2,13 +2,11 @@ import { defineKernel } from '../backend/backend.js';
 import { gatherKernel } from '../backend/js/indexing.js';
 import { isFloat } from '../dtype.js';
 import { ShapeError } from '../errors.js';
-import { emitIndex } from '../program/calls.js';
-import { normalizeAxis, showShape, sizeOf } from '../program/view.js';
+import { normalizeAxis, showShape, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { gatherGrad } from './gatherGrad.js';
-import { indexTensor } from './indices.js';
+import { indexTensor, runAlong } from './indices.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
-import { dense, fresh } from './rows.js';
 import { narrow } from './slice.js';
 
 const kernel = defineKernel('gather', gatherKernel);
@@ -16,17 +14,8 @@ const kernel = defineKernel('gather', gatherKernel);
 const op = primitive<number>({
   name: 'gather',
   infer: ([x, idx]) => ({ shape: (idx as Spec).shape, dtype: (x as Spec).dtype }),
-  run([x, idx], out, axis) {
-    const result = fresh(out.dtype, out.shape);
-    const shape = (x as NonNullable<typeof x>).shape;
-    const outer = sizeOf(shape.slice(0, axis));
-    const inner = sizeOf(shape.slice(axis + 1));
-    emitIndex(kernel, outer, shape[axis] as number, inner, out.shape[axis] as number, result, [
-      dense(x),
-      dense(idx),
-    ]);
-    return result;
-  },
+  run: ([x, idx], out, axis) =>
+    runAlong(kernel, out, x, idx, axis, (x as View).shape[axis] as number, out.shape[axis] as number),
   saves: [1],
   vjp: (g, ctx) => {
     const x = ctx.specs[0] as Spec;

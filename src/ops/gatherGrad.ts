@@ -1,11 +1,10 @@
 import { defineKernel } from '../backend/backend.js';
 import { gatherGradKernel } from '../backend/js/indexing.js';
-import { emitIndex } from '../program/calls.js';
-import { sizeOf } from '../program/view.js';
+import type { View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { gather } from './gather.js';
+import { runAlong } from './indices.js';
 import { apply, primitive, type Spec } from './primitive.js';
-import { dense, fresh } from './rows.js';
 
 const kernel = defineKernel('gatherGrad', gatherGradKernel);
 
@@ -22,14 +21,8 @@ const op = primitive<Attrs>({
     shape[axis] = n;
     return { shape, dtype: (g as Spec).dtype };
   },
-  run([g, idx], out, { axis, n }) {
-    const result = fresh(out.dtype, out.shape);
-    const shape = (g as NonNullable<typeof g>).shape;
-    const outer = sizeOf(shape.slice(0, axis));
-    const inner = sizeOf(shape.slice(axis + 1));
-    emitIndex(kernel, outer, n, inner, shape[axis] as number, result, [dense(g), dense(idx)]);
-    return result;
-  },
+  run: ([g, idx], out, { axis, n }) =>
+    runAlong(kernel, out, g, idx, axis, n, (g as View).shape[axis] as number),
   saves: [1],
   vjp: (gg, ctx) => [gather(gg, ctx.attrs.axis, ctx.input(1)), null],
   samples: [

@@ -2,13 +2,11 @@ import { defineKernel } from '../backend/backend.js';
 import { indexSelectKernel } from '../backend/js/indexing.js';
 import { isFloat } from '../dtype.js';
 import { ShapeError } from '../errors.js';
-import { emitIndex } from '../program/calls.js';
-import { normalizeAxis, showShape, sizeOf } from '../program/view.js';
+import { normalizeAxis, showShape, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { indexSelectGrad } from './indexSelectGrad.js';
-import { indexTensor } from './indices.js';
+import { indexTensor, runAlong } from './indices.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
-import { dense, fresh } from './rows.js';
 
 const kernel = defineKernel('indexSelect', indexSelectKernel);
 
@@ -19,17 +17,8 @@ const op = primitive<number>({
     shape[axis] = (idx as Spec).shape[0] as number;
     return { shape, dtype: (x as Spec).dtype };
   },
-  run([x, idx], out, axis) {
-    const result = fresh(out.dtype, out.shape);
-    const shape = (x as NonNullable<typeof x>).shape;
-    const outer = sizeOf(shape.slice(0, axis));
-    const inner = sizeOf(shape.slice(axis + 1));
-    emitIndex(kernel, outer, shape[axis] as number, inner, out.shape[axis] as number, result, [
-      dense(x),
-      dense(idx),
-    ]);
-    return result;
-  },
+  run: ([x, idx], out, axis) =>
+    runAlong(kernel, out, x, idx, axis, (x as View).shape[axis] as number, out.shape[axis] as number),
   saves: [1],
   vjp: (g, ctx) => {
     const x = ctx.specs[0] as Spec;

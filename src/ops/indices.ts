@@ -1,10 +1,13 @@
+import type { Kernel } from '../backend/backend.js';
 import { isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError } from '../errors.js';
+import { emitIndex, fresh } from '../program/calls.js';
 import { constantStorage } from '../program/emit.js';
-import { describe, fullView } from '../program/view.js';
+import { describe, fullView, sizeOf, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { constant } from './constant.js';
-import { isTensor } from './primitive.js';
+import { isTensor, type Spec } from './primitive.js';
+import { dense } from './rows.js';
 import { to } from './to.js';
 
 /** Indices or labels as an int32 tensor, from a tensor of whole numbers or an array. */
@@ -29,4 +32,24 @@ export function indexTensor(op: string, index: unknown): Tensor {
     values[i] = x;
   }
   return constant(fullView(constantStorage('int32', values), [values.length]));
+}
+
+/**
+ * Runs an index kernel along an axis of `x`, which has `n` slices there on the side that the indices count (the input of
+ * a selection, the result of its backward) and `count` on the other.
+ */
+export function runAlong(
+  kernel: Kernel,
+  out: Spec,
+  x: View | undefined,
+  idx: View | undefined,
+  axis: number,
+  n: number,
+  count: number,
+): View {
+  const result = fresh(out.dtype, out.shape);
+  const outer = sizeOf(out.shape.slice(0, axis));
+  const inner = sizeOf(out.shape.slice(axis + 1));
+  emitIndex(kernel, outer, n, inner, count, result, [dense(x), dense(idx)]);
+  return result;
 }
