@@ -35,8 +35,12 @@ function short(n: number): string {
   return `${n} `;
 }
 
-/** A program as a table: one line per kernel call. A `+` in the operation's name marks what was fused. */
+/**
+ * A program as a table: one line per kernel call. A `+` in the operation's name marks what was fused. Times are measured
+ * now, on copies of what the step writes.
+ */
 export function explainProgram(name: string, key: string, program: Program): string {
+  const times = program.times();
   const rows = program.calls.map((call, i) => [
     String(i),
     call.kernel.name,
@@ -44,8 +48,9 @@ export function explainProgram(name: string, key: string, program: Program): str
     shapes(call),
     `${short(flops(call))}flop`,
     `${short(bytes(call))}B`,
+    times ? `${((times[i] as number) / 1000).toFixed(2)} us` : '?',
   ]);
-  const head = ['', 'kernel', 'operation', 'sizes', 'work', 'data'];
+  const head = ['', 'kernel', 'operation', 'sizes', 'work', 'data', 'time'];
   const widths = head.map((h, c) => Math.max(h.length, ...rows.map((r) => (r[c] as string).length)));
   const line = (r: readonly string[]) =>
     r
@@ -55,7 +60,8 @@ export function explainProgram(name: string, key: string, program: Program): str
   const total = program.calls.reduce((n, c) => n + flops(c), 0);
   return [
     `${name}(${key}): ${program.calls.length} kernel calls (${program.traced} before fusion), ` +
-      `${short(total)}flop, ${short(program.arenaBytes)}B of intermediate values`,
+      `${short(total)}flop, ${short(program.arenaBytes)}B of intermediate values` +
+      (times ? `, ${(times.reduce((a, b) => a + b, 0) / 1000).toFixed(1)} us` : ''),
     line(head),
     ...rows.map(line),
   ].join('\n');

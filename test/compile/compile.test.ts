@@ -8,6 +8,7 @@ import {
   grad,
   noGrad,
   ones,
+  optim,
   rand,
   randn,
   ShapeError,
@@ -668,5 +669,32 @@ describe('explain()', () => {
       string,
     ];
     expect(Number(after)).toBeLessThan(Number(before));
+  });
+
+  test('measures each call and changes nothing', async () => {
+    const w = leaf(1, 2, 3);
+    const optimizer = new optim.Adam([w], { lr: 0.1 });
+    const step = compile((x: Tensor, y: Tensor) => {
+      optimizer.zeroGrad();
+      const loss = nll(x.mul(w).logSoftmax(), y).mean();
+      loss.backward();
+      optimizer.step();
+      return loss;
+    });
+    const [x, y] = [ones(2, 3), tensor([0, 1], { dtype: 'int32' })];
+    step(x, y);
+    const state = () => JSON.stringify([w.toArray(), w.grad?.toArray(), optimizer.stateDict()]);
+    const before = state();
+    const lines = step.explain().split('\n').slice(2);
+    expect(state()).toBe(before);
+    for (const line of lines) expect(line).toMatch(/ \d+\.\d\d us$/);
+    const pending = step.async(x, y);
+    await Promise.resolve();
+    if (backendInfo().backend === 'native') expect(step.explain()).toMatch(/ \?$/m);
+    await pending;
+    const after = state();
+    expect(step.explain()).toMatch(/ us$/m);
+    expect(state()).toBe(after);
+    expect(step(x, y).item()).toBeGreaterThan(0);
   });
 });
