@@ -299,6 +299,33 @@ bool check_optim(Reader& in, const Call& call, bool* empty) {
   return in.end();
 }
 
+bool check_update(Reader& in, const Call& call, bool* empty) {
+  const KernelRow& row = in.row;
+  int64_t m, n, k, size, offset, row_stride, col_stride;
+  if (!in.integer("M", 0, kMaxExtent, &m) || !in.integer("N", 0, kMaxExtent, &n) ||
+      !in.integer("K", 0, kMaxExtent, &k)) {
+    return false;
+  }
+  const int64_t result[2] = {m, n};
+  if (!total(result, 2, &size)) return too_large(row, in.problem);
+  *empty = size == 0;
+  const int vectors = row.buffers() - 2;
+  for (int b = 0; b < vectors; b++) {
+    if (!in.offset(&offset)) return false;
+    if (!*empty && !within_run(row, call, b, offset, size, in.problem)) return false;
+  }
+  const int64_t extents[2][2] = {{m, k}, {k, n}};  // of a, b
+  for (int b = 0; b < 2; b++) {
+    if (!in.offset(&offset) || !in.stride(&row_stride) || !in.stride(&col_stride)) return false;
+    if (*empty || k == 0) continue;
+    Reach reach(offset);
+    reach.add(extents[b][0], row_stride);
+    reach.add(extents[b][1], col_stride);
+    if (!within(row, call, vectors + b, reach, in.problem)) return false;
+  }
+  return in.end();
+}
+
 bool check_matmul(Reader& in, const Call& call, bool* empty) {
   const KernelRow& row = in.row;
   int64_t rank, batch[kMaxBatchDims], m, n, k, batches, size, offset, stride;
@@ -497,6 +524,9 @@ Verdict check_call(int kernel, const Call& call, Type* dispatch, Problem* proble
       break;
     case Family::optim:
       ok = check_optim(in, call, &empty);
+      break;
+    case Family::update:
+      ok = check_update(in, call, &empty);
       break;
     case Family::matmul:
       ok = check_matmul(in, call, &empty);

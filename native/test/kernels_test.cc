@@ -973,6 +973,69 @@ void test_optim(const Target& target) {
   }
 }
 
+// An update has the bits of the product and the optimizer step after it, in any layout but that of dots, with
+// any number of threads.
+void test_update(const Target& target) {
+  TestContext one(1), three(3);
+  for (Type t : {Type::F32, Type::F64}) {
+    const int type = static_cast<int>(t);
+    for (int round = 0; round < 60; ++round) {
+      const bool large = round % 10 == 9;
+      const int64_t M = large ? 300 + below(300) : below(40), N = large ? 100 + below(500) : 2 + below(80);
+      const int64_t K = large ? 20 + below(100) : round % 3 == 0 ? below(3) : below(70);
+      const double rows = static_cast<double>(M), cols = static_cast<double>(N), n = rows * cols;
+      Memory a(t, K * M + 1), b(t, K * N + 1), g(t, M * N + 1), p(t, M * N + 1), m(t, M * N + 1),
+          v(t, M * N + 1);
+      for (Memory* x : {&a, &b, &p, &m, &v}) {
+        for (int64_t i = 0; i < x->length; ++i)
+          x->set(i, round_to(std::fabs(std::normal_distribution<double>()(rng)) + 0.1, t));
+      }
+      for (int64_t i = 0; i < a.length; ++i) a.set(i, -a.get(i) * static_cast<double>(below(3)));
+      const Memory p0 = p, m0 = m, v0 = v;
+      // a transposed, as in a weight gradient.
+      const std::vector<double> factors = {1, 1, rows, 1, cols, 1};
+      std::vector<double> product = {0, rows, cols, static_cast<double>(K), 1, cols};
+      product.insert(product.end(), factors.begin(), factors.end());
+      product.insert(product.end(), {-1, 0});
+      call(target, k_matmul, type, product, {&g, &a, &b, &g}, one);
+      const int which = round % 3;
+      const std::vector<double> attrs =
+          which == 0   ? std::vector<double>{0.1, 0.01, 0}
+          : which == 1 ? std::vector<double>{0.1, 0.01, 1, 0.9, 0.1, 1, 0}
+                       : std::vector<double>{0.1, 0.9, 0.999, 1e-8, 0.01, 0, 0, 0.271, 0.003};
+      std::vector<Memory*> state = {&p};
+      if (which > 0) state.push_back(&m);
+      if (which > 1) state.push_back(&v);
+      state.push_back(&p);
+      std::vector<double> step = {n};
+      step.insert(step.end(), state.size() + 1, 1);
+      step.insert(step.end(), attrs.begin(), attrs.end());
+      std::vector<Memory*> buffers = state;
+      buffers.push_back(&g);
+      call(target, which == 0 ? k_sgd : which == 1 ? k_sgdMomentum : k_adam, type, step, buffers, one);
+      Memory p1 = p, m1 = m, v1 = v;
+      std::vector<double> update = {rows, cols, static_cast<double>(K)};
+      update.insert(update.end(), state.size(), 1);
+      update.insert(update.end(), factors.begin(), factors.end());
+      update.insert(update.end(), attrs.begin(), attrs.end());
+      buffers.back() = &a;
+      buffers.push_back(&b);
+      for (TestContext* ctx : {&one, &three}) {
+        p = p0, m = m0, v = v0;
+        call(target,
+             which == 0   ? k_sgdProduct
+             : which == 1 ? k_sgdMomentumProduct
+                          : k_adamProduct,
+             type, update, buffers, *ctx);
+        ++checked;
+        if (!p.same(p1) || !m.same(m1) || !v.same(v1))
+          fail("update " + std::to_string(which) + " of " + std::to_string(M) + "x" + std::to_string(N) +
+               "x" + std::to_string(K) + " differs from the product and the step");
+      }
+    }
+  }
+}
+
 // ---- one thread against three, bit for bit ----
 
 void test_threads(const Target& target) {
@@ -1051,6 +1114,7 @@ int main() {
     test_index(target);
     test_random(target);
     test_optim(target);
+    test_update(target);
     test_threads(target);
     test_ulps(target);
     std::printf("%s: %lld values checked so far, %d failures\n", target.name, static_cast<long long>(checked),

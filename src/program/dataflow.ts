@@ -7,11 +7,18 @@ import type { Storage } from './storage.js';
 const updatedInPlace: Readonly<Record<string, readonly number[]>> = {
   sgdMomentum: [1],
   adam: [1, 2],
+  sgdMomentumProduct: [1],
+  adamProduct: [1, 2],
 };
 
 /** Position of the bias offset among the params of a matrix product with `nb` batch axes. */
 export function biasPosition(nb: number): number {
   return 1 + nb + 3 + (nb + 2) + 2 * (nb + 3);
+}
+
+/** True for an optimizer's step that makes its gradient itself: a product's sizes come first among its params. */
+export function isUpdate(call: Recorded): boolean {
+  return call.kernel.name.endsWith('Product');
 }
 
 /** True if buffer `i` is an output that the kernel reads too. */
@@ -39,6 +46,9 @@ export function overwrites(call: Recorded, i: number): boolean {
   if (readsOutput(call, i)) return false;
   if (kernel.name === 'sgd' || kernel.name === 'sgdMomentum' || kernel.name === 'adam') {
     return params[0] === length && params[1 + i] === 0;
+  }
+  if (isUpdate(call)) {
+    return (params[0] as number) * (params[1] as number) === length && params[3 + i] === 0;
   }
   // A flat elementwise call: [1, n, offset, 1, …].
   return call.outputs === 1 && params[0] === 1 && params[1] === length && params[2] === 0 && params[3] === 1;

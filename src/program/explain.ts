@@ -1,16 +1,19 @@
 import { byteWidth } from '../dtype.js';
+import { isUpdate } from './dataflow.js';
 import type { Recorded } from './emit.js';
 import type { Program } from './program.js';
 
 /** Multiplications and additions of a call, each counted as one. */
-function flops({ kernel, params, storages }: Recorded): number {
+function flops(call: Recorded): number {
+  const { kernel, params, storages } = call;
   if (kernel.name === 'matmul') {
     const nb = params[0] as number;
     let n = 2;
     for (let i = 1; i <= nb + 3; i++) n *= params[i] as number;
     return n;
   }
-  return storages[0]?.length ?? 0;
+  const n = storages[0]?.length ?? 0;
+  return isUpdate(call) ? n * (2 * (params[2] as number) + 1) : n;
 }
 
 /** Bytes of all operands, each counted once: the least that has to move if nothing is in a cache. */
@@ -18,12 +21,17 @@ function bytes({ storages }: Recorded): number {
   return [...new Set(storages)].reduce((n, s) => n + s.length * byteWidth(s.dtype), 0);
 }
 
-function shapes({ kernel, params, storages }: Recorded): string {
+function shapes(call: Recorded): string {
+  const { kernel, params, storages } = call;
   if (kernel.name === 'matmul') {
     const nb = params[0] as number;
     const [m, n, k] = params.slice(nb + 1, nb + 4);
     const batch = nb > 0 ? `${params.slice(1, nb + 1).join('x')} of ` : '';
     return `${batch}${m}x${k} · ${k}x${n}`;
+  }
+  if (isUpdate(call)) {
+    const [m, n, k] = params;
+    return `${m}x${k} · ${k}x${n}`;
   }
   return storages.map((s) => s.length).join(', ');
 }

@@ -10,6 +10,7 @@ import { type Param, type Recorded, Slot } from './emit.js';
 import { fuse } from './fuse.js';
 import { Storage, sharedArray } from './storage.js';
 import type { Trace } from './trace.js';
+import { fuseUpdates } from './updates.js';
 
 /** Real memory that lies outside the program and that it uses. */
 interface Captured {
@@ -42,6 +43,8 @@ interface Result {
 /** A planned trace: the program of one step for one set of shapes. */
 export class Program {
   readonly calls: readonly Recorded[];
+  /** Of the consumable storages those that no run fills. */
+  readonly consumed: ReadonlySet<Storage>;
   /** The backend that the program was made for. */
   readonly backend = backend();
   readonly #executable: Executable;
@@ -66,16 +69,22 @@ export class Program {
 
   /**
    * @param kept virtual storages whose values are read after a run: results and gradients
+   * @param consumable those of them that need not be there afterwards, where that is faster
    * @param name of the step, for messages
    */
   constructor(
     trace: Trace,
     kept: readonly Storage[],
+    consumable: ReadonlySet<Storage>,
     readonly name: string,
     readonly traced = trace.calls.length,
   ) {
-    const keep = new Set(kept);
-    this.calls = publish(dropDead(fuse(dropDead(thaw(trace), keep), keep), keep));
+    const wanted = new Set(kept);
+    const fused = fuse(dropDead(thaw(trace), wanted), wanted);
+    const { calls, consumed } = fuseUpdates(fused, wanted, consumable);
+    this.consumed = consumed;
+    const keep = new Set(kept.filter((s) => !consumed.has(s)));
+    this.calls = publish(dropDead(calls, keep));
     this.#slots = trace.slots;
     this.#arguments = trace.inputs;
     this.#slotValues = new Float64Array(new SharedArrayBuffer(Math.max(1, trace.slots.length) * 8));
@@ -104,7 +113,7 @@ export class Program {
     });
     const last = lastCheck(this.calls);
     const early = new Set(this.calls.slice(0, Math.max(0, last)).flatMap((call) => [...writesOf(call)]));
-    this.#earlyResults = kept.some((s) => early.has(s));
+    this.#earlyResults = [...keep].some((s) => early.has(s));
     const arena = this.#acquireArena();
     const writtenSet = new Set(this.calls.flatMap((call) => writesOf(call).filter((s) => s.array !== null)));
     for (const call of this.calls) {
@@ -157,7 +166,7 @@ export class Program {
         }
       }
     }
-    for (const s of kept) {
+    for (const s of keep) {
       if (this.#results.has(s)) continue;
       const array = sharedArray(s.dtype, s.length);
       this.#results.set(s, { buffer: -1, live: array, other: null, bound: array });

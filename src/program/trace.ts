@@ -89,6 +89,11 @@ export class Trace implements Recorder {
     this.#cellGuards.set(cell, { value, home: null });
   }
 
+  /** True if the step used what was in the cell before. */
+  usedBefore(cell: Cell): boolean {
+    return this.#cellGuards.has(cell);
+  }
+
   settleCell(cell: Cell, home: Home): void {
     const guard = this.#cellGuards.get(cell);
     if (guard) guard.home = home;

@@ -12,7 +12,7 @@ import { Program } from '../program/program.js';
 import { Storage } from '../program/storage.js';
 import { compareTraces, Trace } from '../program/trace.js';
 import { describe, fullView, type Shape, type View } from '../program/view.js';
-import { PublishedGrad } from './published.js';
+import { ConsumedGrad, PublishedGrad } from './published.js';
 import { checkOptions, Tensor } from './tensor.js';
 
 export interface CompileOptions {
@@ -20,6 +20,12 @@ export interface CompileOptions {
   readonly name?: string;
   /** How many programs (one per combination of shapes, modes and frozen parameters) are kept. Default 16. */
   readonly cacheSize?: number;
+  /**
+   * Keeps the gradients of all parameters for reading after the step. Default false: where the optimizer's update can be
+   * made part of the product that computes a gradient, that gradient is never stored, and reading `p.grad` after the step
+   * is a StateError. (A gradient that the step does not itself reset, so that calls add to it, is always kept.)
+   */
+  readonly keepGrads?: boolean;
 }
 
 /** A step function that was compiled. Calling it runs the step. */
@@ -100,12 +106,15 @@ export function compile<A extends readonly unknown[], R>(
   options: CompileOptions = {},
 ): CompiledStep<A, R> {
   if (typeof fn !== 'function') throw new ArgumentError(`compile: takes a function, not ${describe(fn)}`);
-  checkOptions('compile', options, ['name', 'cacheSize']);
-  const { cacheSize = 16 } = options;
+  checkOptions('compile', options, ['name', 'cacheSize', 'keepGrads']);
+  const { cacheSize = 16, keepGrads = false } = options;
+  if (typeof keepGrads !== 'boolean') {
+    throw new ArgumentError(`compile: keepGrads is true or false, not ${describe(keepGrads)}`);
+  }
   if (!Number.isInteger(cacheSize) || cacheSize < 1) {
     throw new ArgumentError(`compile: cacheSize is a whole number >= 1, not ${describe(cacheSize)}`);
   }
-  const step = new Step<A, R>(fn, options.name ?? (fn.name || 'step'), cacheSize);
+  const step = new Step<A, R>(fn, options.name ?? (fn.name || 'step'), cacheSize, keepGrads);
   return Object.assign((...args: A): R => step.run(args), {
     async: (...args: A): Promise<R> => step.runAsync(args),
     explain: () => step.explain(),
@@ -122,6 +131,7 @@ class Step<A extends readonly unknown[], R> {
     private readonly fn: (...args: A) => R,
     private readonly name: string,
     private readonly cacheSize: number,
+    private readonly keepGrads: boolean,
   ) {}
 
   run(args: A): R {
@@ -308,7 +318,15 @@ class Step<A extends readonly unknown[], R> {
 
   #plan(key: string, { trace, result, kept, effects }: Recorded): Entry {
     try {
-      const program = new Program(trace, kept.storages, this.name);
+      const consumable = new Set<Storage>();
+      if (!this.keepGrads) {
+        for (const [cell, { storage }] of kept.published) {
+          if (!trace.usedBefore(cell) && !kept.results.some((r) => r.storage === storage))
+            consumable.add(storage);
+        }
+      }
+      const program = new Program(trace, kept.storages, consumable, this.name);
+      const consumed = new ConsumedGrad(this.name);
       return {
         key,
         trace,
@@ -319,6 +337,7 @@ class Step<A extends readonly unknown[], R> {
           const view = kept.published.get(cell);
           if (!view) return { cell, make: () => value };
           const { storage, dtype, shape } = view;
+          if (program.consumed.has(storage)) return { cell, make: () => consumed };
           return { cell, make: () => new PublishedGrad(dtype, shape, program.result(storage), around) };
         }),
         left: leftBehind(kept, effects),

@@ -1,4 +1,5 @@
 import type { DType, TypedArray } from '../dtype.js';
+import { StateError } from '../errors.js';
 import type { Shape } from '../program/view.js';
 import type { Tensor } from './tensor.js';
 
@@ -25,5 +26,17 @@ export class PublishedGrad {
     storage.checkIdle('grad');
     storage.read('grad').set(this.values);
     storage.version++;
+  }
+}
+
+/** In the place of a gradient that a compiled step used up while it was made, and did not store. */
+export class ConsumedGrad {
+  constructor(private readonly step: string) {}
+
+  refuse(what: string): never {
+    throw new StateError(
+      `${what}: the compiled step ${this.step} used this gradient up in the optimizer's update and did not keep it; ` +
+        'compile the step with { keepGrads: true } to read gradients after it, or set them to null',
+    );
   }
 }

@@ -25,7 +25,7 @@ import {
   View,
 } from '../program/view.js';
 import { didYouMean } from '../suggest.js';
-import { PublishedGrad } from './published.js';
+import { ConsumedGrad, PublishedGrad } from './published.js';
 import { showTensor } from './show.js';
 
 /** Values of a tensor as nested arrays: numbers, or booleans for bool. */
@@ -138,7 +138,10 @@ export class Tensor {
     this.#requiresGrad = value;
   }
 
-  /** The gradient that backward left for this leaf (or for a tensor with retainGrad()), or null. */
+  /**
+   * The gradient that backward left for this leaf (or for a tensor with retainGrad()), or null. StateError where a
+   * compiled step used it up (see CompileOptions.keepGrads).
+   */
   get grad(): Tensor | null {
     const g = this.peekGrad();
     if (g !== null) {
@@ -162,6 +165,7 @@ export class Tensor {
       });
       return g;
     }
+    if (held instanceof ConsumedGrad) held.refuse('grad');
     return held as Tensor | null;
   }
 

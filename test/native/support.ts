@@ -91,13 +91,14 @@ export class Random {
 }
 
 /** What a kernel's family needs, in the terms of native/kernels.def. */
-export type Family = 'map' | 'reduce' | 'rows' | 'index' | 'random' | 'optim' | 'matmul';
+export type Family = 'map' | 'reduce' | 'rows' | 'index' | 'random' | 'optim' | 'update' | 'matmul';
 
 const families: readonly [Family, readonly string[]][] = [
   ['reduce', ['sum', 'prod', 'max', 'min', 'argmax', 'argmin']],
   ['index', ['indexSelect', 'indexSelectGrad', 'gather', 'gatherGrad']],
   ['random', ['uniform', 'normal', 'bernoulli', 'randint']],
   ['optim', ['sgd', 'sgdMomentum', 'adam']],
+  ['update', ['sgdProduct', 'sgdMomentumProduct', 'adamProduct']],
   ['matmul', ['matmul']],
 ];
 
@@ -246,6 +247,20 @@ export function validCall(rng: Random, row: NativeKernel): ValidCall {
       const count = extent();
       params.push(count);
       for (let b = 0; b < n; b++) run(count);
+      break;
+    }
+    case 'update': {
+      const [M, N, K] = [rng.int(0, 20), rng.int(0, 40), rng.int(0, 40)];
+      params.push(M, N, K);
+      for (let b = 0; b < n - 2; b++) run(M * N);
+      for (const shape of [
+        [M, K],
+        [K, N],
+      ]) {
+        const v = view(rng, shape, false);
+        params.push(v.offset, ...v.strides);
+        lengths.push(M * N * K === 0 ? 0 : v.length);
+      }
       break;
     }
     case 'matmul': {

@@ -1,0 +1,108 @@
+import { defineKernel, type Kernel } from '../backend/backend.js';
+import { adamProductKernel, sgdMomentumProductKernel, sgdProductKernel } from '../backend/js/update.js';
+import { lastCheck, readsOf, writesOf } from './dataflow.js';
+import type { Recorded } from './emit.js';
+import type { Storage } from './storage.js';
+
+// The optimizer's update behind the product that makes the gradient of a weight: the gradient is used tile by tile and
+// never stored.
+
+/** For every optimizer kernel the one that makes its gradient itself. */
+const withProduct: Readonly<Record<string, Kernel>> = {
+  sgd: defineKernel('sgdProduct', sgdProductKernel),
+  sgdMomentum: defineKernel('sgdMomentumProduct', sgdMomentumProductKernel),
+  adam: defineKernel('adamProduct', adamProductKernel),
+};
+
+/** Up to this depth a product needs one block of K, so that its tiles are finished when they leave the registers. */
+const maxDepth = 512;
+
+/** The same bits as the product and the update one after the other need the order of additions of a plain product. */
+function plainProduct(call: Recorded): { m: number; n: number; k: number } | null {
+  if (call.kernel.name !== 'matmul') return null;
+  const [nb, m, n, k, offset, row, , aRow, , , , bCol, bias, activation] = call.params as number[];
+  if (nb !== 0 || offset !== 0 || bias !== -1 || activation !== 0) return null;
+  if (row !== n || k === undefined || k > maxDepth) return null;
+  if ((m !== 1 && aRow !== 1) || n === 1 || bCol !== 1) return null;
+  return { m: m as number, n: n as number, k };
+}
+
+interface Moved {
+  /** The call before which the fused one stands. */
+  readonly at: number;
+  readonly product: number;
+  readonly update: number;
+  readonly call: Recorded;
+}
+
+/**
+ * Replaces products whose result only an optimizer reads, and the optimizer's call, by one call. It stands as early as it
+ * may: behind the last use of the weight and the last call that may refuse the step. `kept` are virtual storages that are
+ * read after the program; of these, `consumable` ones need not be there. Returns those that are not.
+ */
+export function fuseUpdates(
+  calls: readonly Recorded[],
+  kept: ReadonlySet<Storage>,
+  consumable: ReadonlySet<Storage>,
+): { calls: readonly Recorded[]; consumed: ReadonlySet<Storage> } {
+  const consumed = new Set<Storage>();
+  const moved: Moved[] = [];
+  const reads = calls.map((call) => new Set(readsOf(call)));
+  const writes = calls.map((call) => new Set(writesOf(call)));
+  const refusal = lastCheck(calls);
+
+  calls.forEach((update, j) => {
+    const kernel = withProduct[update.kernel.name];
+    if (!kernel) return;
+    const vectors = update.outputs + 1;
+    const g = update.storages[vectors] as Storage;
+    if (g.array !== null || (kept.has(g) && !consumable.has(g))) return;
+    const i = calls.findIndex((_, c) => writes[c]?.has(g));
+    const product = calls[i] as Recorded;
+    const size = i < j ? plainProduct(product) : null;
+    if (!size || size.m * size.n !== g.length || update.params[0] !== g.length) return;
+    if (update.params[1 + vectors] !== 0) return;
+    if (calls.some((_, c) => (c !== i && writes[c]?.has(g)) || (c !== j && reads[c]?.has(g)))) return;
+
+    const [, a, b] = product.storages as [Storage, Storage, Storage];
+    const state = update.storages.slice(0, vectors);
+    const clashes = (c: number): boolean =>
+      state.some((s) => writes[c]?.has(s)) ||
+      update.storages.slice(0, update.outputs).some((s) => reads[c]?.has(s));
+    let at = j;
+    while (at - 1 > Math.max(i, refusal) && !clashes(at - 1)) at--;
+    for (let c = i + 1; c < at; c++) if (writes[c]?.has(a) || writes[c]?.has(b)) return;
+    // Operands that the update itself writes would change while the product is made.
+    if (state.includes(a) || state.includes(b)) return;
+
+    const p = product.params;
+    moved.push({
+      at,
+      product: i,
+      update: j,
+      call: {
+        kernel,
+        params: [
+          size.m,
+          size.n,
+          size.k,
+          ...update.params.slice(1, 1 + vectors),
+          ...p.slice(6, 12),
+          ...update.params.slice(2 + vectors),
+        ],
+        storages: [...state, a, b],
+        outputs: update.outputs,
+        op: `${product.op}+${update.op}`,
+      },
+    });
+    if (kept.has(g)) consumed.add(g);
+  });
+
+  const gone = new Set(moved.flatMap((m) => [m.product, m.update]));
+  const out: Recorded[] = [];
+  for (let c = 0; c <= calls.length; c++) {
+    for (const m of moved) if (m.at === c) out.push(m.call);
+    if (c < calls.length && !gone.has(c)) out.push(calls[c] as Recorded);
+  }
+  return { calls: out, consumed };
+}

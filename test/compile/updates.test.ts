@@ -1,0 +1,188 @@
+import { describe, expect, test } from 'vitest';
+import {
+  compile,
+  F,
+  Generator,
+  nn,
+  optim,
+  randint,
+  randn,
+  StateError,
+  type Tensor,
+  tensor,
+} from '../../src/index.js';
+
+type Kind = 'adam' | 'adamw' | 'sgd' | 'momentum';
+
+function setUp(kind: Kind, seed = 3) {
+  const generator = new Generator(seed);
+  const model = new nn.Sequential(
+    new nn.Linear(20, 33, { generator }),
+    new nn.ReLU(),
+    new nn.Linear(33, 17, { generator }),
+    new nn.Tanh(),
+    new nn.Linear(17, 5, { generator }),
+  );
+  const params = model.namedParameters();
+  const optimizer =
+    kind === 'adam'
+      ? new optim.Adam(params, { lr: 0.01, weightDecay: 0.01 })
+      : kind === 'adamw'
+        ? new optim.AdamW(params, { lr: 0.01 })
+        : new optim.SGD(params, { lr: 0.05, ...(kind === 'momentum' && { momentum: 0.9, nesterov: true }) });
+  const step = (x: Tensor, y: Tensor): Tensor => {
+    optimizer.zeroGrad();
+    const loss = F.crossEntropy(model.forward(x), y);
+    loss.backward();
+    optimizer.step();
+    return loss;
+  };
+  const state = () => JSON.stringify([model.parameters().map((p) => p.toArray()), optimizer.stateDict()]);
+  return { model, optimizer, step, state };
+}
+
+function batches(sizes: readonly number[]): [Tensor, Tensor][] {
+  const generator = new Generator(9);
+  return sizes.map((n) => [randn([n, 20], { generator }), randint(0, 5, [n], { generator })]);
+}
+
+const fusedCalls = (text: string): number => text.split('\n').filter((line) => /Product\s/.test(line)).length;
+
+describe('the optimizer behind the product that makes the gradient', () => {
+  test.each(['adam', 'adamw', 'sgd', 'momentum'] as const)('%s: the bits of the eager step', (kind) => {
+    const [eager, compiled] = [setUp(kind), setUp(kind)];
+    const step = compile(compiled.step);
+    for (const [x, y] of batches([8, 8, 1, 64, 8, 1, 600, 64])) {
+      expect(step(x, y).item()).toBe(eager.step(x, y).item());
+      expect(compiled.state()).toBe(eager.state());
+    }
+    // Three weights; not where one block of K is not enough (600 rows).
+    expect(fusedCalls(step.explain())).toBe(9);
+  });
+
+  test('asynchronous steps publish the same weights', async () => {
+    const [eager, compiled] = [setUp('adam'), setUp('adam')];
+    const step = compile(compiled.step);
+    for (const [x, y] of batches([16, 16, 16, 16])) {
+      const pending = step.async(x, y);
+      eager.step(x, y);
+      await pending;
+      expect(compiled.state()).toBe(eager.state());
+    }
+  });
+
+  test('a gradient that was used up says so, until it is set to null', () => {
+    const { model, optimizer, step: train, state } = setUp('adam');
+    const step = compile(train, { name: 'train' });
+    const [[x, y]] = batches([8]) as [[Tensor, Tensor]];
+    step(x, y);
+    const [weight, bias] = [...model.parameters()] as [Tensor, Tensor];
+    expect(() => weight.grad).toThrow(StateError);
+    expect(() => weight.grad).toThrow(/step train used this gradient up.*keepGrads: true/);
+    expect(bias.grad?.shape).toEqual([33]);
+    const before = state();
+    expect(() => optimizer.step()).toThrow(/keepGrads/);
+    expect(state()).toBe(before);
+    step(x, y);
+    optimizer.zeroGrad();
+    expect(weight.grad).toBeNull();
+    F.crossEntropy(model.forward(x), y).backward();
+    expect(weight.grad?.shape).toEqual([20, 33]);
+    expect(step(x, y).shape).toEqual([]);
+  });
+
+  test('keepGrads keeps them', () => {
+    const [eager, compiled] = [setUp('adam'), setUp('adam')];
+    const step = compile(compiled.step, { keepGrads: true });
+    for (const [x, y] of batches([8, 8, 8])) {
+      step(x, y);
+      eager.step(x, y);
+      expect(compiled.model.parameters().map((p) => p.grad?.toArray())).toEqual(
+        eager.model.parameters().map((p) => p.grad?.toArray()),
+      );
+      expect(compiled.state()).toBe(eager.state());
+    }
+    expect(fusedCalls(step.explain())).toBe(0);
+    expect(() => compile(compiled.step, { keepGrads: 1 as never })).toThrow(/keepGrads is true or false/);
+  });
+
+  test('gradients that calls add up, or that the step returns or reads, are kept', () => {
+    const w = randn([4, 3], { generator: new Generator(1) });
+    w.requiresGrad = true;
+    const optimizer = new optim.SGD([w], { lr: 0.1 });
+    const x = randn([2, 4], { generator: new Generator(2) });
+    const adding = compile((input: Tensor) => {
+      const loss = input.matmul(w).sum();
+      loss.backward();
+      optimizer.step();
+      return loss;
+    });
+    for (let i = 1; i <= 3; i++) {
+      adding(x);
+      const once = x.sum(0).toArray() as number[];
+      expect((w.grad as Tensor).toArray()).toEqual(once.map((v) => [0, 0, 0].map(() => Math.fround(v * i))));
+    }
+    const returning = compile((input: Tensor) => {
+      optimizer.zeroGrad();
+      input.matmul(w).sum().backward();
+      optimizer.step();
+      return w.grad as Tensor;
+    });
+    optimizer.zeroGrad();
+    expect(returning(x).shape).toEqual([4, 3]);
+    expect(w.grad?.shape).toEqual([4, 3]);
+    const clipping = compile((input: Tensor) => {
+      optimizer.zeroGrad();
+      input.matmul(w).sum().backward();
+      nn.utils.clipGradNorm([w], 1);
+      optimizer.step();
+    });
+    clipping(x);
+    for (const step of [adding, returning, clipping]) expect(fusedCalls(step.explain())).toBe(0);
+  });
+
+  test('a weight that is used after the update is read with its new values', () => {
+    const make = () => {
+      const w = tensor(
+        [
+          [1, 2],
+          [3, 4],
+        ],
+        { requiresGrad: true },
+      );
+      const optimizer = new optim.SGD([w], { lr: 0.5 });
+      return (x: Tensor) => {
+        optimizer.zeroGrad();
+        x.matmul(w).square().sum().backward();
+        optimizer.step();
+        return x.matmul(w);
+      };
+    };
+    const [eager, compiled] = [make(), compile(make())];
+    const x = tensor([
+      [1, -1],
+      [0.5, 2],
+    ]);
+    for (let i = 0; i < 3; i++) expect(compiled(x).toArray()).toEqual(eager(x).toArray());
+    expect(fusedCalls(compiled.explain())).toBe(1);
+  });
+
+  test('a weight used twice has a sum for a gradient: nothing is fused', () => {
+    const w = tensor(
+      [
+        [1, 0.5],
+        [0.25, 1],
+      ],
+      { requiresGrad: true },
+    );
+    const optimizer = new optim.SGD([w], { lr: 0.1 });
+    const step = compile((x: Tensor) => {
+      optimizer.zeroGrad();
+      x.matmul(w).matmul(w).sum().backward();
+      optimizer.step();
+    });
+    step(tensor([[1, 2]]));
+    expect(fusedCalls(step.explain())).toBe(0);
+    expect(w.grad?.shape).toEqual([2, 2]);
+  });
+});
