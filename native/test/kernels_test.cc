@@ -19,6 +19,9 @@ using namespace simdgrad;
 
 namespace {
 
+// The attr of labelled kernels where every label counts.
+constexpr double kNone = 2147483648.0;
+
 int failures = 0;
 int64_t checked = 0;
 const char* target_name = "";
@@ -592,6 +595,44 @@ void test_reduce(const Target& target) {
   }
 }
 
+// ---- countLabels ----
+
+void test_count_labels(const Target& target) {
+  TestContext ctx(1);
+  for (Type t : {Type::F32, Type::F64}) {
+    for (int round = 0; round < 300; ++round) {
+      const std::vector<int64_t> shape = random_shape(20000);
+      const int nd = static_cast<int>(shape.size()), nk = static_cast<int>(below(nd + 1));
+      View x(Type::I32, shape, false, static_cast<int>(below(5)));
+      for (int64_t i = 0; i < x.memory.length; ++i) x.memory.set(i, static_cast<double>(below(3) - 1));
+      const double ignores[] = {-1, 0, 5, INT_MIN, kNone, 0.5, NAN, -INFINITY};
+      const double ignore = ignores[below(8)];
+      int64_t kept = 1, reduced = 1;
+      for (int d = 0; d < nd; ++d) (d < nk ? kept : reduced) *= shape[d];
+      Memory out(t, kept + 1);
+      out.set(kept, 77);
+      std::vector<double> p{static_cast<double>(nk), static_cast<double>(nd - nk)};
+      for (int64_t s : shape) p.push_back(static_cast<double>(s));
+      p.push_back(0);
+      p.push_back(static_cast<double>(x.offset));
+      for (int64_t s : x.stride) p.push_back(static_cast<double>(s));
+      p.push_back(ignore);
+      call(target, k_countLabels, static_cast<int>(t), p, {&out, &x.memory}, ctx);
+      for (int64_t o = 0; o < kept; ++o) {
+        double want = 0;
+        for (int64_t r = 0; r < reduced; ++r) {
+          want += x.memory.get(index_of(shape, x, o * reduced + r)) != ignore;
+        }
+        ++checked;
+        if (out.get(o) != want) {
+          fail("countLabels: " + std::to_string(out.get(o)) + ", expected " + std::to_string(want));
+        }
+      }
+      if (out.get(kept) != 77) fail("countLabels wrote outside its output");
+    }
+  }
+}
+
 // ---- rows ----
 
 template <class T>
@@ -689,11 +730,11 @@ void test_rows(const Target& target, Type t) {
       for (int64_t r = 0; r < rows; ++r) label.set(r, static_cast<double>(below(cols)));
       for (int64_t r = 0; r < rows; ++r)
         gr.set(r, r == 0 ? 0.0 : round_to(std::normal_distribution<double>()(rng), t));
-      call(target, k_crossEntropy, type, {R, C, 0, 0, O, 0}, {&loss, &lp, &x, &label}, ctx);
-      call(target, k_nll, type, {R, C, 0, O, 0}, {&loss2, &ls, &label}, ctx);
-      call(target, k_nllGrad, type, {R, C, 0, 0, 0}, {&d1, &gr, &label}, ctx);
+      call(target, k_crossEntropy, type, {R, C, 0, 0, O, 0, kNone}, {&loss, &lp, &x, &label}, ctx);
+      call(target, k_nll, type, {R, C, 0, O, 0, kNone}, {&loss2, &ls, &label}, ctx);
+      call(target, k_nllGrad, type, {R, C, 0, 0, 0, kNone}, {&d1, &gr, &label}, ctx);
       call(target, k_logSoftmaxGrad, type, {R, C, 0, 0, 0}, {&d2, &d1, &lp}, ctx);
-      call(target, k_crossEntropyGrad, type, {R, C, 0, 0, 0, 0}, {&d3, &gr, &lp, &label}, ctx);
+      call(target, k_crossEntropyGrad, type, {R, C, 0, 0, 0, 0, kNone}, {&d3, &gr, &lp, &label}, ctx);
       checked += 3 * n;
       if (std::memcmp(lp.data(), ls.as<T>() + off, static_cast<size_t>(n) * sizeof(T)) != 0)
         fail("crossEntropy: other bits than logSoftmax");
@@ -707,6 +748,33 @@ void test_rows(const Target& target, Type t) {
           break;
         }
       }
+      // Ignored rows: one with a label that another row has too, one with a label that is none.
+      for (double ignore : {label.get(0), -100.0}) {
+        Memory some = label, lost(t, rows), lost2(t, rows);
+        some.set(rows - 1, ignore);
+        call(target, k_crossEntropy, type, {R, C, 0, 0, O, 0, ignore}, {&lost, &lp, &x, &some}, ctx);
+        call(target, k_nll, type, {R, C, 0, O, 0, ignore}, {&lost2, &ls, &some}, ctx);
+        call(target, k_nllGrad, type, {R, C, 0, 0, 0, ignore}, {&d1, &gr, &some}, ctx);
+        call(target, k_logSoftmaxGrad, type, {R, C, 0, 0, 0}, {&d2, &d1, &lp}, ctx);
+        call(target, k_crossEntropyGrad, type, {R, C, 0, 0, 0, 0, ignore}, {&d3, &gr, &lp, &some}, ctx);
+        if (!lost.same(lost2)) fail("crossEntropy: other bits than nll, ignoring rows");
+        for (int64_t r = 0; r < rows; ++r) {
+          const bool ignored = some.get(r) == ignore;
+          const double got = lost.get(r), all = loss.get(r);
+          if (!(ignored ? got == 0 : got == all || (std::isnan(got) && std::isnan(all))))
+            fail("the loss of an ignored row");
+        }
+        for (int64_t i = 0; i < n; ++i) {
+          const bool ignored = some.get(i / cols) == ignore;
+          if (ignored && (d1.get(i) != 0 || !(d3.get(i) == 0 || std::isnan(lp.get(i)))))
+            fail("the gradient of an ignored row");
+          const double a = d2.get(i), b = d3.get(i);
+          if (std::isnan(a) ? !std::isnan(b) : (a != b || std::signbit(a) != std::signbit(b))) {
+            fail("crossEntropyGrad: other bits than logSoftmaxGrad of nllGrad, ignoring rows");
+            break;
+          }
+        }
+      }
       for (int64_t r = 0; r < rows; ++r) {
         if (!close(loss2.get(r), -ls.get(off + r * cols + static_cast<int64_t>(label.get(r))), t, 0))
           fail("nll");
@@ -715,18 +783,18 @@ void test_rows(const Target& target, Type t) {
         label.set(rows - 1, wrong);
         Memory before = loss;
         ctx.error.clear();
-        if (call(target, k_crossEntropy, type, {R, C, 0, 0, O, 0}, {&loss, &lp, &x, &label}, ctx))
+        if (call(target, k_crossEntropy, type, {R, C, 0, 0, O, 0, kNone}, {&loss, &lp, &x, &label}, ctx))
           fail("a wrong label passed");
         const std::string want = "crossEntropy: index " + std::to_string(static_cast<long long>(wrong)) +
                                  " at position " + std::to_string(rows - 1) + " is outside [0, " +
                                  std::to_string(cols) + ")";
         if (ctx.error != want) fail("error: " + ctx.error);
         if (!before.same(loss)) fail("crossEntropy wrote before it checked");
-        if (call(target, k_nll, type, {R, C, 0, O, 0}, {&loss2, &ls, &label}, ctx))
+        if (call(target, k_nll, type, {R, C, 0, O, 0, kNone}, {&loss2, &ls, &label}, ctx))
           fail("nll: a wrong label passed");
-        if (call(target, k_nllGrad, type, {R, C, 0, 0, 0}, {&d1, &gr, &label}, ctx))
+        if (call(target, k_nllGrad, type, {R, C, 0, 0, 0, kNone}, {&d1, &gr, &label}, ctx))
           fail("nllGrad: a wrong label passed");
-        if (call(target, k_crossEntropyGrad, type, {R, C, 0, 0, 0, 0}, {&d3, &gr, &lp, &label}, ctx))
+        if (call(target, k_crossEntropyGrad, type, {R, C, 0, 0, 0, 0, kNone}, {&d3, &gr, &lp, &label}, ctx))
           fail("crossEntropyGrad: a wrong label passed");
       }
     }
@@ -1109,6 +1177,7 @@ int main() {
     target_name = target.name;
     test_map(target);
     test_reduce(target);
+    test_count_labels(target);
     test_rows<float>(target, Type::F32);
     test_rows<double>(target, Type::F64);
     test_index(target);

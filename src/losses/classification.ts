@@ -1,10 +1,9 @@
 import { noGrad } from '../autograd/mode.js';
-import { isFloat, type TypedArray } from '../dtype.js';
+import { isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
 import * as ops from '../ops/index.js';
 import { indexTensor } from '../ops/indices.js';
 import { checkTensor, isTensor } from '../ops/primitive.js';
-import { tracing } from '../program/emit.js';
 import { describe, type Shape, sameShape, showShape } from '../program/view.js';
 import { checkOptions, type Tensor, type TensorValues } from '../tensor/tensor.js';
 import { checkReduction, factors, type ReductionOptions, reduce } from './options.js';
@@ -87,34 +86,16 @@ interface Labelled {
   readonly losses: Tensor;
   /** What 'mean' divides by: the sum of the weights of rows that count. */
   readonly total: Tensor;
-  /** Rows that count; null where all do. */
-  readonly keep: Tensor | null;
-}
-
-/** True if no label is to be ignored, where that can be seen: labels have no values while a step is compiled. */
-function allCount(labels: Tensor, ignoreIndex: number): boolean {
-  return tracing() === null && !labels.view.storage.torn && !readLabels(labels).includes(ignoreIndex);
-}
-
-function readLabels(labels: Tensor): TypedArray {
-  const { storage, offset, size, whole } = labels.contiguous().view;
-  const array = storage.read('labels');
-  return whole ? array : array.subarray(offset, offset + size);
 }
 
 function labelled(lp: Tensor, labels: Tensor, weight: Tensor | undefined, ignoreIndex: number): Labelled {
-  // The usual case without the operations that ignoring takes; the arithmetic, and so the bits, are the same.
-  if (weight === undefined && allCount(labels, ignoreIndex)) {
-    return { losses: ops.nll(lp, labels), total: ops.full([], labels.size, lp.dtype), keep: null };
-  }
+  const losses = ops.nll(lp, labels, ignoreIndex);
+  if (weight === undefined) return { losses, total: ops.countLabels(labels, ignoreIndex, lp.dtype) };
   const keep = ops.ne(labels, ignoreIndex);
-  const safe = ops.where(keep, labels, 0);
-  // where, not a product: the loss of an ignored row may be infinite.
-  const losses = ops.where(keep, ops.nll(lp, safe), 0);
-  const kept = ops.to(keep, lp.dtype);
-  if (weight === undefined) return { losses, total: ops.sum(kept), keep };
-  const factor = ops.mul(ops.indexSelect(weight, 0, safe), kept);
-  return { losses: ops.mul(losses, factor), total: ops.sum(factor), keep };
+  // Any class does for the rows that count for nothing.
+  const picked = ops.indexSelect(weight, 0, ops.where(keep, labels, 0));
+  const factor = ops.where(keep, picked, 0);
+  return { losses: ops.mul(losses, factor), total: ops.sum(factor) };
 }
 
 function checkIgnore(op: string, ignoreIndex = -100): number {
@@ -192,11 +173,11 @@ export function crossEntropy(
 
   const labels = checkLabels(op, x, target);
   const lp = ops.logSoftmax(z);
-  const { losses, total, keep } = labelled(lp, labels, weight, ignoreIndex);
+  const { losses, total } = labelled(lp, labels, weight, ignoreIndex);
   if (smoothing === 0) return finish(losses, total, reduction, shape);
   // (1 - ε) of the loss at the label, and ε / C of the (weighted) losses of all classes.
-  let spread = ops.neg(ops.sum(weight === undefined ? lp : ops.mul(lp, weight), 1));
-  if (keep !== null) spread = ops.where(keep, spread, 0);
+  const all = ops.neg(ops.sum(weight === undefined ? lp : ops.mul(lp, weight), 1));
+  const spread = ops.where(ops.ne(labels, ignoreIndex), all, 0);
   const mixed = ops.add(ops.mul(losses, 1 - smoothing), ops.mul(spread, smoothing / classes));
   return finish(mixed, total, reduction, shape);
 }

@@ -47,6 +47,7 @@ export {
 } from './composed.js';
 export { concat, stack } from './concat.js';
 export { cos } from './cos.js';
+export { countLabels } from './countLabels.js';
 export { div } from './div.js';
 export { eq } from './eq.js';
 export { erf } from './erf.js';

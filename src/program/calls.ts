@@ -88,11 +88,12 @@ export function emitRows(
   cols: number,
   outputs: readonly View[],
   inputs: readonly View[],
+  attrs: readonly Param[] = [],
 ): void {
   const all = [...outputs, ...inputs];
   emit(
     kernel,
-    [rows, cols, ...all.map((v) => v.offset)],
+    [rows, cols, ...all.map((v) => v.offset), ...attrs],
     all.map((v) => v.storage),
     outputs.length,
   );

@@ -75,8 +75,8 @@ export function lastCheck(calls: readonly Recorded[]): number {
     const rows = call.kernel.name.startsWith('nll') || call.kernel.name.startsWith('cross');
     const select = call.kernel.name.startsWith('indexSelect');
     const n = rows ? p[0] : select ? p[3] : (p[0] as number) * (p[2] as number) * (p[3] as number);
-    // Which labels (from where, how many), and what they must stay below.
-    const range = `${p[p.length - 1]} ${n} ${p[1]}`;
+    // Which labels (from where and, for rows, which of them are ignored; how many), and what they must stay below.
+    const range = `${p.slice(rows ? -2 : -1)} ${n} ${p[1]}`;
     const known = seen.get(labels) ?? new Set();
     seen.set(labels, known);
     if (known.has(range) && (writers.get(labels) ?? 0) <= 1) return;

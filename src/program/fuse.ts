@@ -1,8 +1,8 @@
 import { defineKernel } from '../backend/backend.js';
 import { crossEntropyGradKernel, crossEntropyKernel } from '../backend/js/rows.js';
-import { biasPosition, readsOf, writesOf } from './dataflow.js';
-import type { Param, Recorded } from './emit.js';
-import type { Storage } from './storage.js';
+import { biasPosition, overwrites, readsOf, writesOf } from './dataflow.js';
+import { type Param, type Recorded, Slot } from './emit.js';
+import { Storage, sharedArray } from './storage.js';
 
 /** -logSoftmax(x)[label] and logSoftmax(x) in one pass over the rows. */
 const crossEntropy = defineKernel('crossEntropy', crossEntropyKernel);
@@ -192,12 +192,12 @@ function fuseCrossEntropy(r: Rewriter, i: number): void {
   const first = r.producer(lp, i);
   const soft = first >= 0 ? r.calls[first] : null;
   if (soft?.kernel.name !== 'logSoftmax' || loss.array !== null) return;
-  const [rows, cols, lossAt, lpAt, labelAt] = nll.params as [Param, Param, Param, Param, Param];
+  const [rows, cols, lossAt, lpAt, ...label] = nll.params as [Param, Param, Param, Param, ...Param[]];
   if (!sameParams(soft.params, 0, [rows, cols, lpAt]) || !r.unreadBetween(lp, first, i)) return;
   if (!r.unchangedBetween(first, i)) return;
   r.replace(first, i, {
     kernel: crossEntropy,
-    params: [rows, cols, lossAt, lpAt, soft.params[3] as Param, labelAt],
+    params: [rows, cols, lossAt, lpAt, soft.params[3] as Param, ...label],
     storages: [loss, lp, soft.storages[1] as Storage, labels],
     outputs: 2,
     op: 'crossEntropy',
@@ -217,7 +217,7 @@ function fuseCrossEntropyGrad(r: Rewriter, i: number): void {
   const [, g, labels] = nllGrad.storages as [Storage, Storage, Storage];
   r.replace(first, i, {
     kernel: crossEntropyGrad,
-    params: [rows, cols, dxAt, nllGrad.params[3] as Param, lpAt, nllGrad.params[4] as Param],
+    params: [rows, cols, dxAt, nllGrad.params[3] as Param, lpAt, ...nllGrad.params.slice(4)],
     storages: [dx, g, lp, labels],
     outputs: 1,
     op: 'crossEntropyGrad',
@@ -234,4 +234,37 @@ export function fuse(calls: readonly Recorded[], kept: ReadonlySet<Storage>): Re
     for (let i = 0; i < r.calls.length; i++) if (r.calls[i]) rule(r, i);
   }
   return r.calls.filter((call) => call !== null);
+}
+
+/** Constants larger than this are made at every run, in the arena: reading them from memory would cost as much. */
+const maxConstant = 1024;
+
+/**
+ * Makes what a `fill` gives at every run alike (the gradient that backward starts from, a 0 to choose) a constant of the
+ * trace, and drops the call.
+ */
+export function hoistFills(
+  calls: readonly Recorded[],
+  kept: ReadonlySet<Storage>,
+  trace: object,
+): readonly Recorded[] {
+  const writes = new Map<Storage, number>();
+  for (const call of calls) for (const s of writesOf(call)) writes.set(s, (writes.get(s) ?? 0) + 1);
+  const constants = new Map<Storage, Storage>();
+  const rest = calls.filter((call) => {
+    const s = call.storages[0] as Storage;
+    if (call.kernel.name !== 'fill' || call.params.some((p) => p instanceof Slot)) return true;
+    if (s.array !== null || s.length > maxConstant || kept.has(s)) return true;
+    if (writes.get(s) !== 1 || !overwrites(call, 0)) return true;
+    const array = sharedArray(s.dtype, s.length);
+    call.kernel.js(call.params as readonly number[], [array]);
+    constants.set(s, new Storage(s.dtype, s.length, array, trace));
+    return false;
+  });
+  if (constants.size === 0) return calls;
+  return rest.map((call) =>
+    call.storages.some((s) => constants.has(s))
+      ? { ...call, storages: call.storages.map((s) => constants.get(s) ?? s) }
+      : call,
+  );
 }

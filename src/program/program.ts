@@ -7,7 +7,7 @@ import { type Arena, type Interval, idleArena, type Layout, layOut } from './are
 import { copy } from './calls.js';
 import { dropDead, lastCheck, overwrites, readsOutput, writesOf } from './dataflow.js';
 import { type Param, type Recorded, Slot } from './emit.js';
-import { fuse } from './fuse.js';
+import { fuse, hoistFills } from './fuse.js';
 import { Storage, sharedArray } from './storage.js';
 import type { Trace } from './trace.js';
 import { fuseUpdates } from './updates.js';
@@ -81,7 +81,7 @@ export class Program {
   ) {
     const wanted = new Set(kept);
     const fused = fuse(dropDead(thaw(trace), wanted), wanted);
-    const { calls, consumed } = fuseUpdates(fused, wanted, consumable);
+    const { calls, consumed } = fuseUpdates(hoistFills(fused, wanted, trace), wanted, consumable);
     this.consumed = consumed;
     const keep = new Set(kept.filter((s) => !consumed.has(s)));
     this.calls = publish(dropDead(calls, keep));

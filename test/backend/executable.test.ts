@@ -143,7 +143,7 @@ for (const [name, make, first, second, third] of cases) {
       const executable = backend.program({
         instructions: [
           { kernel: second, params: [...vec(3, 1), 1], buffers: [2] },
-          { kernel: kernels.nll, params: [2, 3, 0, 0, 0], buffers: [0, 1, 3] },
+          { kernel: kernels.nll, params: [2, 3, 0, 0, 0, 2 ** 31], buffers: [0, 1, 3] },
         ],
         buffers: [
           { kind: 'pinned', array: shared(0, 2) },
@@ -159,7 +159,7 @@ for (const [name, make, first, second, third] of cases) {
       expect(() => executable.run([wrong])).toThrow(new IndexError(message));
       await expect(executable.runAsync([wrong])).rejects.toThrow(new IndexError(message));
       expect(() =>
-        backend.run(kernels.nll, [2, 3, 0, 0, 0], [new Float32Array(2), new Float32Array(6), wrong]),
+        backend.run(kernels.nll, [2, 3, 0, 0, 0, 2 ** 31], [new Float32Array(2), new Float32Array(6), wrong]),
       ).toThrow(new IndexError(message));
       executable.run([Int32Array.of(0, 2)]);
     });

@@ -3,6 +3,7 @@ import type { JsKernel, TypedArray } from '../../src/backend/backend.js';
 import {
   argmaxKernel,
   argminKernel,
+  countLabelsKernel,
   maxKernel,
   minKernel,
   prodKernel,
@@ -137,4 +138,19 @@ test('infinities, and the first of equals', () => {
   const y = new Float64Array(1);
   maxKernel(vector(3), [y, x]);
   expect(y[0]).toBe(-Infinity);
+});
+
+test('countLabels counts what differs from the attr, over any axes', () => {
+  const x = Int32Array.of(9, 0, 1, -1, 2, -1, -1);
+  const count = (params: number[], n: number): number[] => {
+    const out = new Float32Array(n);
+    countLabelsKernel(params, [out, x]);
+    return [...out];
+  };
+  expect(count([0, 1, 6, 0, 1, 1, -1], 1)).toEqual([3]);
+  expect(count([0, 1, 6, 0, 1, 1, 2 ** 31], 1)).toEqual([6]);
+  expect(count([1, 1, 2, 3, 0, 1, 3, 1, -1], 2)).toEqual([2, 1]);
+  expect(count([1, 1, 3, 2, 0, 1, 1, 3, -1], 3)).toEqual([2, 1, 0]);
+  expect(count([0, 2, 3, 2, 0, 6, -2, -1, -1], 1)).toEqual([3]);
+  expect(count([0, 1, 0, 0, 0, 1, -1], 1)).toEqual([0]);
 });

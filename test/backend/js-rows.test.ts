@@ -14,6 +14,8 @@ import {
 import { IndexError } from '../../src/errors.js';
 import { expectClose, randomArray } from '../support/compare.js';
 
+/** The attr of labelled kernels where every label counts. */
+const NONE = 2 ** 31;
 const x123 = Float64Array.of(1, 2, 3);
 // exp(i) / (e + e^2 + e^3) and their logarithms, worked out by hand to ten digits.
 const softmax123 = [0.0900305732, 0.2447284711, 0.6652409558];
@@ -28,7 +30,7 @@ test('worked example', () => {
   logSumExpKernel([1, 3, 0, 0], [y, x123]);
   expect(y[0]).toBeCloseTo(3.4076059644, 9);
   const loss = new Float64Array(1);
-  nllKernel([1, 3, 0, 0, 0], [loss, Float64Array.from(logSoftmax123), Int32Array.of(1)]);
+  nllKernel([1, 3, 0, 0, 0, NONE], [loss, Float64Array.from(logSoftmax123), Int32Array.of(1)]);
   expect(loss[0]).toBe(1.4076059644);
 });
 
@@ -53,7 +55,7 @@ function call(
   const outs = lengths.map((n) => new Float64Array(n + 2 * PAD).fill(-99));
   const buffers = [...outs, ...inputs.map(padded), ...(labels ? [labels] : [])];
   const offsets = buffers.map((b) => (b instanceof Int32Array ? 0 : PAD));
-  kernel([rows, cols, ...offsets], buffers);
+  kernel([rows, cols, ...offsets, ...(labels ? [NONE] : [])], buffers);
   return outs.map((out, i) => {
     const guard = [...out.subarray(0, PAD), ...out.subarray(PAD + lengths[i])];
     expect(guard).toEqual(new Array(2 * PAD).fill(-99));
@@ -126,19 +128,39 @@ describe.each([Float32Array, Float64Array])('bits in %o', (Type) => {
   grad[3] = 0;
   const bits = (a: Float32Array | Float64Array): number[] => [...new Uint32Array(a.buffer)];
 
-  test('crossEntropy is logSoftmax then nll; its gradient nllGrad then logSoftmaxGrad', () => {
-    const [loss, lp, dx] = [new Type(n), new Type(n * m), new Type(n * m)];
-    crossEntropyKernel([n, m, 0, 0, 0, 0], [loss, lp, logits, target]);
-    crossEntropyGradKernel([n, m, 0, 0, 0, 0], [dx, grad, lp, target]);
-    const [loss2, lp2, dlp, dx2] = [new Type(n), new Type(n * m), new Type(n * m), new Type(n * m)];
-    logSoftmaxKernel([n, m, 0, 0], [lp2, logits]);
-    nllKernel([n, m, 0, 0, 0], [loss2, lp2, target]);
-    nllGradKernel([n, m, 0, 0, 0], [dlp, grad, target]);
-    logSoftmaxGradKernel([n, m, 0, 0, 0], [dx2, dlp, lp2]);
-    expect(bits(lp)).toEqual(bits(lp2));
-    expect(bits(loss)).toEqual(bits(loss2));
-    expect(bits(dx)).toEqual(bits(dx2));
-  });
+  test.each([NONE, 5])(
+    'crossEntropy is logSoftmax then nll; its gradient nllGrad then logSoftmaxGrad; ignoring %d',
+    (ignore) => {
+      const [loss, lp, dx] = [new Type(n), new Type(n * m), new Type(n * m)];
+      crossEntropyKernel([n, m, 0, 0, 0, 0, ignore], [loss, lp, logits, target]);
+      crossEntropyGradKernel([n, m, 0, 0, 0, 0, ignore], [dx, grad, lp, target]);
+      const [loss2, lp2, dlp, dx2] = [new Type(n), new Type(n * m), new Type(n * m), new Type(n * m)];
+      logSoftmaxKernel([n, m, 0, 0], [lp2, logits]);
+      nllKernel([n, m, 0, 0, 0, ignore], [loss2, lp2, target]);
+      nllGradKernel([n, m, 0, 0, 0, ignore], [dlp, grad, target]);
+      logSoftmaxGradKernel([n, m, 0, 0, 0], [dx2, dlp, lp2]);
+      expect(bits(lp)).toEqual(bits(lp2));
+      expect(bits(loss)).toEqual(bits(loss2));
+      expect(bits(dx)).toEqual(bits(dx2));
+    },
+  );
+});
+
+test('an ignored row has loss 0 and gradient 0, whatever its label', () => {
+  for (const ignore of [-100, 2, 7]) {
+    const t = Int32Array.of(1, ignore, 0);
+    const lp = Float64Array.of(-1, -2, -3, -4, -5, -6, -7, -8, -9);
+    const [loss, dlp, dx, both] = [3, 9, 9, 9].map((n) => new Float64Array(n).fill(8));
+    nllKernel([3, 3, 0, 0, 0, ignore], [loss, lp, t]);
+    expect([...loss]).toEqual([2, 0, 7]);
+    nllGradKernel([3, 3, 0, 0, 0, ignore], [dlp, Float64Array.of(1, 2, 3), t]);
+    expect([...dlp]).toEqual([0, -1, 0, 0, 0, 0, -3, 0, 0]);
+    crossEntropyGradKernel([3, 3, 0, 0, 0, 0, ignore], [dx, Float64Array.of(1, 2, 3), lp, t]);
+    expect([...dx.subarray(3, 6)]).toEqual([0, 0, 0]);
+    crossEntropyKernel([3, 3, 0, 0, 0, 0, ignore], [loss, both, lp, t]);
+    expect(loss[1]).toBe(0);
+    expect(both[4]).toBeCloseTo(Math.log(softmax123[1]), 9);
+  }
 });
 
 test('large, infinite and missing values', () => {
@@ -170,10 +192,10 @@ test('labels are checked before anything is written', () => {
     const t = Int32Array.of(9, 0, label);
     const [a, c, v, u] = [6, 2, 6, 2].map((n) => new Float32Array(n).fill(8));
     const calls: Record<string, () => void> = {
-      nll: () => nllKernel([2, 3, 0, 0, 1], [c, v, t]),
-      nllGrad: () => nllGradKernel([2, 3, 0, 0, 1], [a, u, t]),
-      crossEntropy: () => crossEntropyKernel([2, 3, 0, 0, 0, 1], [c, a, v, t]),
-      crossEntropyGrad: () => crossEntropyGradKernel([2, 3, 0, 0, 0, 1], [a, u, v, t]),
+      nll: () => nllKernel([2, 3, 0, 0, 1, NONE], [c, v, t]),
+      nllGrad: () => nllGradKernel([2, 3, 0, 0, 1, NONE], [a, u, t]),
+      crossEntropy: () => crossEntropyKernel([2, 3, 0, 0, 0, 1, NONE], [c, a, v, t]),
+      crossEntropyGrad: () => crossEntropyGradKernel([2, 3, 0, 0, 0, 1, NONE], [a, u, v, t]),
     };
     for (const [name, run] of Object.entries(calls)) {
       expect(run).toThrow(IndexError);

@@ -1,4 +1,17 @@
-import { compile, Generator, nn, noGrad, randint, randn, type Tensor } from 'simdgrad';
+import {
+  compile,
+  F,
+  full,
+  Generator,
+  IndexError,
+  nn,
+  noGrad,
+  randint,
+  randn,
+  type Tensor,
+  tensor,
+  zeros,
+} from 'simdgrad';
 import { expect, test } from 'vitest';
 import { nll } from '../../src/ops/nll.js';
 
@@ -80,6 +93,73 @@ test('logSoftmax and nll become cross-entropy, and log probabilities that are re
       return [nll(lp, labels), lp, lp.exp()];
     }),
   ).toContain('crossEntropy');
+});
+
+test('a step with the cross-entropy of labels ignores some without calls of its own', () => {
+  const v = randn([4, 3], { generator });
+  const twin = v.clone();
+  const make = (weight: Tensor) => {
+    weight.requiresGrad = true;
+    return (x: Tensor, y: Tensor): Tensor[] => {
+      weight.grad = null;
+      const loss = F.crossEntropy(x.matmul(weight), y, { ignoreIndex: -1 });
+      loss.backward();
+      return [loss, weight.grad as unknown as Tensor];
+    };
+  };
+  const step = compile(make(v));
+  const eager = make(twin);
+  const x = randn([6, 4], { generator });
+  for (const y of [
+    [0, 1, 2, 0, 1, 2],
+    [-1, 1, -1, 0, 2, -1],
+    [-1, -1, -1, -1, -1, -1],
+  ]) {
+    const t = tensor(y, { dtype: 'int32' });
+    expect(step(x, t).map((r) => r.toArray())).toEqual(eager(x, t).map((r) => r.toArray()));
+  }
+  const calls = step.explain().match(/^\d+ +\w+/gm) ?? [];
+  expect(calls.map((line) => line.replace(/\d+ +/, ''))).toEqual([
+    ...['matmul', 'crossEntropy', 'countLabels', 'sum', 'div'],
+    ...['div', 'copy', 'crossEntropyGrad', 'matmul', 'copy'],
+  ]);
+  const wrong = tensor([-1, 1, -100, 0, 2, 0], { dtype: 'int32' });
+  expect(() => step(x, wrong)).toThrow(IndexError);
+  expect(() => step(x, wrong)).toThrow(/index -100 at position 2 is outside \[0, 3\)/);
+});
+
+test('a step is refused as a whole where other labels of the same memory, or other ignored ones, are wrong', () => {
+  const total = zeros([]);
+  const parts: ((lp: Tensor, y: Tensor, which: number) => Tensor)[] = [
+    (lp, y, which) => nll(lp, y.slice([3 * which, 3 * which + 3])),
+    (lp, y, which) => nll(lp, y.slice([3, 6]), which - 1),
+  ];
+  for (const loss of parts) {
+    const step = compile((x: Tensor, y: Tensor) => {
+      const lp = x.matmul(w).logSoftmax();
+      total.add_(loss(lp, y, 0).sum());
+      return loss(lp, y, 1);
+    });
+    const x = randn([3, 4], { generator });
+    noGrad(() => step(x, tensor([0, 1, 2, 0, 1, 2], { dtype: 'int32' })));
+    const before = total.item();
+    const wrong = tensor([0, 1, 2, 0, -1, 2], { dtype: 'int32' });
+    expect(() => noGrad(() => step(x, wrong))).toThrow(/index -1 at position 1/);
+    expect(total.item()).toBe(before);
+  }
+});
+
+test('what a fill gives at every run alike is a constant, unless it is changed, returned or large', () => {
+  expect(same((x) => x.add(full([6, 4], 2)).div(full([], 4)))).not.toContain('fill');
+  expect(
+    same((x) => {
+      const total = zeros([6, 4]);
+      total.add_(x);
+      return total.mul(2);
+    }),
+  ).toContain('fill');
+  expect(same((x) => [x.mul(2), zeros([3])])).toContain('fill');
+  expect(same((x) => x.sum().add(zeros([40, 40])))).toContain('fill');
 });
 
 test('a field that changed once, and changes nothing, is traced once more only', () => {

@@ -245,13 +245,15 @@ describe.skipIf(addonPath === null)('the boundary', () => {
       addon.setIsa(isa);
       const labels = Int32Array.from([0, 9, 2, -1, 12]);
       const out = f32(5).fill(7);
-      const error = errorOf(() => call('nll', [5, 10, 0, 0, 0], out, f32(50), labels.with(1, 10).with(3, 0)));
+      const error = errorOf(() =>
+        call('nll', [5, 10, 0, 0, 0, 2 ** 31], out, f32(50), labels.with(1, 10).with(3, 0)),
+      );
       expect(error).toMatchObject({
         code: 'SIMDGRAD_INDEX',
         message: 'nll: index 10 at position 1 is outside [0, 10)',
       });
       expect([...out]).toEqual([7, 7, 7, 7, 7]);
-      expect(errorOf(() => call('nll', [5, 10, 0, 0, 0], out, f32(50), labels))?.message).toMatch(
+      expect(errorOf(() => call('nll', [5, 10, 0, 0, 0, 2 ** 31], out, f32(50), labels))?.message).toMatch(
         /-1 at position 3/,
       );
       for (const name of ['indexSelect', 'indexSelectGrad', 'gather', 'gatherGrad']) {

@@ -336,7 +336,7 @@ describe.skipIf(addonPath === null)('Program', () => {
   it('reports labels out of range with the code of an index error, and runs again afterwards', async () => {
     const loss = shared(0, 2);
     const program = build({
-      code: ins('nll', [2, 3, 0, 0, 0], 0, 1, 2),
+      code: ins('nll', [2, 3, 0, 0, 0, 2 ** 31], 0, 1, 2),
       buffers: [loss, sharedOf(0, [-1, -2, -3, -4, -5, -6]), input(2, 2)],
     });
     const message = /^nll: index 3 at position 1 is outside \[0, 3\)$/;

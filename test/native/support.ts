@@ -94,7 +94,7 @@ export class Random {
 export type Family = 'map' | 'reduce' | 'rows' | 'index' | 'random' | 'optim' | 'update' | 'matmul';
 
 const families: readonly [Family, readonly string[]][] = [
-  ['reduce', ['sum', 'prod', 'max', 'min', 'argmax', 'argmin']],
+  ['reduce', ['sum', 'prod', 'max', 'min', 'argmax', 'argmin', 'countLabels']],
   ['index', ['indexSelect', 'indexSelectGrad', 'gather', 'gatherGrad']],
   ['random', ['uniform', 'normal', 'bernoulli', 'randint']],
   ['optim', ['sgd', 'sgdMomentum', 'adam']],
@@ -121,7 +121,8 @@ export function familyOf(name: string): Family {
 }
 
 const comparisons = ['eq', 'ne', 'lt', 'le', 'gt', 'ge', 'isNan', 'isFinite'];
-const indexed = ['nll', 'nllGrad', 'crossEntropy', 'crossEntropyGrad', ...families[1]![1]];
+const labelled = ['nll', 'nllGrad', 'crossEntropy', 'crossEntropyGrad'];
+const indexed = [...labelled, 'countLabels', ...families[1]![1]];
 
 /** The element types of a kernel's buffers for dispatch type T. */
 export function bufferTypes(row: NativeKernel, T: number, rng: Random): number[] {
@@ -204,7 +205,7 @@ export function validCall(rng: Random, row: NativeKernel): ValidCall {
     case 'reduce': {
       const kept = Array.from({ length: rng.int(0, 3) }, extent);
       const reduced = Array.from({ length: rng.int(0, 3) }, extent);
-      if (row.name !== 'sum' && row.name !== 'prod') {
+      if (!['sum', 'prod', 'countLabels'].includes(row.name)) {
         for (let d = 0; d < reduced.length; d++) reduced[d] = Math.max(reduced[d]!, 1);
       }
       while (product(kept) * product(reduced) > 100_000) (kept.length > 0 ? kept : reduced).pop();
@@ -219,7 +220,7 @@ export function validCall(rng: Random, row: NativeKernel): ValidCall {
       const [r, c] = [extent(), Math.max(extent(), 1)];
       params.push(r, c);
       for (const operand of rowsOperands[row.name]!) run(operand === 'm' ? r * c : r);
-      if (types[n - 1] === 2) labels = { offset: params[1 + n]!, count: r, bound: c };
+      if (labelled.includes(row.name)) labels = { offset: params[1 + n]!, count: r, bound: c };
       break;
     }
     case 'index': {

@@ -8,6 +8,7 @@ import {
   ones,
   randn,
   ShapeError,
+  type Tensor,
   tensor,
   zeros,
 } from 'simdgrad';
@@ -72,6 +73,26 @@ describe('cross-entropy', () => {
       ).item(),
     ).toBeCloseTo(loss.item(), 6);
     expect(F.crossEntropy(zeros(2, 2), [-100, -100]).item()).toBeNaN();
+    expect(F.crossEntropy(zeros(2, 2), [-100, -100], { reduction: 'sum' }).item()).toBe(0);
+  });
+
+  it('gives ignored rows no gradient, and checks the other labels', () => {
+    const labels = [2, -1, 0, -1];
+    for (const options of [{}, { weight: [1, 2, 3] }, { labelSmoothing: 0.1 }] as const) {
+      const z = randn(4, 3, f64);
+      z.requiresGrad = true;
+      F.crossEntropy(z, labels, { ...options, ignoreIndex: -1 }).backward();
+      const rows = z.detach().indexSelect(0, [0, 2]);
+      rows.requiresGrad = true;
+      F.crossEntropy(rows, [2, 0], options).backward();
+      const grad = z.grad as Tensor;
+      expect(grad.indexSelect(0, [1, 3]).toArray()).toEqual(zeros(2, 3).toArray());
+      expect(grad.indexSelect(0, [0, 2]).toArray()).toEqual(rows.grad?.toArray());
+    }
+    expect(() => F.crossEntropy(zeros(2, 3), [-100, 3])).toThrow(/index 3 at position 1 is outside \[0, 3\)/);
+    expect(() => F.crossEntropy(zeros(2, 3), [-100, 1], { ignoreIndex: -1 })).toThrow(IndexError);
+    // No label can be this one, nor an int32 that it would wrap to.
+    expect(() => F.crossEntropy(zeros(1, 3), [-1], { ignoreIndex: 2 ** 32 - 1 })).toThrow(IndexError);
   });
 
   it('has first and second derivatives', () => {

@@ -102,6 +102,7 @@ const exact = new Set([
     'indexSelect',
     'nll',
     'nllGrad',
+    'countLabels',
   ],
 ]);
 

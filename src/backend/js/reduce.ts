@@ -253,3 +253,31 @@ export const argminKernel: JsKernel = argKernel(
   'argmin',
   (v, best) => v < best || (Number.isNaN(v) && !Number.isNaN(best)),
 );
+
+/** countLabels: how many labels differ from the attr. */
+export const countLabelsKernel: JsKernel = (p, b) => {
+  const [out, x] = b;
+  const offsetsAt = readLayout(p);
+  if (kept.count === 0) return;
+  const ignore = p[offsetsAt + 2 + p[0] + p[1]];
+  const ks = integer(kept.stride[kept.rank - 1]);
+  const columns = integer(kept.size[kept.rank - 1]);
+  const rs = integer(reduced.stride[reduced.rank - 1]);
+  const m = integer(reduced.size[reduced.rank - 1]);
+  let o = integer(p[offsetsAt]);
+  let row = integer(p[offsetsAt + 1]);
+  do {
+    for (let k = 0; k < columns; k++) {
+      let count = 0;
+      if (reduced.count > 0) {
+        let at = row + k * ks;
+        do {
+          for (let r = 0, q = at; r < m; r++, q += rs) if (x[q] !== ignore) count++;
+          at += nextOuter(reduced);
+        } while (!reduced.done);
+      }
+      out[o++] = count;
+    }
+    row += nextOuter(kept);
+  } while (!kept.done);
+};

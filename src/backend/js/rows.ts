@@ -28,17 +28,20 @@ function rowMax(x: TypedArray, at: number, n: number): number {
   return m;
 }
 
-/** Throws IndexError unless all n indices are in [0, bound): kernels check before they write. */
+/**
+ * Throws IndexError unless all n indices are in [0, bound), or are the label to ignore: kernels check before they write.
+ */
 export function checkIndices(
   kernel: string,
   indices: TypedArray,
   at: number,
   n: number,
   bound: number,
+  ignore = Number.NaN,
 ): void {
   for (let i = 0; i < n; i++) {
     const index = indices[at + i];
-    if (!(index >= 0 && index < bound)) {
+    if (!(index >= 0 && index < bound) && index !== ignore) {
       throw new IndexError(`${kernel}: index ${index} at position ${i} is outside [0, ${bound})`);
     }
   }
@@ -152,21 +155,31 @@ function nllRows(
   lpAt: number,
   labels: TypedArray,
   labelsAt: number,
+  ignore: number,
 ): void {
-  for (let r = 0; r < rows; r++) loss[lossAt + r] = -lp[lpAt + r * cols + labels[labelsAt + r]];
+  for (let r = 0; r < rows; r++) {
+    const label = labels[labelsAt + r];
+    loss[lossAt + r] = label === ignore ? 0 : -lp[lpAt + r * cols + label];
+  }
 }
 
-/** nll: loss[r] = -lp[r, label[r]]. Throws IndexError for labels outside [0, cols). */
+/*
+ * The kernels of labels take one attr, the label to ignore: its rows have loss 0 and gradient 0. They throw IndexError
+ * for other labels outside [0, cols).
+ */
+
+/** nll: loss[r] = -lp[r, label[r]]. */
 export const nllKernel: JsKernel = (p, b) => {
   const rows = integer(p[0]);
   const cols = integer(p[1]);
   const labelsAt = integer(p[4]);
   const [loss, lp, labels] = b;
-  checkIndices('nll', labels, labelsAt, rows, cols);
-  nllRows(rows, cols, loss, integer(p[2]), lp, integer(p[3]), labels, labelsAt);
+  const ignore = p[5];
+  checkIndices('nll', labels, labelsAt, rows, cols, ignore);
+  nllRows(rows, cols, loss, integer(p[2]), lp, integer(p[3]), labels, labelsAt, ignore);
 };
 
-/** nllGrad: dlp[r, c] = -g[r] at c = label[r], else 0. Throws IndexError for labels outside [0, cols). */
+/** nllGrad: dlp[r, c] = -g[r] at c = label[r], else 0. */
 export const nllGradKernel: JsKernel = (p, b) => {
   const rows = integer(p[0]);
   const cols = integer(p[1]);
@@ -174,30 +187,29 @@ export const nllGradKernel: JsKernel = (p, b) => {
   const gAt = integer(p[3]);
   const labelsAt = integer(p[4]);
   const [dlp, g, labels] = b;
-  checkIndices('nllGrad', labels, labelsAt, rows, cols);
+  const ignore = p[5];
+  checkIndices('nllGrad', labels, labelsAt, rows, cols, ignore);
   dlp.fill(0, outAt, outAt + rows * cols);
-  for (let r = 0; r < rows; r++) dlp[outAt + r * cols + labels[labelsAt + r]] = -g[gAt + r];
+  for (let r = 0; r < rows; r++) {
+    const label = labels[labelsAt + r];
+    if (label !== ignore) dlp[outAt + r * cols + label] = -g[gAt + r];
+  }
 };
 
-/**
- * crossEntropy: lp = logSoftmax(x), loss[r] = -lp[r, label[r]], with the bits of those two kernels.
- * Throws IndexError for labels outside [0, cols).
- */
+/** crossEntropy: lp = logSoftmax(x), loss[r] = -lp[r, label[r]], with the bits of those two kernels. */
 export const crossEntropyKernel: JsKernel = (p, b) => {
   const rows = integer(p[0]);
   const cols = integer(p[1]);
   const lpAt = integer(p[3]);
   const labelsAt = integer(p[5]);
   const [loss, lp, x, labels] = b;
-  checkIndices('crossEntropy', labels, labelsAt, rows, cols);
+  const ignore = p[6];
+  checkIndices('crossEntropy', labels, labelsAt, rows, cols, ignore);
   logSoftmaxRows(rows, cols, lp, lpAt, x, integer(p[4]));
-  nllRows(rows, cols, loss, integer(p[2]), lp, lpAt, labels, labelsAt);
+  nllRows(rows, cols, loss, integer(p[2]), lp, lpAt, labels, labelsAt, ignore);
 };
 
-/**
- * crossEntropyGrad: dx = g (exp(lp) - onehot), as logSoftmaxGrad of nllGrad and with their bits.
- * Throws IndexError for labels outside [0, cols).
- */
+/** crossEntropyGrad: dx = g (exp(lp) - onehot), as logSoftmaxGrad of nllGrad and with their bits. */
 export const crossEntropyGradKernel: JsKernel = (p, b) => {
   const rows = integer(p[0]);
   const cols = integer(p[1]);
@@ -206,12 +218,13 @@ export const crossEntropyGradKernel: JsKernel = (p, b) => {
   const lpAt = integer(p[4]);
   const labelsAt = integer(p[5]);
   const [dx, g, lp, labels] = b;
-  checkIndices('crossEntropyGrad', labels, labelsAt, rows, cols);
+  const ignore = p[6];
+  checkIndices('crossEntropyGrad', labels, labelsAt, rows, cols, ignore);
   for (let r = 0; r < rows; r++) {
     const o = outAt + r * cols;
     const k = lpAt + r * cols;
     const label = labels[labelsAt + r];
-    const atLabel = -g[gAt + r];
+    const atLabel = label === ignore ? 0 : -g[gAt + r];
     const sum = 0 + atLabel; // as summed from a row that is 0 elsewhere: never -0
     for (let j = 0; j < cols; j++) dx[o + j] = (j === label ? atLabel : 0) - Math.exp(lp[k + j]) * sum;
   }
