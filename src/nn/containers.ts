@@ -1,14 +1,45 @@
 import { ArgumentError } from '../errors.js';
+import type { LinearActivation } from '../ops/index.js';
 import { isTensor } from '../ops/primitive.js';
-import { observe } from '../program/emit.js';
+import { observe, tracing } from '../program/emit.js';
+import { abandon } from '../program/storage.js';
 import { describe } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh } from './activations.js';
+import { Linear } from './layers.js';
 import { Module } from './module.js';
+
+// What Sequential knows of the library's own layers. They are known by their forward(): one that was overridden, replaced or
+// given a hook is another function, and then the module is run like any other.
+
+const linearForward = Linear.prototype.forward;
+
+const fusedActivations = new Map<unknown, LinearActivation>([
+  [ReLU.prototype.forward, 'relu'],
+  [Sigmoid.prototype.forward, 'sigmoid'],
+  [Tanh.prototype.forward, 'tanh'],
+]);
+
+/** Layers that leave their result in memory of its own and keep nothing of their input but what the graph saves. */
+const plainLayers = new Set<unknown>(
+  [Linear, ReLU, LeakyReLU, Sigmoid, Tanh, GELU, SiLU, ELU, Softplus].map((layer) => layer.prototype.forward),
+);
+
+function isPlainLayer(m: Module): boolean {
+  return plainLayers.has(m.forward);
+}
 
 /** Runs a module, and lets a compiled step notice hooks and replaced methods. */
 function run(m: Module, x: Tensor): Tensor {
   observe(() => m.forward);
   return m.forward(x) as Tensor;
+}
+
+/** A linear layer and the activation behind it in one pass, or null where the two are anything else. */
+function runFused(m: Module, next: Module | undefined, x: Tensor): Tensor | null {
+  if (next === undefined || !(m instanceof Linear) || m.forward !== linearForward) return null;
+  const activation = fusedActivations.get(next.forward);
+  return activation === undefined ? null : m.activated(x, activation);
 }
 
 function checkModule(op: string, m: unknown): Module {
@@ -72,8 +103,24 @@ export class Sequential extends Module {
 
   override forward(x: Tensor): Tensor {
     observe(() => this.#modules.length);
+    const modules = this.#modules;
     let y = x;
-    for (const m of this.#modules) y = run(m, y);
+    if (tracing() !== null) {
+      for (const m of modules) y = run(m, y);
+      return y;
+    }
+    // True while y is a result that only this loop and the graph have.
+    let own = false;
+    for (let i = 0; i < modules.length; i++) {
+      const m = modules[i] as Module;
+      const z = runFused(m, modules[i + 1], y);
+      const result = z ?? run(m, y);
+      if (z !== null) i++;
+      const plain = isPlainLayer(m);
+      if (own && plain) abandon(y.view.storage);
+      own = plain;
+      y = result;
+    }
     return y;
   }
 }

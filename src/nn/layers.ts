@@ -46,6 +46,11 @@ export class Linear extends Module {
   }
 
   override forward(x: Tensor): Tensor {
+    return this.activated(x, 'none');
+  }
+
+  /** The layer with an activation behind it, in one pass. For Sequential. */
+  activated(x: Tensor, activation: ops.LinearActivation): Tensor {
     checkTensor('Linear', x, 'the input');
     observe(() => this.bias === null);
     const { shape } = x;
@@ -55,7 +60,7 @@ export class Linear extends Module {
           `takes (its weight is ${showShape(this.weight.shape)})`,
       );
     }
-    return ops.linear(x, this.weight, this.bias);
+    return ops.activatedLinear(x, this.weight, this.bias, activation);
   }
 
   protected override describe(): string {

@@ -174,12 +174,6 @@ export function reciprocal(x: Tensor): Tensor {
   return div(1, checkTensor('reciprocal', x));
 }
 
-/** x · W + b: x is [..., nIn], W [nIn, nOut], b [nOut] or left out. */
-export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
-  const y = matmul(x, weight);
-  return bias === undefined || bias === null ? y : add(y, bias);
-}
-
 /** Scalar product of two vectors of one size. */
 export function dot(a: Tensor, b: Tensor): Tensor {
   checkTensor('dot', a);

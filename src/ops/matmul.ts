@@ -5,42 +5,70 @@ import { ShapeError } from '../errors.js';
 import { emitMatmul, fresh } from '../program/calls.js';
 import { broadcastShapes, type Shape, showShape, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { transpose } from './permute.js';
-import { apply, checkTensor, type Primitive, primitive, type Spec } from './primitive.js';
+import { apply, checkTensor, type Primitive, primitive, type Sample, type Spec } from './primitive.js';
 import { reshape } from './reshape.js';
 import { sumTo } from './sum.js';
 import { to } from './to.js';
 
 const kernel = defineKernel('matmul', matmulKernel);
 
-const op: Primitive<null> = primitive<null>({
+/** Which operands are taken with their last two axes exchanged. */
+interface Transposed {
+  readonly a: boolean;
+  readonly b: boolean;
+}
+
+const plain: Transposed = { a: false, b: false };
+
+/** The sizes that a product sees of an operand: rows and columns. */
+function matrix(shape: Shape, transposed: boolean): [number, number] {
+  const [rows, cols] = [shape[shape.length - 2] as number, shape[shape.length - 1] as number];
+  return transposed ? [cols, rows] : [rows, cols];
+}
+
+/** The operand with the batch axes of the result, and its last two axes exchanged where that is wanted. */
+function operand(x: View, batch: Shape, transposed: boolean): View {
+  const rank = x.shape.length;
+  const spread = rank === 2 && batch.length === 0 ? x : x.broadcast([...batch, ...x.shape.slice(-2)]);
+  if (!transposed) return spread;
+  const order = spread.shape.map((_, i) => i);
+  const last = order.length - 1;
+  [order[last - 1], order[last]] = [last, last - 1];
+  return spread.permuted(order);
+}
+
+const op: Primitive<Transposed> = primitive<Transposed>({
   name: 'matmul',
-  infer: ([a, b]) => {
+  infer: ([a, b], { a: ta, b: tb }) => {
     const [p, q] = [(a as Spec).shape, (b as Spec).shape];
-    if (p[p.length - 1] !== q[q.length - 2]) {
+    const [m, k] = matrix(p, ta);
+    const [inner, n] = matrix(q, tb);
+    if (k !== inner) {
       throw new ShapeError(
-        `matmul: ${showShape(p)} times ${showShape(q)}: the inner sizes ${p[p.length - 1]} and ${q[q.length - 2]} differ`,
+        `matmul: ${showShape(p)} times ${showShape(q)}: the inner sizes ${k} and ${inner} differ`,
       );
     }
-    const batch = broadcastShapes('matmul', p.slice(0, -2), q.slice(0, -2));
-    return {
-      shape: [...batch, p[p.length - 2] as number, q[q.length - 1] as number],
-      dtype: (a as Spec).dtype,
-    };
+    const { dtype } = a as Spec;
+    if (p.length === 2 && q.length === 2) return { shape: [m, n], dtype };
+    return { shape: [...broadcastShapes('matmul', p.slice(0, -2), q.slice(0, -2)), m, n], dtype };
   },
-  run([a, b], out) {
+  run([a, b], out, { a: ta, b: tb }) {
     const result = fresh(out.dtype, out.shape);
     const batch = out.shape.slice(0, -2);
-    const spread = (x: View): View => x.broadcast([...batch, ...x.shape.slice(-2)]);
-    emitMatmul(kernel, result, spread(a as View), spread(b as View));
+    emitMatmul(kernel, result, operand(a as View, batch, ta), operand(b as View, batch, tb));
     return result;
   },
   saves: [0, 1],
   vjp: (g, ctx) => {
     const [p, q] = ctx.specs as [Spec, Spec];
+    const { a: ta, b: tb } = ctx.attrs;
     return [
-      ctx.needs[0] ? sumTo(apply(op, [g, transpose(ctx.input(1))], null), p.shape) : null,
-      ctx.needs[1] ? sumTo(apply(op, [transpose(ctx.input(0)), g], null), q.shape) : null,
+      ctx.needs[0]
+        ? sumTo(ta ? product(ctx.input(1), g, tb, true) : product(g, ctx.input(1), false, !tb), p.shape)
+        : null,
+      ctx.needs[1]
+        ? sumTo(tb ? product(g, ctx.input(0), true, ta) : product(ctx.input(0), g, !ta, false), q.shape)
+        : null,
     ];
   },
   samples: (
@@ -74,8 +102,24 @@ const op: Primitive<null> = primitive<null>({
         [17, 19],
       ],
     ] as [Shape, Shape][]
-  ).map(([p, q]) => ({ inputs: [{ shape: p }, { shape: q }], attrs: null })),
+  ).flatMap(([p, q]): Sample<Transposed>[] => {
+    const turn = (shape: Shape): number[] => [...shape.slice(0, -2), ...matrix(shape, true)];
+    return [
+      { inputs: [{ shape: p }, { shape: q }], attrs: plain },
+      { inputs: [{ shape: turn(p) }, { shape: q }], attrs: { a: true, b: false } },
+      { inputs: [{ shape: p }, { shape: turn(q) }], attrs: { a: false, b: true } },
+      { inputs: [{ shape: turn(p) }, { shape: turn(q) }], attrs: { a: true, b: true } },
+    ];
+  }),
 });
+
+/** The product of two matrices of one float dtype, each as it is or transposed. */
+export function product(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean): Tensor {
+  return apply(op, [a, b], { a: transposeA, b: transposeB });
+}
+
+/** The kernel, for operations that use its epilogue. */
+export const matmulKernelRow = kernel;
 
 /**
  * Matrix product over the last two axes, with broadcast batch axes in front. A vector on the left is taken as a row,
@@ -105,7 +149,7 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
       );
     }
   }
-  const y = apply(op, [to(left, dtype), to(right, dtype)], null);
+  const y = apply(op, [to(left, dtype), to(right, dtype)], plain);
   if (!row && !column) return y;
   const shape = [...y.shape];
   if (column) shape.pop();

@@ -177,3 +177,12 @@ export function release(storage: Storage): void {
   else pool.set(key, [array]);
   pooledBytes += bytes;
 }
+
+/**
+ * Says that only nodes of graphs still use a storage: its memory goes back to the pool with the last of them, or at once
+ * where there is none.
+ */
+export function abandon(storage: Storage): void {
+  storage.unseen = true;
+  if (storage.savers === 0) release(storage);
+}

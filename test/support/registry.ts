@@ -114,7 +114,7 @@ export function toleranceOf(name: string, dtype: DType): Tolerance {
   if (exact.has(name) || !isFloat(dtype)) return { rtol: 0, atol: 0 };
   const ulp = dtype === 'float32' ? 2 ** -23 : 2 ** -52;
   if (name === 'pow') return { rtol: 8 * ulp, atol: 4 * ulp };
-  if (name === 'matmul' || name === 'sum' || name === 'prod') return { rtol: 16 * ulp, atol: 64 * ulp };
+  if (/^(matmul|linear\w*|sum|prod)$/.test(name)) return { rtol: 16 * ulp, atol: 64 * ulp };
   return { rtol: 4 * ulp, atol: 8 * ulp };
 }
 
@@ -149,7 +149,7 @@ const specials = [Number.NaN, Infinity, -Infinity, 0, -0, 1e-40, -1e-310];
 const huge = [3e38, -3e38];
 /** Rows that sum, where huge values may differ. */
 const sums =
-  /^(sum|prod|matmul|pow|softmaxGrad|logSoftmaxGrad|sigmoidGrad|tanhGrad|indexSelectGrad|gatherGrad)$/;
+  /^(sum|prod|matmul|linear\w*|pow|softmaxGrad|logSoftmaxGrad|sigmoidGrad|tanhGrad|indexSelectGrad|gatherGrad)$/;
 
 /** The tensor with some elements replaced by special values (NaN and infinities among them). */
 export function withSpecials(row: Row, t: Tensor, seed: number): Tensor {

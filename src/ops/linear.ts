@@ -1,0 +1,106 @@
+import { isFloat } from '../dtype.js';
+import { type ActivationCode, activationCodes, contiguous, emitMatmul, fresh } from '../program/calls.js';
+import { tracing } from '../program/emit.js';
+import type { View } from '../program/view.js';
+import type { Tensor } from '../tensor/tensor.js';
+import { add } from './add.js';
+import { matmul, matmulKernelRow, product } from './matmul.js';
+import { apply, isTensor, type Primitive, primitive, type Sample, type Spec } from './primitive.js';
+import { relu } from './relu.js';
+import { reluGrad } from './reluGrad.js';
+import { sigmoid } from './sigmoid.js';
+import { sigmoidGrad } from './sigmoidGrad.js';
+import { sumTo } from './sum.js';
+import { tanh } from './tanh.js';
+import { tanhGrad } from './tanhGrad.js';
+
+/** Activations that a product applies to its result. */
+export type LinearActivation = 'none' | 'relu' | 'sigmoid' | 'tanh';
+
+interface Activation {
+  readonly apply: (x: Tensor) => Tensor;
+  /** The gradient before the activation, from the one behind it and the result. */
+  readonly grad: (g: Tensor, y: Tensor) => Tensor;
+}
+
+const activations: Readonly<Record<Exclude<LinearActivation, 'none'>, Activation>> = {
+  relu: { apply: relu, grad: reluGrad },
+  sigmoid: { apply: sigmoid, grad: sigmoidGrad },
+  tanh: { apply: tanh, grad: tanhGrad },
+};
+
+const samples: readonly Sample<null>[] = [
+  { inputs: [{ shape: [3, 4] }, { shape: [4, 5] }, { shape: [5] }], attrs: null },
+  { inputs: [{ shape: [3, 4] }, { shape: [4, 5] }], attrs: null },
+  { inputs: [{ shape: [1, 7] }, { shape: [7, 1] }, { shape: [1] }], attrs: null },
+  { inputs: [{ shape: [0, 4] }, { shape: [4, 2] }, { shape: [2] }], attrs: null },
+  { inputs: [{ shape: [2, 0] }, { shape: [0, 3] }, { shape: [3] }], attrs: null },
+];
+
+/** activation(x · W + b), or without b, in one pass over the result: matrices x and W, a vector b, of one dtype. */
+function row(name: string, code: ActivationCode, activation: Activation | null): Primitive<null> {
+  return primitive<null>({
+    name,
+    infer: ([x, w]) => ({
+      shape: [(x as Spec).shape[0] as number, (w as Spec).shape[1] as number],
+      dtype: (x as Spec).dtype,
+    }),
+    run([x, w, b], out) {
+      const result = fresh(out.dtype, out.shape);
+      emitMatmul(matmulKernelRow, result, x as View, w as View, b && contiguous(b), code);
+      return result;
+    },
+    saves: activation === null ? [0, 1] : [0, 1, 'output'],
+    vjp: (g, ctx) => {
+      const h = activation === null ? g : activation.grad(g, ctx.output());
+      const b = ctx.specs[2];
+      return [
+        ctx.needs[0] ? product(h, ctx.input(1), false, true) : null,
+        ctx.needs[1] ? product(ctx.input(0), h, true, false) : null,
+        b !== undefined && ctx.needs[2] ? sumTo(h, b.shape) : null,
+      ];
+    },
+    samples,
+  });
+}
+
+const rows: Readonly<Record<LinearActivation, Primitive<null>>> = {
+  none: row('linear', activationCodes.none, null),
+  relu: row('linearRelu', activationCodes.relu, activations.relu),
+  sigmoid: row('linearSigmoid', activationCodes.sigmoid, activations.sigmoid),
+  tanh: row('linearTanh', activationCodes.tanh, activations.tanh),
+};
+
+/** True where the fused rows apply: everything else takes the way over matmul and add, which also say what is wrong. */
+function fits(x: Tensor, w: Tensor, b: Tensor | null): boolean {
+  if (!isTensor(x) || !isTensor(w) || !(b === null || isTensor(b))) return false;
+  const [p, q] = [x.view, w.view];
+  if (p.shape.length !== 2 || q.shape.length !== 2 || p.shape[1] !== q.shape[0]) return false;
+  if (!isFloat(p.dtype) || q.dtype !== p.dtype) return false;
+  if (b === null) return true;
+  const { shape, dtype } = b.view;
+  return shape.length === 1 && shape[0] === q.shape[1] && dtype === p.dtype;
+}
+
+/**
+ * activation(x · W + b), as linear. The same operations with the same bits as matmul, add and the activation: a traced
+ * step records those, which `program/fuse.ts` joins where nothing else reads what is between them.
+ */
+export function activatedLinear(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null,
+  activation: LinearActivation,
+): Tensor {
+  if (tracing() === null && fits(x, weight, bias)) {
+    return apply(rows[activation], bias === null ? [x, weight] : [x, weight, bias], null);
+  }
+  const y = matmul(x, weight);
+  const z = bias === null ? y : add(y, bias);
+  return activation === 'none' ? z : activations[activation].apply(z);
+}
+
+/** x · W + b: x is [..., nIn], W [nIn, nOut], b [nOut] or left out. */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
+  return activatedLinear(x, weight, bias ?? null, 'none');
+}
