@@ -5,14 +5,17 @@ import { installApply, nonDifferentiable, type Primitive } from '../ops/primitiv
 import { cloneOf } from '../ops/to.js';
 import { enterOp, leaveOp, logAllocations, observe, tracing } from '../program/emit.js';
 import { release, type Storage } from '../program/storage.js';
-import { maxRank, sameShape, showShape } from '../program/view.js';
+import { maxRank, sameShape, showShape, type View } from '../program/view.js';
 import { Tensor } from '../tensor/tensor.js';
-import { Node } from './graph.js';
-import { enableGrad, isGradEnabled, noGrad } from './mode.js';
+import { type Edge, Node } from './graph.js';
+import { isGradEnabled, noGrad, setGradEnabled } from './mode.js';
 
 /** The one way by which operations reach tensors: computes, and records where a gradient may be wanted. */
 function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor {
-  const out = op.infer(inputs, attrs);
+  const n = inputs.length;
+  const views = new Array<View>(n);
+  for (let i = 0; i < n; i++) views[i] = (inputs[i] as Tensor).view;
+  const out = op.infer(views, attrs);
   if (out.shape.length > maxRank) {
     throw new ShapeError(
       `${op.name}: the result ${showShape(out.shape)} is above the highest rank, ${maxRank}`,
@@ -21,7 +24,6 @@ function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor
   const before = enterOp(op.name);
   let result: Tensor;
   try {
-    const views = inputs.map((x) => x.view);
     result = new Tensor(op.run(views, out, attrs));
   } finally {
     leaveOp(before);
@@ -44,16 +46,27 @@ export interface PassOptions {
   readonly retainGraph: boolean;
 }
 
-/** Nodes that `roots` depend on. */
-function reachable(roots: readonly Tensor[]): Node[] {
-  const seen = new Set<Node>();
-  const stack = roots.flatMap((t) => (t.node ? [t.node] : []));
-  for (let node = stack.pop(); node; node = stack.pop()) {
-    if (seen.has(node)) continue;
-    seen.add(node);
-    for (const e of node.edges) if (e instanceof Node && !seen.has(e)) stack.push(e);
+let passes = 0;
+
+/** Nodes that `roots` depend on, marked with the number of the pass, in order of creation. */
+function reachable(roots: readonly Tensor[], pass: number): Node[] {
+  const found: Node[] = [];
+  const mark = (node: Node): void => {
+    node.pass = pass;
+    node.pending = null;
+    node.needed = false;
+    found.push(node);
+  };
+  for (const { node } of roots) if (node !== null && node.pass !== pass) mark(node);
+  // What is found goes to the end of the list that is being gone through.
+  for (let i = 0; i < found.length; i++) {
+    for (const e of (found[i] as Node).edges) if (e instanceof Node && e.pass !== pass) mark(e);
   }
-  return [...seen];
+  return found.sort(byId);
+}
+
+function byId(a: Node, b: Node): number {
+  return a.id - b.id;
 }
 
 /**
@@ -61,42 +74,146 @@ function reachable(roots: readonly Tensor[]): Node[] {
  * pool at once. Only memory that was allocated during the pass, and that no graph can refer to, is ever given back.
  */
 class Workspace {
-  readonly #owned = new Set<Storage>();
-  readonly #pins = new Map<Storage, number>();
-  readonly #log: Storage[] = [];
-
-  run<T>(fn: () => T): T {
-    const before = logAllocations(this.#log);
-    try {
-      return fn();
-    } finally {
-      logAllocations(before);
-      for (const s of this.#log) this.#owned.add(s);
-      this.#log.length = 0;
-    }
-  }
+  /** What was allocated since settle() was last called. */
+  readonly log: Storage[] = [];
+  /** What nobody has pinned any more. */
+  readonly #loose: Storage[] = [];
 
   pin(t: Tensor): Tensor {
-    const s = t.view.storage;
-    this.#pins.set(s, (this.#pins.get(s) ?? 0) + 1);
+    t.view.storage.pins++;
     return t;
   }
 
   unpin(t: Tensor): void {
     const s = t.view.storage;
-    this.#pins.set(s, (this.#pins.get(s) ?? 1) - 1);
+    if (--s.pins === 0) this.#loose.push(s);
   }
 
   owns(t: Tensor): boolean {
-    return this.#owned.has(t.view.storage) && (this.#pins.get(t.view.storage) ?? 0) <= 1;
+    const s = t.view.storage;
+    return s.pass === this && s.pins <= 1;
   }
 
-  sweep(): void {
-    for (const s of this.#owned) {
-      if ((this.#pins.get(s) ?? 0) > 0) continue;
-      release(s);
-      this.#owned.delete(s);
-      this.#pins.delete(s);
+  /** Takes over what was allocated, and gives back what is not pinned if asked to. */
+  settle(recycle: boolean): void {
+    for (const s of this.log) {
+      s.pass = this;
+      if (recycle && s.pins === 0) release(s);
+    }
+    if (recycle) for (const s of this.#loose) if (s.pass === this && s.pins === 0) release(s);
+    this.log.length = 0;
+    this.#loose.length = 0;
+  }
+}
+
+/** One propagation of gradients. */
+class Pass {
+  readonly #space = new Workspace();
+  readonly #results = new Map<Tensor, Tensor>();
+
+  constructor(
+    private readonly targets: ReadonlySet<Tensor> | null,
+    private readonly options: PassOptions,
+  ) {}
+
+  run(roots: readonly Tensor[], rootGrads: readonly Tensor[]): Map<Tensor, Tensor> {
+    const order = reachable(roots, ++passes);
+    const targetNodes = this.#findNeeded(order);
+    const space = this.#space;
+    const recycle = !this.options.createGraph && tracing() === null;
+    const log = logAllocations(space.log);
+    const mode = setGradEnabled(this.options.createGraph);
+    try {
+      for (let i = 0; i < roots.length; i++) {
+        const t = roots[i] as Tensor;
+        if (t.node !== null) this.#deliver(t.node, rootGrads[i] as Tensor);
+        else if (t.requiresGrad && (this.targets === null || this.targets.has(t)))
+          this.#deliver(t, rootGrads[i] as Tensor);
+      }
+      space.settle(false);
+      for (let i = order.length - 1; i >= 0; i--) {
+        const node = order[i] as Node;
+        const g = node.pending;
+        if (g === null) continue;
+        node.pending = null;
+        const target = targetNodes?.get(node);
+        if (target !== undefined) this.#results.set(target, space.pin(g));
+        if (node.retained !== null) {
+          logAllocations(log);
+          this.#retain(node.retained, g);
+          logAllocations(space.log);
+        }
+        if (node.needed) {
+          this.#visit(node, g);
+          if (!this.options.retainGraph) node.free();
+        }
+        space.unpin(g);
+        space.settle(recycle);
+      }
+    } finally {
+      setGradEnabled(mode);
+      logAllocations(log);
+      for (const node of order) node.pending = null;
+    }
+    if (!this.options.createGraph) this.#separate();
+    return this.#results;
+  }
+
+  /** A node is needed if anything behind it is wanted. Returns the targets that are results of nodes. */
+  #findNeeded(order: readonly Node[]): Map<Node, Tensor> | null {
+    const { targets } = this;
+    let targetNodes: Map<Node, Tensor> | null = null;
+    if (targets !== null) {
+      targetNodes = new Map();
+      for (const t of targets) if (t.node !== null) targetNodes.set(t.node, t);
+    }
+    for (const node of order) {
+      const { edges, needs } = node;
+      for (let j = 0; j < edges.length; j++) {
+        const e = edges[j] as Edge;
+        if (e === null) needs[j] = false;
+        else if (e instanceof Node) needs[j] = e.needed || targetNodes?.has(e) === true;
+        else needs[j] = targets === null || targets.has(e);
+        if (needs[j] === true) node.needed = true;
+      }
+    }
+    return targetNodes;
+  }
+
+  #deliver(e: Node | Tensor, g: Tensor): void {
+    const space = this.#space;
+    const held = e instanceof Node ? e.pending : (this.#results.get(e) ?? null);
+    if (held !== null) space.unpin(held);
+    const sum = space.pin(held === null ? g : add(held, g));
+    if (e instanceof Node) e.pending = sum;
+    else this.#results.set(e, sum);
+  }
+
+  #visit(node: Node, g: Tensor): void {
+    const grads = node.vjp(g);
+    const { edges, needs } = node;
+    for (let j = 0; j < edges.length; j++) {
+      const e = edges[j] as Edge;
+      const ge = grads[j];
+      if (e === null || needs[j] !== true || !ge) continue;
+      checkGrad(node, j, ge);
+      this.#deliver(e, ge);
+    }
+  }
+
+  #retain(t: Tensor, g: Tensor): void {
+    const held = t.gradCell.get() as Tensor | null;
+    t.gradCell.set(this.#space.pin(held ? add(held, g) : this.options.createGraph ? g : cloneOf(g)));
+  }
+
+  /** What is handed out must be nobody else's memory: not a broadcast view, not shared by two results. */
+  #separate(): void {
+    for (const [t, g] of this.#results) {
+      if (g.view.whole && this.#space.owns(g)) continue;
+      this.#results.set(
+        t,
+        noGrad(() => cloneOf(g)),
+      );
     }
   }
 }
@@ -109,85 +226,9 @@ export function backwardPass(
   roots: readonly Tensor[],
   rootGrads: readonly Tensor[],
   targets: ReadonlySet<Tensor> | null,
-  { createGraph, retainGraph }: PassOptions,
+  options: PassOptions,
 ): Map<Tensor, Tensor> {
-  const order = reachable(roots).sort((a, b) => a.id - b.id);
-  const targetNodes = new Map<Node, Tensor>();
-  if (targets) for (const t of targets) if (t.node) targetNodes.set(t.node, t);
-
-  // Ascending: a node is needed if anything behind it is wanted.
-  const needed = new Set<Node>();
-  for (const node of order) {
-    node.needs = node.edges.map((e) => {
-      if (e === null) return false;
-      if (e instanceof Node) return needed.has(e) || targetNodes.has(e);
-      return targets === null || targets.has(e);
-    });
-    if (node.needs.includes(true)) needed.add(node);
-  }
-
-  const space = new Workspace();
-  const results = new Map<Tensor, Tensor>();
-  const pending = new Map<Node, Tensor>();
-  const recycle = !createGraph && tracing() === null;
-  const inMode = createGraph ? enableGrad : noGrad;
-
-  const deliver = (e: Node | Tensor, g: Tensor): void => {
-    if (e instanceof Node) {
-      const held = pending.get(e);
-      if (held) space.unpin(held);
-      pending.set(e, space.pin(held ? add(held, g) : g));
-    } else {
-      const held = results.get(e);
-      if (held) space.unpin(held);
-      results.set(e, space.pin(held ? add(held, g) : g));
-    }
-  };
-
-  inMode(() => {
-    space.run(() => {
-      roots.forEach((t, i) => {
-        const g = rootGrads[i] as Tensor;
-        if (t.node) deliver(t.node, g);
-        else if (t.requiresGrad && (targets === null || targets.has(t))) deliver(t, g);
-      });
-    });
-    for (let i = order.length - 1; i >= 0; i--) {
-      const node = order[i] as Node;
-      const g = pending.get(node);
-      if (!g) continue;
-      pending.delete(node);
-      const target = targetNodes.get(node);
-      if (target) results.set(target, space.pin(g));
-      if (node.retained) {
-        const held = node.retained.gradCell.get() as Tensor | null;
-        node.retained.gradCell.set(space.pin(held ? add(held, g) : createGraph ? g : cloneOf(g)));
-      }
-      if (needed.has(node)) {
-        space.run(() => {
-          const grads = node.vjp(g);
-          node.edges.forEach((e, j) => {
-            const ge = grads[j];
-            if (e === null || !node.needs[j] || !ge) return;
-            checkGrad(node, j, ge);
-            deliver(e, ge);
-          });
-        });
-        if (!retainGraph) node.free();
-      }
-      space.unpin(g);
-      if (recycle) space.sweep();
-    }
-  });
-  // What is handed out must be nobody else's memory: not a broadcast view, not shared by two results.
-  for (const [t, g] of results) {
-    if (!createGraph && !(g.view.whole && space.owns(g)))
-      results.set(
-        t,
-        noGrad(() => cloneOf(g)),
-      );
-  }
-  return results;
+  return new Pass(targets, options).run(roots, rootGrads);
 }
 
 function checkGrad(node: Node, i: number, g: Tensor): void {

@@ -1,6 +1,6 @@
 import { GradError } from '../errors.js';
 import { nonDifferentiable, type Primitive, type Spec, type VjpContext } from '../ops/primitive.js';
-import type { Storage } from '../program/storage.js';
+import { release, type Storage } from '../program/storage.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 /** Where a gradient flows on to: the node that made an input, or a leaf tensor that collects it. */
@@ -14,12 +14,16 @@ export class Node implements VjpContext<unknown> {
   readonly id = nextId++;
   readonly specs: readonly Spec[];
   readonly edges: readonly Edge[];
-  /** Set anew by every backward pass. */
-  needs: boolean[] = [];
+  /** Which inputs want a gradient in the pass in progress. */
+  readonly needs: boolean[];
   /** A result whose gradient was asked for by retainGrad(). */
   retained: Tensor | null = null;
+  /** The last backward pass that came here, what has arrived so far, and whether anything behind wants it. */
+  pass = 0;
+  pending: Tensor | null = null;
+  needed = false;
   #saved: (Tensor | null)[] | null;
-  #versions: number[];
+  readonly #versions: readonly number[];
   #output: Tensor | null = null;
   #outputVersion = 0;
 
@@ -29,13 +33,33 @@ export class Node implements VjpContext<unknown> {
     readonly attrs: unknown,
     output: Tensor,
   ) {
-    this.specs = inputs.map((x) => ({ shape: x.shape, dtype: x.dtype }));
-    this.edges = inputs.map((x) => x.node ?? (x.requiresGrad ? x : null));
-    this.#saved = inputs.map((x, i) => (op.saves.includes(i) ? x : null));
-    this.#versions = inputs.map((x) => x.view.storage.version);
+    const n = inputs.length;
+    const specs = new Array<Spec>(n);
+    const edges = new Array<Edge>(n);
+    const needs = new Array<boolean>(n);
+    const saved = new Array<Tensor | null>(n);
+    const versions = new Array<number>(n);
+    for (let i = 0; i < n; i++) {
+      const x = inputs[i] as Tensor;
+      const { shape, dtype, storage } = x.view;
+      specs[i] = { shape, dtype };
+      edges[i] = x.node ?? (x.requiresGrad ? x : null);
+      needs[i] = edges[i] !== null;
+      const saves = op.saves.includes(i);
+      if (saves) storage.savers++;
+      saved[i] = saves ? x : null;
+      versions[i] = storage.version;
+    }
+    this.specs = specs;
+    this.edges = edges;
+    this.needs = needs;
+    this.#saved = saved;
+    this.#versions = versions;
     if (op.saves.includes('output')) {
+      const { storage } = output.view;
+      storage.savers++;
       this.#output = output;
-      this.#outputVersion = output.view.storage.version;
+      this.#outputVersion = storage.version;
     }
   }
 
@@ -78,7 +102,11 @@ export class Node implements VjpContext<unknown> {
 
   /** Lets go of saved values. */
   free(): void {
+    const saved = this.#saved;
+    if (saved === null) return;
     this.#saved = null;
+    for (const x of saved) if (x !== null) letGo(x.view.storage);
+    if (this.#output !== null) letGo(this.#output.view.storage);
     this.#output = null;
   }
 
@@ -95,4 +123,10 @@ export class Node implements VjpContext<unknown> {
       );
     }
   }
+}
+
+/** Memory that only nodes had goes back to the pool with the last of them. */
+function letGo(storage: Storage): void {
+  storage.savers--;
+  if (storage.savers === 0 && storage.unseen) release(storage);
 }

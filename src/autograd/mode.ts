@@ -36,3 +36,10 @@ export function noGrad<T>(fn: () => T): T {
 export function enableGrad<T>(fn: () => T): T {
   return within('enableGrad', true, fn);
 }
+
+/** Sets whether operations are recorded, for code that puts back in a finally block what this returns. */
+export function setGradEnabled(mode: boolean): boolean {
+  const before = enabled;
+  enabled = mode;
+  return before;
+}

@@ -3,7 +3,7 @@ import { mapKernel } from '../backend/js/map.js';
 import { type DType, isFloat, promote } from '../dtype.js';
 import { ArgumentError, DTypeError } from '../errors.js';
 import { emitMap, fresh } from '../program/calls.js';
-import { broadcastShapes, describe, type View } from '../program/view.js';
+import { broadcastShapes, describe, type Shape, sameShape, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { full } from './full.js';
 import {
@@ -68,15 +68,13 @@ export function elementwise(def: Elementwise): Primitive<readonly number[]> {
   return primitive<readonly number[]>({
     name: def.name,
     infer: (inputs) => ({
-      shape:
-        inputs.length === 1
-          ? (inputs[0] as Spec).shape
-          : broadcastShapes(def.name, ...inputs.map((x) => x.shape)),
+      shape: commonShape(def.name, inputs),
       dtype: def.result ?? (inputs[0] as Spec).dtype,
     }),
     run(inputs, out, attrs) {
       const result = fresh(out.dtype, out.shape);
-      const views: View[] = inputs.map((x) => x.broadcast(out.shape));
+      const views = new Array<View>(inputs.length);
+      for (let i = 0; i < views.length; i++) views[i] = (inputs[i] as View).broadcast(out.shape);
       emitMap(kernel, result, views, attrs);
       return result;
     },
@@ -90,6 +88,15 @@ export function elementwise(def: Elementwise): Primitive<readonly number[]> {
             ),
     samples: def.domain === 'bool' ? def.samples.map(asBool) : def.samples,
   });
+}
+
+/** The shape that the inputs broadcast to. */
+function commonShape(op: string, inputs: readonly Spec[]): Shape {
+  const { shape } = inputs[0] as Spec;
+  for (const x of inputs) {
+    if (!sameShape(x.shape, shape)) return broadcastShapes(op, ...inputs.map((y) => y.shape));
+  }
+  return shape;
 }
 
 /** The sample with truth values for inputs. */
@@ -116,6 +123,13 @@ export function call(
   xs: readonly unknown[],
   attrs = noAttrs,
 ): Tensor {
+  // The usual case without conversions: tensors of one dtype in which the operation computes.
+  const [first] = xs;
+  if (isTensor(first) && domainDType(domain, first.dtype) === first.dtype) {
+    let same = true;
+    for (const x of xs) if (!isTensor(x) || x.dtype !== first.dtype) same = false;
+    if (same) return apply(op, xs as readonly Tensor[], attrs);
+  }
   let like: DType | undefined;
   for (const x of xs) if (isTensor(x)) like = like === undefined ? x.dtype : promote(like, x.dtype);
   like ??= 'float32';

@@ -36,12 +36,8 @@ const op = primitive<SumAttrs>({
   saves: [],
   vjp: (g, { attrs, specs: [x] }) => {
     const shape = (x as Spec).shape;
-    const spread = broadcastTo(reshape(g, keptShape(x as Spec, attrs)), shape);
-    return [
-      attrs.scale === 1
-        ? spread
-        : broadcastTo(mul(reshape(g, keptShape(x as Spec, attrs)), attrs.scale), shape),
-    ];
+    const kept = reshape(g, keptShape(x as Spec, attrs));
+    return [broadcastTo(attrs.scale === 1 ? kept : mul(kept, attrs.scale), shape)];
   },
   samples: reduceSamples().map((s) => ({ ...s, attrs: { ...s.attrs, scale: s.attrs.keepdims ? 0.25 : 1 } })),
 });
@@ -76,5 +72,6 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
   for (let i = 0; i < x.shape.length; i++) {
     if (i < lead || (shape[i - lead] === 1 && x.shape[i] !== 1)) axes.push(i);
   }
-  return reshape(apply(op, [x], { axes, keepdims: false, scale: 1 }), shape);
+  const y = apply(op, [x], { axes, keepdims: false, scale: 1 });
+  return sameShape(y.shape, shape) ? y : reshape(y, shape);
 }

@@ -70,11 +70,16 @@ export class Adam extends Optimizer<AdamOptions> {
       for (const { state } of active) out.push(1 - beta1 ** state.step, 1 - beta2 ** state.step);
       return out;
     });
-    active.forEach((a, i) => {
-      const [m, v] = [this.stateTensor(a, 'expAvg'), this.stateTensor(a, 'expAvgSq')];
-      const attrs = [...numbers.slice(0, 7), ...numbers.slice(7 + 2 * i, 9 + 2 * i)];
-      emitOptim(kernel, a.p.size, [a.p.view, m.view, v.view], [a.p.view, a.g.view], attrs);
-    });
+    const attrs = numbers.slice(0, 9);
+    for (let i = 0; i < active.length; i++) {
+      const a = active[i] as Active;
+      const { view } = a.p;
+      const m = this.stateTensor(a, 'expAvg').view;
+      const v = this.stateTensor(a, 'expAvgSq').view;
+      attrs[7] = numbers[7 + 2 * i] as Param;
+      attrs[8] = numbers[8 + 2 * i] as Param;
+      emitOptim(kernel, view.size, [view, m, v], [view, a.g.view], attrs);
+    }
   }
 
   /** The same with the largest second moment so far in place of the second moment. */

@@ -1,10 +1,10 @@
-import { enableGrad, noGrad } from '../autograd/mode.js';
+import { enableGrad, setGradEnabled } from '../autograd/mode.js';
 import { type DType, isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError, StateError } from '../errors.js';
 import { fillKernelRow } from '../ops/full.js';
 import { isTensor } from '../ops/primitive.js';
 import { emitMap, fresh } from '../program/calls.js';
-import { advance, enterOp, leaveOp, observe, type Param, withRecorder } from '../program/emit.js';
+import { advance, enterOp, leaveOp, observe, type Param, tracing, withRecorder } from '../program/emit.js';
 import { describe, sameShape, showShape } from '../program/view.js';
 import { didYouMean } from '../suggest.js';
 import { persistent, Tensor } from '../tensor/tensor.js';
@@ -80,6 +80,10 @@ export interface OptimizerState {
   paramGroups: (Record<string, unknown> & { params: string[] })[];
 }
 
+function isNumber(x: unknown): boolean {
+  return typeof x === 'number' && !Number.isNaN(x);
+}
+
 function isIterable(x: unknown): x is Iterable<unknown> {
   return typeof x === 'object' && x !== null && Symbol.iterator in x;
 }
@@ -96,6 +100,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   readonly #defaults: Readonly<Record<string, unknown>>;
   readonly #states = new Map<Tensor, ParamState>();
   readonly #names = new Map<Tensor, string>();
+  readonly #stepName = `${this.constructor.name}.step`;
 
   /** For subclasses: what was given, and the table of options. */
   constructor(params: Params<O>, options: O, table: OptionTable<O>) {
@@ -244,32 +249,40 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       );
     }
     const value = closure === undefined ? undefined : enableGrad(closure);
-    const before = enterOp(`${this.constructor.name}.step`);
+    const before = enterOp(this.#stepName);
+    const mode = setGradEnabled(false);
     try {
-      noGrad(() => {
-        observe(() => this.paramGroups.length);
-        for (const [i, group] of this.paramGroups.entries()) {
-          observe(() => this.paramGroups[i]);
-          observe(() => group.params);
-          observe(() => group.params.length);
-          const active: Active[] = [];
-          for (const [j, p] of group.params.entries()) {
-            observe(() => group.params[j]);
-            const g = p.peekGrad();
-            if (g === null) continue;
-            active.push({
-              p,
-              g: g.view.contiguous ? g.detach() : g.detach().contiguous(),
-              state: this.#state(p),
-            });
-          }
-          if (active.length > 0) this.update(group, active);
+      const { paramGroups } = this;
+      observe(() => this.paramGroups.length);
+      for (let i = 0; i < paramGroups.length; i++) {
+        const group = paramGroups[i] as ParamGroup<O>;
+        if (tracing() !== null) this.#watch(group, i);
+        const active: Active[] = [];
+        for (const p of group.params) {
+          const g = p.peekGrad();
+          if (g === null) continue;
+          const value = g.node === null ? g : g.detach();
+          active.push({
+            p,
+            g: value.view.contiguous ? value : value.contiguous(),
+            state: this.#state(p),
+          });
         }
-      });
+        if (active.length > 0) this.update(group, active);
+      }
     } finally {
+      setGradEnabled(mode);
       leaveOp(before);
     }
     return value;
+  }
+
+  /** Tells the trace in progress which parameters it is about. */
+  #watch(group: ParamGroup<O>, i: number): void {
+    observe(() => this.paramGroups[i]);
+    observe(() => group.params);
+    observe(() => group.params.length);
+    for (let j = 0; j < group.params.length; j++) observe(() => group.params[j]);
   }
 
   #state(p: Tensor): ParamState {
@@ -301,7 +314,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       if (initial !== 0) withRecorder(null, () => made.fill_(initial));
       state.tensors.set(name, t);
     }
-    observe(() => state.tensors.get(name));
+    if (tracing() !== null) observe(() => state.tensors.get(name));
     return t;
   }
 
@@ -315,7 +328,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       advance: () => {
         for (const s of states) s.step++;
         const list = numbers();
-        if (list.every((x) => typeof x === 'number' && !Number.isNaN(x))) return list;
+        if (list.every(isNumber)) return list;
         undo?.();
         for (const s of states) s.step--;
         throw new ArgumentError(

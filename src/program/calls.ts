@@ -62,23 +62,33 @@ export function emitReduce(
     }
   }
   const out = fresh(dtype, kept);
-  emit(
-    kernel,
-    [
-      kept.length,
-      reduced.length,
-      ...kept,
-      ...reduced,
-      out.offset,
-      x.offset,
-      ...keptStrides,
-      ...reducedStrides,
-      ...attrs,
-    ],
-    [out.storage, x.storage],
-    1,
-  );
+  const params: Param[] = [kept.length, reduced.length];
+  for (const list of [kept, reduced]) for (const n of list) params.push(n);
+  params.push(out.offset, x.offset);
+  for (const list of [keptStrides, reducedStrides, attrs]) for (const n of list) params.push(n);
+  emit(kernel, params, [out.storage, x.storage], 1);
   return out;
+}
+
+/** Emits a kernel whose params are some numbers, the offset of each operand (outputs first) and some more numbers. */
+function emitDense(
+  kernel: Kernel,
+  params: Param[],
+  outputs: readonly View[],
+  inputs: readonly View[],
+  attrs: readonly Param[] = [],
+): void {
+  const storages: Storage[] = [];
+  for (const v of outputs) {
+    params.push(v.offset);
+    storages.push(v.storage);
+  }
+  for (const v of inputs) {
+    params.push(v.offset);
+    storages.push(v.storage);
+  }
+  for (const a of attrs) params.push(a);
+  emit(kernel, params, storages, outputs.length);
 }
 
 /** Row kernel over contiguous operands. */
@@ -90,13 +100,7 @@ export function emitRows(
   inputs: readonly View[],
   attrs: readonly Param[] = [],
 ): void {
-  const all = [...outputs, ...inputs];
-  emit(
-    kernel,
-    [rows, cols, ...all.map((v) => v.offset), ...attrs],
-    all.map((v) => v.storage),
-    outputs.length,
-  );
+  emitDense(kernel, [rows, cols], outputs, inputs, attrs);
 }
 
 /** Index kernel over contiguous operands. */
@@ -109,13 +113,7 @@ export function emitIndex(
   out: View,
   inputs: readonly View[],
 ): void {
-  const all = [out, ...inputs];
-  emit(
-    kernel,
-    [outer, n, inner, count, ...all.map((v) => v.offset)],
-    all.map((v) => v.storage),
-    1,
-  );
+  emitDense(kernel, [outer, n, inner, count], [out], inputs);
 }
 
 /** Vector kernel over contiguous operands of n elements. */
@@ -126,13 +124,7 @@ export function emitOptim(
   inputs: readonly View[],
   attrs: readonly Param[],
 ): void {
-  const all = [...outputs, ...inputs];
-  emit(
-    kernel,
-    [n, ...all.map((v) => v.offset), ...attrs],
-    all.map((v) => v.storage),
-    outputs.length,
-  );
+  emitDense(kernel, [n], outputs, inputs, attrs);
 }
 
 /** Random fill of a contiguous view. `stream` is [key0, key1, block]. */
@@ -145,15 +137,34 @@ export function emitRandom(
   emit(kernel, [out.size, out.offset, ...stream, ...attrs], [out.storage], 1);
 }
 
-/** c = a · b over the last two axes; batch axes of a and b are broadcast to those of c already. */
-export function emitMatmul(kernel: Kernel, c: View, a: View, b: View): void {
+/** Codes of the activations that a matrix product can apply to its result (native/kernels.def). */
+export const activationCodes = { none: 0, relu: 1, sigmoid: 2, tanh: 3 } as const;
+
+export type ActivationCode = (typeof activationCodes)[keyof typeof activationCodes];
+
+/**
+ * c = activation(a · b + bias) over the last two axes; batch axes of a and b are broadcast to those of c already. The
+ * bias is a contiguous vector.
+ */
+export function emitMatmul(
+  kernel: Kernel,
+  c: View,
+  a: View,
+  b: View,
+  bias?: View,
+  activation: ActivationCode = activationCodes.none,
+): void {
   const nb = c.shape.length - 2;
-  const m = c.shape[nb] as number;
-  const n = c.shape[nb + 1] as number;
-  const k = a.shape[nb + 1] as number;
-  const params = [nb, ...c.shape.slice(0, nb), m, n, k, c.offset, ...c.strides.slice(0, nb + 1)];
-  params.push(a.offset, ...a.strides, b.offset, ...b.strides, -1, 0);
-  emit(kernel, params, [c.storage, a.storage, b.storage, c.storage], 1);
+  const params: Param[] = [nb];
+  for (let i = 0; i < nb; i++) params.push(c.shape[i] as number);
+  params.push(c.shape[nb] as number, c.shape[nb + 1] as number, a.shape[nb + 1] as number, c.offset);
+  for (let i = 0; i <= nb; i++) params.push(c.strides[i] as number);
+  params.push(a.offset);
+  for (const stride of a.strides) params.push(stride);
+  params.push(b.offset);
+  for (const stride of b.strides) params.push(stride);
+  params.push(bias === undefined ? -1 : bias.offset, activation);
+  emit(kernel, params, [c.storage, a.storage, b.storage, (bias ?? c).storage], 1);
 }
 
 /** The same elements, contiguous: the view itself where it is so already. */

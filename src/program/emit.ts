@@ -88,10 +88,11 @@ export function logAllocations(log: Storage[] | null): Storage[] | null {
 /** Memory for a result: virtual while tracing. Its contents are undefined until a kernel fills it. */
 export function allocate(dtype: DType, length: number): Storage {
   checkLength(length, dtype, opName);
-  const storage =
-    recorder === null
-      ? new Storage(dtype, length, plainArray(dtype, length))
-      : new Storage(dtype, length, null, recorder);
+  let storage: Storage;
+  if (recorder === null) {
+    storage = new Storage(dtype, length, plainArray(dtype, length));
+    storage.poolable = true;
+  } else storage = new Storage(dtype, length, null, recorder);
   if (allocationLog !== null) allocationLog.push(storage);
   return storage;
 }
@@ -101,7 +102,8 @@ export function constantStorage(dtype: DType, array: TypedArray): Storage {
   return new Storage(dtype, array.length, array, recorder);
 }
 
-const arrays: TypedArray[] = [];
+/** Lists for the arrays of a call, by how many there are: made once, because every operation needs one. */
+const arrayLists: TypedArray[][] = [];
 
 /** Runs a kernel, or records it while a step is traced. Every output counts as written. */
 export function emit(kernel: Kernel, params: Param[], storages: Storage[], outputs: number): void {
@@ -115,8 +117,10 @@ export function emit(kernel: Kernel, params: Param[], storages: Storage[], outpu
     recorder.record({ kernel, params, storages, outputs, op: opName || kernel.name });
     return;
   }
-  arrays.length = storages.length;
-  for (let i = 0; i < storages.length; i++) {
+  const n = storages.length;
+  arrayLists[n] ??= new Array<TypedArray>(n);
+  const arrays = arrayLists[n] as TypedArray[];
+  for (let i = 0; i < n; i++) {
     const s = storages[i] as Storage;
     arrays[i] =
       s.array === null || s.torn || s.array.length !== s.length ? s.read(opName || kernel.name) : s.array;
@@ -126,7 +130,7 @@ export function emit(kernel: Kernel, params: Param[], storages: Storage[], outpu
 
 /** Moves state on by one step and gives its numbers: plain ones in eager mode, slots while tracing. */
 export function advance(state: Advancing): Param[] {
-  return recorder === null ? [...state.advance()] : recorder.advancing(state);
+  return recorder === null ? state.advance().slice() : recorder.advancing(state);
 }
 
 /** Tells a trace in progress that it depends on what `read` returns (once per key, if one is given). */

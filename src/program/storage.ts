@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { backend } from '../backend/load.js';
 import { arrayType, byteWidth, type DType, type TypedArray } from '../dtype.js';
 import { CompileError, ShapeError, StateError } from '../errors.js';
@@ -26,8 +27,16 @@ export class Storage {
   seen = false;
   /** True for memory that only the library has seen: its owner may give it back. */
   unseen = false;
-  /** True when the array came from the pool, or may go there. */
+  /** True when the memory was given back. */
   released = false;
+  /** True for memory that plainArray made for this storage alone: it may go to the pool. */
+  poolable = false;
+  /** How many values of this storage nodes of graphs have saved. */
+  savers = 0;
+  /** How many gradients of the backward pass in progress use this storage. */
+  pins = 0;
+  /** The backward pass that allocated this storage. */
+  pass: object | null = null;
 
   constructor(
     readonly dtype: DType,
@@ -68,6 +77,7 @@ export class Storage {
     const moved = sharedArray(this.dtype, this.length);
     moved.set(this.array);
     this.array = moved;
+    this.poolable = false;
     return true;
   }
 
@@ -138,43 +148,53 @@ export function sharedStorage(dtype: DType, length: number): Storage {
  * Arrays that nobody can see any more, by dtype and length. Only memory that the library made and never handed out
  * comes here, so that reusing it cannot change a value that a person holds.
  */
-const pool = new Map<string, TypedArray[]>();
+const pool = new Map<DType, Map<number, TypedArray[]>>();
 let pooledBytes = 0;
 const poolLimit = 256 * 2 ** 20;
-/** Below this, a fresh array costs less than looking for an old one. */
-const poolMinimum = 4096;
+/** What a small array costs beside its elements. */
+const arrayOverhead = 256;
+/** Bytes from which on memory that is not zeroed costs less, in spite of the way there; and what Buffers reach at most. */
+const unzeroedMinimum = 4096;
+const unzeroedMaximum = 2 ** 30;
 
 /** Uninitialised memory for a kernel to fill. */
 export function plainArray(dtype: DType, length: number): TypedArray {
   const bytes = length * byteWidth(dtype);
-  if (bytes >= poolMinimum) {
-    const list = pool.get(`${dtype}${length}`);
-    const array = list?.pop();
-    if (array) {
-      pooledBytes -= bytes;
-      return array;
-    }
+  const array = pool.get(dtype)?.get(length)?.pop();
+  if (array !== undefined) {
+    pooledBytes -= bytes + arrayOverhead;
+    return array;
   }
-  return allocated('allocation', length, dtype, () => new (arrayType(dtype))(length));
+  return allocated('allocation', length, dtype, () => {
+    const Type = arrayType(dtype);
+    if (bytes < unzeroedMinimum || bytes > unzeroedMaximum) return new Type(length);
+    const { buffer, byteOffset } = Buffer.allocUnsafeSlow(bytes);
+    return byteOffset === 0 && buffer.byteLength === bytes
+      ? new Type(buffer as ArrayBuffer, 0, length)
+      : new Type(length);
+  });
 }
 
 /** Gives the memory of a storage that nothing refers to any more back to the pool. */
 export function release(storage: Storage): void {
-  const array = storage.array;
+  const { array } = storage;
   if (array === null || storage.released || storage.exposed || storage.busy !== null) return;
   storage.released = true;
   storage.array = null;
-  const bytes = array.byteLength;
-  if (bytes < poolMinimum || array.buffer instanceof SharedArrayBuffer || array.buffer.byteLength !== bytes)
-    return;
+  if (!storage.poolable || array.length !== storage.length) return;
+  const bytes = array.byteLength + arrayOverhead;
   if (pooledBytes + bytes > poolLimit) {
     pool.clear();
     pooledBytes = 0;
   }
-  const key = `${storage.dtype}${storage.length}`;
-  const list = pool.get(key);
-  if (list) list.push(array);
-  else pool.set(key, [array]);
+  let lists = pool.get(storage.dtype);
+  if (lists === undefined) {
+    lists = new Map();
+    pool.set(storage.dtype, lists);
+  }
+  const list = lists.get(storage.length);
+  if (list !== undefined) list.push(array);
+  else lists.set(storage.length, [array]);
   pooledBytes += bytes;
 }
 

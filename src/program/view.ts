@@ -36,6 +36,7 @@ export function showShape(shape: Shape): string {
 
 /** A window on a storage: what kernels see of a tensor. Strides and offset are in elements. */
 export class View {
+  readonly dtype: DType;
   readonly size: number;
   /** Row-major without gaps (the offset may be anything). */
   readonly contiguous: boolean;
@@ -46,6 +47,7 @@ export class View {
     readonly strides: readonly number[],
     readonly offset: number,
   ) {
+    this.dtype = storage.dtype;
     let step = 1;
     let contiguous = true;
     for (let i = shape.length - 1; i >= 0; i--) {
@@ -55,10 +57,6 @@ export class View {
     }
     this.size = step;
     this.contiguous = contiguous || step === 0;
-  }
-
-  get dtype(): DType {
-    return this.storage.dtype;
   }
 
   /** True if it shows every element of its storage in order. */
@@ -85,10 +83,11 @@ export class View {
   broadcast(shape: Shape): View {
     if (sameShape(shape, this.shape)) return this;
     const lead = shape.length - this.shape.length;
-    const strides = shape.map((n, i) => {
+    const strides = new Array<number>(shape.length);
+    for (let i = 0; i < shape.length; i++) {
       const j = i - lead;
-      return j < 0 || (this.shape[j] === 1 && n !== 1) ? 0 : (this.strides[j] as number);
-    });
+      strides[i] = j < 0 || (this.shape[j] === 1 && shape[i] !== 1) ? 0 : (this.strides[j] as number);
+    }
     return new View(this.storage, shape, strides, this.offset);
   }
 }
@@ -100,7 +99,8 @@ export function fullView(storage: Storage, shape: Shape): View {
 
 /** The shape that both broadcast to by NumPy's rules, or a ShapeError naming the operation. */
 export function broadcastShapes(op: string, ...shapes: Shape[]): number[] {
-  const rank = Math.max(...shapes.map((s) => s.length));
+  let rank = 0;
+  for (const shape of shapes) if (shape.length > rank) rank = shape.length;
   const out = new Array<number>(rank).fill(1);
   for (const shape of shapes) {
     const lead = rank - shape.length;

@@ -65,9 +65,8 @@ export class Tensor {
   readonly view: View;
   /** The operation that made this tensor, for backward; null for leaves. */
   node: Node | null = null;
-  /** Where the gradient is kept. */
-  readonly gradCell = new Cell(null);
   #requiresGrad = false;
+  #gradCell: Cell | null = null;
 
   /** Not for direct use: see tensor(), zeros() and so on. */
   constructor(view: View) {
@@ -75,6 +74,12 @@ export class Tensor {
       throw new ArgumentError(`Tensor: make tensors with tensor(...), zeros(...) and so on, not with new`);
     }
     this.view = view;
+  }
+
+  /** Where the gradient is kept. */
+  get gradCell(): Cell {
+    this.#gradCell ??= new Cell(null);
+    return this.#gradCell;
   }
 
   /** Sizes of the axes. */
