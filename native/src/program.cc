@@ -46,11 +46,14 @@ void Program::drop(napi_env env) {
 bool Program::build(napi_env env, napi_value spec) {
   // Reading a property may run any JavaScript (getters, proxies), so all of them are read before anything
   // that such code could change, and arrays that it could detach are copied.
-  napi_value code, buffers, patches, slots;
+  napi_value code, buffers, patches, slots, chains;
+  bool chained = false;
   if (napi_get_named_property(env, spec, "code", &code) != napi_ok ||
       napi_get_named_property(env, spec, "buffers", &buffers) != napi_ok ||
       napi_get_named_property(env, spec, "patches", &patches) != napi_ok ||
-      napi_get_named_property(env, spec, "slots", &slots) != napi_ok) {
+      napi_get_named_property(env, spec, "slots", &slots) != napi_ok ||
+      napi_get_named_property(env, spec, "chains", &chains) != napi_ok ||
+      napi_is_typedarray(env, chains, &chained) != napi_ok) {
     return false;
   }
   Buffer given;
@@ -74,9 +77,21 @@ bool Program::build(napi_env env, napi_value spec) {
   if (!triples.allocate(static_cast<size_t>(given.length))) return out_of_memory(env);
   if (given.length > 0) memcpy(&triples[0], given.data, static_cast<size_t>(given.length) * sizeof(double));
 
+  Array<double> stretches;
+  size_t num_stretches = 0;
+  if (chained) {
+    if (!to_buffer(env, chains, &given) || given.type != Type::F64) {
+      return fail(env, "Program: chains must be a Float64Array, where there are any");
+    }
+    num_stretches = static_cast<size_t>(given.length);
+  }
+  if (!stretches.allocate(num_stretches)) return out_of_memory(env);
+  if (num_stretches > 0) memcpy(&stretches[0], given.data, num_stretches * sizeof(double));
+
   if (!read_buffers(env, buffers) || !read_code(env)) return false;
   const Buffer copied = {&triples[0], static_cast<int64_t>(triples.size()), Type::F64};
-  return read_patches(env, copied);
+  const Buffer copied_chains = {&stretches[0], static_cast<int64_t>(num_stretches), Type::F64};
+  return read_patches(env, copied) && read_chains(env, copied_chains);
 }
 
 bool Program::read_buffers(napi_env env, napi_value list) {
@@ -125,7 +140,13 @@ bool Program::read_buffers(napi_env env, napi_value list) {
         return false;
       }
       table_[i] = {nullptr, length, static_cast<Type>(type)};
-      num_inputs++;
+      if (napi_get_named_property(env, item, "local", &property) != napi_ok) return false;
+      bool local = false;
+      if (napi_typeof(env, property, &kind) == napi_ok && kind == napi_boolean) {
+        napi_get_value_bool(env, property, &local);
+      }
+      slots_of_[i].local = local;
+      if (!local) num_inputs++;
       return true;
     }();
     napi_close_handle_scope(env, scope);
@@ -134,7 +155,7 @@ bool Program::read_buffers(napi_env env, napi_value list) {
   if (!inputs_.allocate(num_inputs) || !values_.allocate(num_inputs)) return out_of_memory(env);
   size_t input = 0;
   for (uint32_t i = 0; i < count; i++) {
-    if (slots_of_[i].reference == nullptr) inputs_[input++] = i;
+    if (slots_of_[i].reference == nullptr && !slots_of_[i].local) inputs_[input++] = i;
   }
   return true;
 }
@@ -172,7 +193,7 @@ bool Program::read_code(napi_env env) {
                     row.name, instruction.buffers[b], table_.size());
         return false;
       }
-      if (b < row.outputs && slots_of_[index].reference == nullptr) {
+      if (b < row.outputs && slots_of_[index].reference == nullptr && !slots_of_[index].local) {
         throw_error(env, kArgument, "Program: instruction %zu (%s) writes buffer %zu, which is an input", i,
                     row.name, index);
         return false;
@@ -297,7 +318,19 @@ bool Program::execute(CallContext& context, double* nanoseconds) {
   using Clock = std::chrono::steady_clock;
   context.begin();
   Buffer buffers[kMaxBuffers];
+  size_t next_chain = 0;
   for (size_t i = 0; i < instructions_.size(); i++) {
+    if (next_chain < chains_.size() && chains_[next_chain].first == i) {
+      const Chain& chain = chains_[next_chain++];
+      const Clock::time_point begin = nanoseconds == nullptr ? Clock::time_point() : Clock::now();
+      if (!run_chain(chain, context)) return false;
+      if (nanoseconds != nullptr) {  // the first of its instructions has the time of all
+        nanoseconds[i] = std::chrono::duration<double, std::nano>(Clock::now() - begin).count();
+        for (size_t j = 1; j < chain.count; j++) nanoseconds[i + j] = 0;
+      }
+      i += chain.count - 1;
+      continue;
+    }
     const Instruction& instruction = instructions_[i];
     if (instruction.nothing) continue;
     for (int b = 0; b < instruction.num_buffers; b++) {

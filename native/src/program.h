@@ -65,6 +65,12 @@ class Program {
   struct Slot {
     napi_ref reference;  // of a pinned array; null for inputs
     double* staging;     // of an input: copy for asynchronous runs
+    bool local;          // lives inside one chain only
+    int64_t place;       // of a local one: bytes before it per element of a block
+  };
+  struct Chain {
+    size_t first, count;  // instructions
+    int64_t length, block, local_bytes;
   };
   struct Patch {
     size_t instruction, param, slot;
@@ -81,11 +87,14 @@ class Program {
   bool read_buffers(napi_env env, napi_value list);
   bool read_code(napi_env env);
   bool read_patches(napi_env env, const Buffer& patches);
+  bool read_chains(napi_env env, const Buffer& triples);
   // Looks up input arrays, patches params and kernels: what precedes each run.
   bool prepare(napi_env env, const char* what, napi_value inputs);
   bool resolve_inputs(napi_env env, const char* what, napi_value inputs);
   bool find_kernels(napi_env env);
   bool execute(CallContext& context, double* nanoseconds);
+  bool run_chain(const Chain& chain, CallContext& context) const;
+  void run_blocks(const Chain& chain, int64_t begin, int64_t end, char* local, CallContext& context) const;
   bool start(napi_env env, AsyncRun* run, napi_value self, napi_value callback);
   static void on_execute(napi_env env, void* data);
   static void on_complete(napi_env env, napi_status status, void* data);
@@ -98,6 +107,8 @@ class Program {
   Array<uint32_t> inputs_;  // their indices in table_
   Array<napi_value> values_;
   Array<Patch> patches_;
+  Array<Chain> chains_;
+  Array<size_t> owner_;  // of every buffer: one more than the chain that used it last
   const double* slots_ = nullptr;
   int64_t num_slots_ = 0;
   napi_ref slots_reference_ = nullptr;

@@ -35,7 +35,7 @@ export function allKernels(): ReadonlyMap<string, Kernel> {
   return kernels;
 }
 
-/** A buffer of a program: memory that stays, or a place that each run fills. */
+/** A buffer of a program: memory that stays, a place that each run fills, or values that live inside one chain. */
 export type ProgramBuffer =
   | { readonly kind: 'pinned'; readonly array: TypedArray }
   | {
@@ -43,7 +43,8 @@ export type ProgramBuffer =
       readonly like: TypedArray['constructor'];
       readonly type: number;
       readonly length: number;
-    };
+    }
+  | { readonly kind: 'local'; readonly type: number; readonly length: number };
 
 /** One kernel call of a program. */
 export interface Instruction {
@@ -60,11 +61,22 @@ export interface Patch {
   readonly slot: number;
 }
 
+/**
+ * A stretch of elementwise instructions over `length` elements, all in the flat layout [1, length, offset and stride per
+ * buffer, attrs] with strides 1 and 0, that may run block by block.
+ */
+export interface Stretch {
+  readonly first: number;
+  readonly count: number;
+  readonly length: number;
+}
+
 /** What a backend needs to build an executable. */
 export interface ProgramSpec {
   readonly instructions: readonly Instruction[];
   readonly buffers: readonly ProgramBuffer[];
   readonly patches: readonly Patch[];
+  readonly chains?: readonly Stretch[];
   /** Over shared memory; its owner writes it before each run. */
   readonly slots: Float64Array;
 }

@@ -8,7 +8,7 @@ import {
   type Kernel,
   type ProgramSpec,
 } from './backend.js';
-import { checkBinding, checkInputs, JsExecutable } from './js/executable.js';
+import { arrayOver, checkBinding, checkInputs, JsExecutable } from './js/executable.js';
 import { typeCode } from './js/strided.js';
 
 /** A row of the addon's kernel table. */
@@ -45,8 +45,13 @@ export interface NativeProgram {
 
 export interface NativeProgramSpec {
   readonly code: Float64Array;
-  readonly buffers: readonly (TypedArray | { readonly type: number; readonly length: number })[];
+  readonly buffers: readonly (
+    | TypedArray
+    | { readonly type: number; readonly length: number; readonly local?: boolean }
+  )[];
   readonly patches: Float64Array;
+  /** Triples: first instruction, count, length. */
+  readonly chains?: Float64Array;
   readonly slots: Float64Array;
 }
 
@@ -170,7 +175,7 @@ export class NativeBackend implements Backend {
   program(spec: ProgramSpec): Executable {
     const native = spec.instructions.map((instruction) => this.takesInstruction(spec, instruction));
     if (native.every((is) => is)) return new NativeExecutable(this.addon, spec);
-    return new SegmentedExecutable(this.addon, spec, native);
+    return new SegmentedExecutable(this.addon, withoutChains(spec), native);
   }
 
   private takesInstruction(spec: ProgramSpec, { kernel, buffers }: Instruction): boolean {
@@ -189,6 +194,22 @@ export class NativeBackend implements Backend {
   }
 }
 
+/** The same program instruction by instruction. */
+function withoutChains(spec: ProgramSpec): ProgramSpec {
+  const { chains: _, ...rest } = spec;
+  return {
+    ...rest,
+    buffers: spec.buffers.map((buffer) =>
+      buffer.kind === 'local'
+        ? {
+            kind: 'pinned',
+            array: arrayOver(buffer.type, new SharedArrayBuffer(buffer.length * 8), buffer.length),
+          }
+        : buffer,
+    ),
+  };
+}
+
 /** A program that is native from end to end: one crossing per run. */
 class NativeExecutable implements Executable {
   private readonly program: NativeProgram;
@@ -204,10 +225,15 @@ class NativeExecutable implements Executable {
       this.program = new addon.Program({
         code: Float64Array.from(code),
         buffers: spec.buffers.map((buffer) =>
-          buffer.kind === 'pinned' ? buffer.array : { type: buffer.type, length: buffer.length },
+          buffer.kind === 'pinned'
+            ? buffer.array
+            : { type: buffer.type, length: buffer.length, local: buffer.kind === 'local' },
         ),
         patches: Float64Array.from(
           spec.patches.flatMap(({ instruction, param, slot }) => [instruction, param, slot]),
+        ),
+        chains: Float64Array.from(
+          (spec.chains ?? []).flatMap(({ first, count, length }) => [first, count, length]),
         ),
         slots: spec.slots,
       });

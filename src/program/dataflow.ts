@@ -59,6 +59,11 @@ const checked = new Set(
   ['nll', 'crossEntropy', 'indexSelect', 'gather'].flatMap((name) => [name, `${name}Grad`]),
 );
 
+/** True if the call may refuse the step. */
+export function mayRefuse(call: Recorded): boolean {
+  return checked.has(call.kernel.name);
+}
+
 /**
  * Position of the last call that may refuse its labels or indices, or -1. A backward operation refuses nothing that its
  * forward operation took.
@@ -69,7 +74,7 @@ export function lastCheck(calls: readonly Recorded[]): number {
   const seen = new Map<Storage, Set<string>>();
   let last = -1;
   calls.forEach((call, i) => {
-    if (!checked.has(call.kernel.name)) return;
+    if (!mayRefuse(call)) return;
     const labels = call.storages[call.storages.length - 1] as Storage;
     const p = call.params as readonly number[];
     const rows = call.kernel.name.startsWith('nll') || call.kernel.name.startsWith('cross');

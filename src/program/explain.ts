@@ -44,19 +44,31 @@ function short(n: number): string {
 }
 
 /**
- * A program as a table: one line per kernel call. A `+` in the operation's name marks what was fused. Times are measured
- * now, on copies of what the step writes.
+ * A program as a table: one line per kernel call. A `+` in the operation's name marks what was fused, a bar what runs block
+ * by block (with one time for all). Times are measured now, on copies of what the step writes.
  */
 export function explainProgram(name: string, key: string, program: Program): string {
   const times = program.times();
+  const chained = new Map(
+    program.chains.flatMap(({ first, count }) =>
+      Array.from(
+        { length: count },
+        (_, i) => [first + i, i === 0 ? '┌ ' : i + 1 < count ? '│ ' : '└ '] as const,
+      ),
+    ),
+  );
   const rows = program.calls.map((call, i) => [
     String(i),
-    call.kernel.name,
+    (chained.get(i) ?? '') + call.kernel.name,
     call.op,
     shapes(call),
     `${short(flops(call))}flop`,
     `${short(bytes(call))}B`,
-    times ? `${((times[i] as number) / 1000).toFixed(2)} us` : '?',
+    chained.has(i) && chained.get(i) !== '┌ '
+      ? ''
+      : times
+        ? `${((times[i] as number) / 1000).toFixed(2)} us`
+        : '?',
   ]);
   const head = ['', 'kernel', 'operation', 'sizes', 'work', 'data', 'time'];
   const widths = head.map((h, c) => Math.max(h.length, ...rows.map((r) => (r[c] as string).length)));

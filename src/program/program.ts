@@ -5,6 +5,7 @@ import { arrayType, type TypedArray } from '../dtype.js';
 import { StateError } from '../errors.js';
 import { type Arena, type Interval, idleArena, type Layout, layOut } from './arena.js';
 import { copy } from './calls.js';
+import { type Chain, chainElementwise } from './chains.js';
 import { dropDead, lastCheck, overwrites, readsOutput, writesOf } from './dataflow.js';
 import { type Param, type Recorded, Slot } from './emit.js';
 import { fuse, hoistFills } from './fuse.js';
@@ -45,6 +46,8 @@ export class Program {
   readonly calls: readonly Recorded[];
   /** Of the consumable storages those that no run fills. */
   readonly consumed: ReadonlySet<Storage>;
+  /** Stretches of them that run block by block. */
+  readonly chains: readonly Chain[];
   /** The backend that the program was made for. */
   readonly backend = backend();
   readonly #executable: Executable;
@@ -84,15 +87,25 @@ export class Program {
     const { calls, consumed } = fuseUpdates(hoistFills(fused, wanted, trace), wanted, consumable);
     this.consumed = consumed;
     const keep = new Set(kept.filter((s) => !consumed.has(s)));
-    this.calls = publish(dropDead(calls, keep));
+    const { calls: ordered, chains } = chainElementwise(publish(dropDead(calls, keep)), keep);
+    this.calls = ordered;
+    this.chains = chains;
+    const locals = new Map(
+      chains.flatMap(({ locals: own }, c) => [...own].map(([s, block]) => [s, `${c} ${block}`] as const)),
+    );
+    const blocks = new Map<string, number>();
     this.#slots = trace.slots;
     this.#arguments = trace.inputs;
     this.#slotValues = new Float64Array(new SharedArrayBuffer(Math.max(1, trace.slots.length) * 8));
 
     const intervals = new Map<Storage, { storage: Storage; first: number; last: number }>();
-    this.calls.forEach((call, i) => {
+    // What a chain touches is in use from its first call to its last.
+    const begins: number[] = [];
+    for (const { first, count } of chains) for (let i = 0; i < count; i++) begins[first + i] = first;
+    this.calls.forEach((call, position) => {
+      const i = begins[position] ?? position;
       for (const s of call.storages) {
-        if (s.array !== null || trace.inputs.includes(s) || keep.has(s)) continue;
+        if (s.array !== null || trace.inputs.includes(s) || keep.has(s) || locals.has(s)) continue;
         const known = intervals.get(s);
         if (known) known.last = i;
         else intervals.set(s, { storage: s, first: i, last: i });
@@ -119,7 +132,13 @@ export class Program {
     for (const call of this.calls) {
       for (const s of call.storages) {
         if (index.has(s)) continue;
-        if (s.array === null) {
+        const block = locals.get(s);
+        if (block !== undefined) {
+          const type = typeCode(new (arrayType(s.dtype))(0));
+          const buffer = blocks.get(block) ?? buffers.push({ kind: 'local', type, length: s.length }) - 1;
+          blocks.set(block, buffer);
+          index.set(s, buffer);
+        } else if (s.array === null) {
           if (keep.has(s)) {
             const array = sharedArray(s.dtype, s.length);
             const buffer = pin(array);
@@ -190,7 +209,13 @@ export class Program {
       });
       instructions.push({ kernel: call.kernel, params, buffers: [...outs, ...ins] });
     });
-    this.#executable = this.backend.program({ instructions, buffers, patches, slots: this.#slotValues });
+    this.#executable = this.backend.program({
+      instructions,
+      buffers,
+      patches,
+      chains,
+      slots: this.#slotValues,
+    });
     this.#arena = arena;
     this.#arenaBuffer = arena.buffer;
   }

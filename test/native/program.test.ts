@@ -17,14 +17,16 @@ interface Parts {
   buffers: NativeProgramSpec['buffers'];
   patches?: readonly number[];
   slots?: TypedArray;
+  chains?: readonly number[];
 }
 
-const build = ({ code, buffers, patches = [], slots = shared(1, 0) }: Parts): NativeProgram =>
+const build = ({ code, buffers, patches = [], slots = shared(1, 0), chains }: Parts): NativeProgram =>
   new addon.Program({
     code: Float64Array.from(code),
     buffers,
     patches: Float64Array.from(patches),
     slots: slots as Float64Array,
+    ...(chains && { chains: Float64Array.from(chains) }),
   });
 
 const rejects = (fn: () => unknown, pattern: RegExp, code = 'SIMDGRAD_ARGUMENT'): void => {
@@ -448,5 +450,68 @@ describe.skipIf(addonPath === null)('Program', () => {
       });
     }
     addon.setIsa(before);
+  });
+
+  describe('chains', () => {
+    const n = 50_000;
+    const local = { type: 0, length: n, local: true };
+    const x = Float32Array.from({ length: n }, (_, i) => i % 1000);
+
+    it('run block by block with values that are nowhere else', () => {
+      const out = shared(0, n);
+      const program = build({
+        code: [
+          ...ins('mul', vec(n, 3), 1, 2, 2),
+          ...ins('add', [1, n, 0, 1, 0, 1, 3, 0], 1, 1, 3),
+          ...ins('neg', vec(n, 2), 0, 1),
+        ],
+        buffers: [out, local, input(0, n), sharedOf(0, [0, 0, 0, 5])],
+        chains: [0, 3, n],
+      });
+      program.run([x]);
+      expect(out.every((v, i) => v === -(x[i]! * x[i]! + 5))).toBe(true);
+      const times = program.profile([x]);
+      expect([times.length, times[0]! > 0, times[1], times[2]]).toEqual([3, true, 0, 0]);
+    });
+
+    it('are refused where they are none', () => {
+      const code = [...ins('mul', vec(n, 3), 1, 2, 2), ...ins('neg', vec(n, 2), 0, 1)];
+      const buffers = [shared(0, n), local, input(0, n)];
+      for (const chains of [[], [0, 1, n], [1, 1, n]]) {
+        rejects(() => build({ code, buffers, chains }), /local buffer (outside of its chain|is used by two)/);
+      }
+      for (const chains of [
+        [0, 2],
+        [0, 3, n],
+        [-1, 2, n],
+        [0, 0, n],
+        [0.5, 2, n],
+        [0, 2, n - 1],
+        [0, 2, Number.NaN],
+        [0, 2, n, 1, 1, n],
+        [0, Infinity, n],
+        [0, 1e300, n],
+      ]) {
+        rejects(() => build({ code, buffers, chains }), /^Program: chain/);
+      }
+      rejects(() => build({ code, buffers, chains: [0, 1, n, 1, 1, n] }), /two chains|local/);
+      const bind = build({ code, buffers, chains: [0, 2, n] });
+      rejects(() => bind.bind(1, shared(0, n)), /pinned/);
+      const strided = [...ins('mul', [1, n, 0, 1, 0, 2, 0, 0], 0, 1, 1)];
+      rejects(
+        () => build({ code: strided, buffers: [shared(0, n), shared(0, 2 * n)], chains: [0, 1, n] }),
+        /stride/,
+      );
+      const offset = [...ins('neg', [1, n - 1, 1, 1, 0, 1], 0, 1)];
+      rejects(
+        () => build({ code: offset, buffers: [local, shared(0, n)], chains: [0, 1, n - 1] }),
+        /not used as a whole/,
+      );
+      const sum = ins('sum', [0, 1, n, 0, 0, 1, 1], 0, 1);
+      rejects(
+        () => build({ code: sum, buffers: [shared(0, 1), shared(0, n)], chains: [0, 1, n] }),
+        /elementwise/,
+      );
+    });
   });
 });

@@ -15,7 +15,16 @@ interface Use {
   readonly at: number;
 }
 
+/** An array of the type with this code. */
+export function arrayOver(type: number, buffer: ArrayBufferLike, length: number): TypedArray {
+  const Class = [Float32Array, Float64Array, Int32Array, Uint8Array][type] as typeof Float32Array;
+  return new Class(buffer as ArrayBuffer, 0, length);
+}
+
 const nothing = [new Float32Array(0), new Float64Array(0), new Int32Array(0), new Uint8Array(0)];
+
+/** Elements of a block of a chain. */
+const BLOCK = 4096;
 
 /** For how long an asynchronous run keeps the event loop, in milliseconds. */
 const SLICE = 8;
@@ -61,6 +70,8 @@ export class JsExecutable implements Executable {
   private readonly steps: Step[] = [];
   private readonly inputs: { readonly type: number; readonly length: number; readonly uses: Use[] }[] = [];
   private readonly uses: Use[][] = [];
+  private readonly locals = new Map<number, TypedArray>();
+  private readonly chainAt: ({ readonly end: number; readonly length: number } | undefined)[] = [];
   private inFlight = false;
 
   constructor(private readonly spec: ProgramSpec) {
@@ -79,9 +90,18 @@ export class JsExecutable implements Executable {
           );
         }
         this.uses[index]!.push({ arrays, at: arrays.length });
-        arrays.push(buffer.kind === 'pinned' ? buffer.array : nothing[buffer.type]!);
+        arrays.push(
+          buffer.kind === 'pinned'
+            ? buffer.array
+            : buffer.kind === 'input'
+              ? nothing[buffer.type]!
+              : this.local(index, buffer.type),
+        );
       }
       this.steps.push({ kernel: instruction.kernel, params: Array.from(instruction.params), arrays });
+    }
+    for (const { first, count, length } of spec.chains ?? []) {
+      for (let i = first; i < first + count; i++) this.chainAt[i] = { end: first + count, length };
     }
     for (const { instruction, param, slot } of spec.patches) {
       const step = this.steps[instruction];
@@ -89,6 +109,38 @@ export class JsExecutable implements Executable {
         throw new ArgumentError(`Program: patch (${instruction}, ${param}, ${slot}) does not fit`);
       }
     }
+  }
+
+  /** One block of memory, for all instructions of a chain. */
+  private local(index: number, type: number): TypedArray {
+    const known = this.locals.get(index);
+    if (known) return known;
+    const made = arrayOver(type, new ArrayBuffer(BLOCK * 8), BLOCK);
+    this.locals.set(index, made);
+    return made;
+  }
+
+  /** Runs instruction i, or the chain that begins there; returns the next one. */
+  private step(i: number): number {
+    const chain = this.chainAt[i];
+    if (chain === undefined) {
+      const { kernel, params, arrays } = this.steps[i]!;
+      kernel.js(params, arrays);
+      return i + 1;
+    }
+    for (let begin = 0; begin < chain.length; begin += BLOCK) {
+      for (let j = i; j < chain.end; j++) {
+        const { kernel, params, arrays } = this.steps[j]!;
+        const part = params.slice();
+        part[1] = Math.min(BLOCK, chain.length - begin);
+        arrays.forEach((_, b) => {
+          const buffer = this.spec.instructions[j]!.buffers[b]!;
+          if (!this.locals.has(buffer)) part[2 + 2 * b]! += begin * params[3 + 2 * b]!;
+        });
+        kernel.js(part, arrays);
+      }
+    }
+    return chain.end;
   }
 
   private checkIdle(what: string): void {
@@ -125,7 +177,7 @@ export class JsExecutable implements Executable {
     this.prepare('run', inputs);
     this.place(inputs);
     try {
-      for (const { kernel, params, arrays } of this.steps) kernel.js(params, arrays);
+      for (let i = 0; i < this.steps.length; ) i = this.step(i);
     } finally {
       this.displace();
     }
@@ -138,12 +190,12 @@ export class JsExecutable implements Executable {
     this.inFlight = true;
     try {
       let until = 0;
-      for (const { kernel, params, arrays } of this.steps) {
+      for (let i = 0; i < this.steps.length; ) {
         if (performance.now() >= until) {
           await new Promise((resolve) => setImmediate(resolve));
           until = performance.now() + SLICE;
         }
-        kernel.js(params, arrays);
+        i = this.step(i);
       }
     } finally {
       this.inFlight = false;
@@ -162,11 +214,11 @@ export class JsExecutable implements Executable {
     this.place(inputs);
     const times = new Float64Array(this.steps.length);
     try {
-      for (let i = 0; i < times.length; i++) {
-        const { kernel, params, arrays } = this.steps[i]!;
+      for (let i = 0; i < times.length; ) {
         const begin = performance.now();
-        kernel.js(params, arrays);
+        const next = this.step(i);
         times[i] = (performance.now() - begin) * 1e6;
+        i = next;
       }
     } finally {
       this.displace();

@@ -48,6 +48,13 @@ function loopSource(inputs: number, attrs: number, toBool: boolean): string {
 };`;
 }
 
+const elementwise = new WeakSet<JsKernel>();
+
+/** True for kernels of the family `map`. */
+export function isElementwise(kernel: JsKernel): boolean {
+  return elementwise.has(kernel);
+}
+
 /**
  * An elementwise kernel (family `map`): out[i] = f(inputs[0][i], …, attrs…), over any strides; stride 0 broadcasts.
  *
@@ -79,7 +86,7 @@ export function mapKernel(
     return loop;
   };
 
-  return (p, b) => {
+  const kernel: JsKernel = (p, b) => {
     const attrsAt = readStrided(p, operands, layout);
     if (attrsAt < 0) return;
     const loop = loopFor(b);
@@ -101,6 +108,8 @@ export function mapKernel(
       loop(...args);
     } while (outer > 0 && advance(layout, outer, index, offsets));
   };
+  elementwise.add(kernel);
+  return kernel;
 }
 
 /** Double to int32: toward zero, saturating, NaN to 0. */
