@@ -309,6 +309,19 @@ napi_value adjust_external_memory(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// misalignment(array): bytes between its first element and the start of the cache line that it lies in.
+napi_value misalignment(napi_env env, napi_callback_info info) {
+  Arguments args;
+  Buffer buffer;
+  napi_value result;
+  if (!arguments(env, info, &args)) return nullptr;
+  if (args.count != 1 || !to_buffer(env, args.values[0], &buffer)) {
+    return throw_error(env, kArgument, "misalignment: a typed array that kernels take is expected");
+  }
+  const uint32_t bytes = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(buffer.data) % 64);
+  return napi_create_uint32(env, bytes, &result) == napi_ok ? result : nullptr;
+}
+
 void on_cleanup(napi_async_cleanup_hook_handle handle, void* data) {
   Environment* environment = static_cast<Environment*>(data);
   environment->closing = true;
@@ -342,6 +355,7 @@ Napi::Object load(Napi::Env wrapped, Napi::Object exports) {
                    {"info", info},
                    {"setNumThreads", set_num_threads},
                    {"setIsa", set_isa},
+                   {"misalignment", misalignment},
                    {"adjustExternalMemory", adjust_external_memory}};
   for (const auto& f : functions) {
     napi_value function;

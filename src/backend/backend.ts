@@ -101,6 +101,8 @@ export interface Backend {
   /** True if this backend has its own kernel for this dispatch type (else the JS kernel serves). */
   has(kernel: Kernel, type: number): boolean;
   program(spec: ProgramSpec): Executable;
+  /** Offset in bytes of the first cache line that begins in the buffer: vectors across two lines cost twice. */
+  lineStart(buffer: SharedArrayBuffer): number;
   /** Tells the engine about memory that it does not count (SharedArrayBuffers). */
   adjustExternalMemory(delta: number): void;
 }

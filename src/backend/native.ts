@@ -64,6 +64,7 @@ export interface Addon {
   setNumThreads(n: number): void;
   setIsa(name: string): void;
   adjustExternalMemory(delta: number): void;
+  misalignment(array: TypedArray): number;
   readonly Program: new (spec: NativeProgramSpec) => NativeProgram;
 }
 
@@ -184,6 +185,10 @@ export class NativeBackend implements Backend {
     if (decides === undefined) return true; // the addon says what is wrong
     const type = decides.kind === 'pinned' ? typeCode(decides.array) : decides.type;
     return ((kernel.nativeTypes >> type) & 1) === 1;
+  }
+
+  lineStart(buffer: SharedArrayBuffer): number {
+    return -this.addon.misalignment(new Uint8Array(buffer)) & 63;
   }
 
   adjustExternalMemory(delta: number): void {

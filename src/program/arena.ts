@@ -47,12 +47,15 @@ export function layOut(intervals: readonly Interval[]): Layout {
 export class Arena {
   busy = false;
   buffer = new SharedArrayBuffer(0);
+  /** Where the first place begins, in bytes. */
+  start = 0;
 
   /** Grows to hold at least so many bytes. Programs notice that the buffer is another one. */
   reserve(bytes: number): void {
-    if (bytes <= this.buffer.byteLength) return;
+    if (this.start + bytes <= this.buffer.byteLength) return;
     const before = this.buffer.byteLength;
-    this.buffer = new SharedArrayBuffer(Math.ceil(bytes / 4096) * 4096);
+    this.buffer = new SharedArrayBuffer(Math.ceil((bytes + alignment) / 4096) * 4096);
+    this.start = backend().lineStart(this.buffer);
     backend().adjustExternalMemory(this.buffer.byteLength - before);
   }
 }

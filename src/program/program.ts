@@ -145,7 +145,7 @@ export class Program {
             this.#results.set(s, { buffer, live: array, other: null, bound: array });
             index.set(s, buffer);
           } else {
-            const buffer = pin(this.#temporary(s, arena.buffer));
+            const buffer = pin(this.#temporary(s, arena));
             this.#temporaries.push({ storage: s, buffer });
             index.set(s, buffer);
           }
@@ -230,9 +230,9 @@ export class Program {
     return this.#layout.bytes;
   }
 
-  #temporary(s: Storage, buffer: SharedArrayBuffer): TypedArray {
-    const offset = this.#layout.offsets.get(s) as number;
-    return new (arrayType(s.dtype))(buffer as unknown as ArrayBuffer, offset, s.length);
+  #temporary(s: Storage, arena: Arena): TypedArray {
+    const offset = arena.start + (this.#layout.offsets.get(s) as number);
+    return new (arrayType(s.dtype))(arena.buffer as unknown as ArrayBuffer, offset, s.length);
   }
 
   #acquireArena(): Arena {
@@ -254,7 +254,7 @@ export class Program {
     const arena = this.#acquireArena();
     if (arena !== this.#arena || arena.buffer !== this.#arenaBuffer) {
       for (const { storage, buffer } of this.#temporaries) {
-        this.#executable.bind(buffer, this.#temporary(storage, arena.buffer));
+        this.#executable.bind(buffer, this.#temporary(storage, arena));
       }
       this.#arena = arena;
       this.#arenaBuffer = arena.buffer;

@@ -122,20 +122,26 @@ function allocated<T>(what: string, length: number, dtype: DType, make: () => T)
 
 const registry = new FinalizationRegistry<number>((bytes) => backend().adjustExternalMemory(-bytes));
 
-/** A zeroed typed array over a SharedArrayBuffer, reported to the engine, which does not count such memory itself. */
+const line = 64;
+/** Shorter arrays are not worth aligning. */
+const alignedMinimum = 256;
+
+/** A zeroed typed array over a SharedArrayBuffer, at the start of a cache line, reported to the engine, which does not count such memory itself. */
 export function sharedArray(dtype: DType, length: number): TypedArray {
   const bytes = Math.max(length, 1) * byteWidth(dtype);
+  const aligned = bytes >= alignedMinimum;
   const buffer = allocated(
     'allocation',
     length,
     dtype,
-    () => new SharedArrayBuffer(Math.ceil(bytes / 64) * 64),
+    () => new SharedArrayBuffer((Math.ceil(bytes / line) + Number(aligned)) * line),
   );
   if (bytes >= 4096) {
     backend().adjustExternalMemory(buffer.byteLength);
     registry.register(buffer, buffer.byteLength);
   }
-  return new (arrayType(dtype))(buffer as unknown as ArrayBuffer, 0, length);
+  const start = aligned ? backend().lineStart(buffer) : 0;
+  return new (arrayType(dtype))(buffer as unknown as ArrayBuffer, start, length);
 }
 
 /** Storage that lives long: zeroed shared memory, real even while a step is traced. */

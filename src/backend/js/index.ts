@@ -9,6 +9,7 @@ export const jsBackend: Backend = {
   },
   has: () => true,
   program: (spec) => new JsExecutable(spec),
+  lineStart: () => 0,
   adjustExternalMemory() {
     // Only native code can tell the engine.
   },
