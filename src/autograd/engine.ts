@@ -29,14 +29,19 @@ function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor
     leaveOp(before);
   }
   if (isGradEnabled() && op.vjp !== nonDifferentiable && isFloat(out.dtype)) {
-    let wanted = false;
-    for (const x of inputs) {
-      if (x.node === null && tracing() !== null) observe(() => x.requiresGrad, x);
-      if (x.requiresGrad) wanted = true;
+    if (tracing() !== null) watch(inputs);
+    for (let i = 0; i < n; i++) {
+      if (!(inputs[i] as Tensor).requiresGrad) continue;
+      result.node = new Node(op as Primitive<unknown>, inputs, attrs, result);
+      break;
     }
-    if (wanted) result.node = new Node(op as Primitive<unknown>, inputs, attrs, result);
   }
   return result;
+}
+
+/** Tells the trace in progress that it depends on which leaves want a gradient. */
+function watch(inputs: readonly Tensor[]): void {
+  for (const x of inputs) if (x.node === null) observe(() => x.requiresGrad, x);
 }
 
 installApply(apply);
@@ -60,9 +65,25 @@ function reachable(roots: readonly Tensor[], pass: number): Node[] {
   for (const { node } of roots) if (node !== null && node.pass !== pass) mark(node);
   // What is found goes to the end of the list that is being gone through.
   for (let i = 0; i < found.length; i++) {
-    for (const e of (found[i] as Node).edges) if (e instanceof Node && e.pass !== pass) mark(e);
+    const { edges } = found[i] as Node;
+    for (let j = 0; j < edges.length; j++) {
+      const e = edges[j] as Edge;
+      if (e instanceof Node && e.pass !== pass) mark(e);
+    }
   }
-  return found.sort(byId);
+  return sortById(found);
+}
+
+/** Lists that are short are sorted in place, without the copy that sort() works on. */
+function sortById(nodes: Node[]): Node[] {
+  if (nodes.length > 64) return nodes.sort(byId);
+  for (let i = 1; i < nodes.length; i++) {
+    const node = nodes[i] as Node;
+    let j = i;
+    for (; j > 0 && (nodes[j - 1] as Node).id > node.id; j--) nodes[j] = nodes[j - 1] as Node;
+    nodes[j] = node;
+  }
+  return nodes;
 }
 
 function byId(a: Node, b: Node): number {
@@ -96,13 +117,19 @@ class Workspace {
 
   /** Takes over what was allocated, and gives back what is not pinned if asked to. */
   settle(recycle: boolean): void {
-    for (const s of this.log) {
+    const { log } = this;
+    const loose = this.#loose;
+    for (let i = 0; i < log.length; i++) {
+      const s = log[i] as Storage;
       s.pass = this;
       if (recycle && s.pins === 0) release(s);
     }
-    if (recycle) for (const s of this.#loose) if (s.pass === this && s.pins === 0) release(s);
-    this.log.length = 0;
-    this.#loose.length = 0;
+    for (let i = 0; recycle && i < loose.length; i++) {
+      const s = loose[i] as Storage;
+      if (s.pass === this && s.pins === 0) release(s);
+    }
+    log.length = 0;
+    loose.length = 0;
   }
 }
 
@@ -208,13 +235,13 @@ class Pass {
 
   /** What is handed out must be nobody else's memory: not a broadcast view, not shared by two results. */
   #separate(): void {
-    for (const [t, g] of this.#results) {
-      if (g.view.whole && this.#space.owns(g)) continue;
-      this.#results.set(
+    this.#results.forEach((g, t, results) => {
+      if (g.view.whole && this.#space.owns(g)) return;
+      results.set(
         t,
         noGrad(() => cloneOf(g)),
       );
-    }
+    });
   }
 }
 
@@ -292,5 +319,7 @@ export function backward(
 ): void {
   const seed = seedGradient('backward', t, gradient);
   const grads = backwardPass([t], [seed], null, { createGraph, retainGraph });
-  for (const [leaf, g] of grads) accumulate(leaf, g, createGraph);
+  grads.forEach((g, leaf) => {
+    accumulate(leaf, g, createGraph);
+  });
 }

@@ -105,7 +105,10 @@ export class Node implements VjpContext<unknown> {
     const saved = this.#saved;
     if (saved === null) return;
     this.#saved = null;
-    for (const x of saved) if (x !== null) letGo(x.view.storage);
+    for (let i = 0; i < saved.length; i++) {
+      const x = saved[i];
+      if (x) letGo(x.view.storage);
+    }
     if (this.#output !== null) letGo(this.#output.view.storage);
     this.#output = null;
   }

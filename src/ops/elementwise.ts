@@ -82,10 +82,15 @@ export function elementwise(def: Elementwise): Primitive<readonly number[]> {
     vjp:
       vjp === nonDifferentiable
         ? vjp
-        : (g, ctx) =>
-            vjp(g, ctx).map((grad, i) =>
-              grad && ctx.needs[i] ? sumTo(grad, (ctx.specs[i] as Spec).shape) : null,
-            ),
+        : (g, ctx) => {
+            const grads = vjp(g, ctx);
+            const out: (Tensor | null)[] = [];
+            for (let i = 0; i < grads.length; i++) {
+              const grad = grads[i];
+              out.push(grad && ctx.needs[i] ? sumTo(grad, (ctx.specs[i] as Spec).shape) : null);
+            }
+            return out;
+          },
     samples: def.domain === 'bool' ? def.samples.map(asBool) : def.samples,
   });
 }
@@ -93,8 +98,9 @@ export function elementwise(def: Elementwise): Primitive<readonly number[]> {
 /** The shape that the inputs broadcast to. */
 function commonShape(op: string, inputs: readonly Spec[]): Shape {
   const { shape } = inputs[0] as Spec;
-  for (const x of inputs) {
-    if (!sameShape(x.shape, shape)) return broadcastShapes(op, ...inputs.map((y) => y.shape));
+  for (let i = 1; i < inputs.length; i++) {
+    if (!sameShape((inputs[i] as Spec).shape, shape))
+      return broadcastShapes(op, ...inputs.map((y) => y.shape));
   }
   return shape;
 }
@@ -127,7 +133,10 @@ export function call(
   const [first] = xs;
   if (isTensor(first) && domainDType(domain, first.dtype) === first.dtype) {
     let same = true;
-    for (const x of xs) if (!isTensor(x) || x.dtype !== first.dtype) same = false;
+    for (let i = 1; i < xs.length; i++) {
+      const x = xs[i];
+      if (!isTensor(x) || x.dtype !== first.dtype) same = false;
+    }
     if (same) return apply(op, xs as readonly Tensor[], attrs);
   }
   let like: DType | undefined;

@@ -88,7 +88,10 @@ export function reducedAxes(
 }
 
 export function reducedShape(x: Spec, { axes, keepdims }: ReduceAttrs): number[] {
-  return keepdims ? keptShape(x, { axes, keepdims }) : x.shape.filter((_, i) => !axes.includes(i));
+  if (keepdims) return keptShape(x, { axes, keepdims });
+  const shape: number[] = [];
+  for (let i = 0; i < x.shape.length; i++) if (!axes.includes(i)) shape.push(x.shape[i] as number);
+  return shape;
 }
 
 /** The shape with reduced axes of size 1: what broadcasts back to the input. */

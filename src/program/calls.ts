@@ -24,19 +24,20 @@ export function emitMap(
 ): void {
   const storages: Storage[] = [out.storage];
   let flat = out.contiguous;
-  for (const x of inputs) {
+  for (let i = 0; i < inputs.length; i++) {
+    const x = inputs[i] as View;
     storages.push(x.storage);
     if (!x.contiguous) flat = false;
   }
   const params: Param[] = [];
   if (flat) {
     params.push(1, out.size, out.offset, 1);
-    for (const x of inputs) params.push(x.offset, 1);
+    for (let i = 0; i < inputs.length; i++) params.push((inputs[i] as View).offset, 1);
   } else {
     params.push(out.shape.length, ...out.shape, out.offset, ...out.strides);
     for (const x of inputs) params.push(x.offset, ...x.strides);
   }
-  for (const a of attrs) params.push(a);
+  for (let i = 0; i < attrs.length; i++) params.push(attrs[i] as Param);
   emit(kernel, params, storages, 1);
 }
 
@@ -48,24 +49,22 @@ export function emitReduce(
   axes: readonly number[],
   attrs: readonly Param[] = [],
 ): View {
+  const rank = x.shape.length;
   const kept: number[] = [];
-  const keptStrides: number[] = [];
-  const reduced: number[] = [];
-  const reducedStrides: number[] = [];
-  for (let i = 0; i < x.shape.length; i++) {
-    if (axes.includes(i)) {
-      reduced.push(x.shape[i] as number);
-      reducedStrides.push(x.strides[i] as number);
-    } else {
-      kept.push(x.shape[i] as number);
-      keptStrides.push(x.strides[i] as number);
-    }
-  }
+  for (let i = 0; i < rank; i++) if (!axes.includes(i)) kept.push(x.shape[i] as number);
   const out = fresh(dtype, kept);
-  const params: Param[] = [kept.length, reduced.length];
-  for (const list of [kept, reduced]) for (const n of list) params.push(n);
-  params.push(out.offset, x.offset);
-  for (const list of [keptStrides, reducedStrides, attrs]) for (const n of list) params.push(n);
+  // Sizes of kept and reduced axes, the offsets, and the strides of x in the same order.
+  const params = new Array<Param>(4 + 2 * rank + attrs.length);
+  params[0] = kept.length;
+  params[1] = rank - kept.length;
+  params[2 + rank] = out.offset;
+  params[3 + rank] = x.offset;
+  for (let i = 0, k = 0, r = kept.length; i < rank; i++) {
+    const at = axes.includes(i) ? r++ : k++;
+    params[2 + at] = x.shape[i] as number;
+    params[4 + rank + at] = x.strides[i] as number;
+  }
+  for (let i = 0; i < attrs.length; i++) params[4 + 2 * rank + i] = attrs[i] as Param;
   emit(kernel, params, [out.storage, x.storage], 1);
   return out;
 }
@@ -73,22 +72,23 @@ export function emitReduce(
 /** Emits a kernel whose params are some numbers, the offset of each operand (outputs first) and some more numbers. */
 function emitDense(
   kernel: Kernel,
-  params: Param[],
+  sizes: readonly Param[],
   outputs: readonly View[],
   inputs: readonly View[],
   attrs: readonly Param[] = [],
 ): void {
-  const storages: Storage[] = [];
-  for (const v of outputs) {
-    params.push(v.offset);
-    storages.push(v.storage);
+  // Counted loops and lists of known length: until this is optimised, iterators and growing cost more than the rest.
+  const [a, b, c] = [sizes.length, outputs.length, inputs.length];
+  const params = new Array<Param>(a + b + c + attrs.length);
+  const storages = new Array<Storage>(b + c);
+  for (let i = 0; i < a; i++) params[i] = sizes[i] as Param;
+  for (let i = 0; i < b + c; i++) {
+    const v = (i < b ? outputs[i] : inputs[i - b]) as View;
+    params[a + i] = v.offset;
+    storages[i] = v.storage;
   }
-  for (const v of inputs) {
-    params.push(v.offset);
-    storages.push(v.storage);
-  }
-  for (const a of attrs) params.push(a);
-  emit(kernel, params, storages, outputs.length);
+  for (let i = 0; i < attrs.length; i++) params[a + b + c + i] = attrs[i] as Param;
+  emit(kernel, params, storages, b);
 }
 
 /** Row kernel over contiguous operands. */
@@ -160,9 +160,9 @@ export function emitMatmul(
   params.push(c.shape[nb] as number, c.shape[nb + 1] as number, a.shape[nb + 1] as number, c.offset);
   for (let i = 0; i <= nb; i++) params.push(c.strides[i] as number);
   params.push(a.offset);
-  for (const stride of a.strides) params.push(stride);
+  for (let i = 0; i < nb + 2; i++) params.push(a.strides[i] as number);
   params.push(b.offset);
-  for (const stride of b.strides) params.push(stride);
+  for (let i = 0; i < nb + 2; i++) params.push(b.strides[i] as number);
   params.push(bias === undefined ? -1 : bias.offset, activation);
   emit(kernel, params, [c.storage, a.storage, b.storage, (bias ?? c).storage], 1);
 }
