@@ -59,14 +59,23 @@ export function spread(values: readonly number[]): Spread {
   return { median, min: sorted[0] as number, max: sorted[sorted.length - 1] as number };
 }
 
+/**
+ * The warm-up of a contestant lasts as long as so many samples: what an engine compiles while it runs is compiled then, which
+ * takes hundreds of calls (a training takes thousands).
+ */
+const warmUpSamples = 6;
+
 /** How many calls take about `ms` milliseconds, and the rate that was seen, after a warm-up. */
 async function calibrate(c: Contestant, { ms, slow = Infinity }: CompareOptions) {
   if ((await c.sample(1)) <= slow) await c.sample(1);
   let calls = 1;
+  let spent = 0;
   for (;;) {
-    const rate = calls / (await c.sample(calls));
-    const want = Math.max(1, Math.round((rate * ms) / 1e3));
-    if (want <= calls * 2 || calls >= 1e6) return { calls: want, rate };
+    const seconds = await c.sample(calls);
+    spent += seconds * 1e3;
+    const rate = calls / seconds;
+    const want = Math.max(1, Math.round(rate * ms * 1e-3));
+    if ((want <= calls * 2 || calls >= 1e6) && spent >= warmUpSamples * ms) return { calls: want, rate };
     calls = Math.min(want, calls * 8);
   }
 }

@@ -34,6 +34,18 @@ test('spreads and ratios are those of the samples', async () => {
   expect(order.slice(-8)).toEqual(['quick', 'slow', 'slow', 'quick', 'quick', 'slow', 'slow', 'quick']);
 });
 
+test('the warm-up lasts as long as six samples', async () => {
+  let seconds = 0;
+  const sample = (n: number) => {
+    seconds += n * 1e-3;
+    return n * 1e-3;
+  };
+  const { timings } = await compare([{ name: 'steady', sample }], { rounds: 3, ms: 40 });
+  expect(timings[0]?.rate.median).toBeCloseTo(1000);
+  expect(seconds - 3 * 0.04).toBeGreaterThanOrEqual(6 * 0.04);
+  expect(seconds - 3 * 0.04).toBeLessThan(8 * 0.04);
+});
+
 test('a contestant over the limit is sampled once', async () => {
   let calls = 0;
   const seconds = (s: number, count: () => void) => ({
