@@ -36,7 +36,8 @@ const op = primitive<SumAttrs>({
   saves: [],
   vjp: (g, { attrs, specs: [x] }) => {
     const shape = (x as Spec).shape;
-    const kept = reshape(g, keptShape(x as Spec, attrs));
+    // A scalar broadcasts to anything as it is.
+    const kept = g.shape.length === 0 ? g : reshape(g, keptShape(x as Spec, attrs));
     return [broadcastTo(attrs.scale === 1 ? kept : mul(kept, attrs.scale), shape)];
   },
   samples: reduceSamples().map((s) => ({ ...s, attrs: { ...s.attrs, scale: s.attrs.keepdims ? 0.25 : 1 } })),

@@ -2,6 +2,7 @@ import { defineKernel } from '../backend/backend.js';
 import { sgdKernel, sgdMomentumKernel } from '../backend/js/optim.js';
 import { ArgumentError } from '../errors.js';
 import { emitOptim } from '../program/calls.js';
+import type { Param } from '../program/emit.js';
 import {
   type Active,
   checks,
@@ -72,10 +73,13 @@ export class SGD extends Optimizer<SGDOptions> {
       Number(group.nesterov),
       ...active.map(({ state }) => Number(state.step === 1)),
     ]);
-    active.forEach((a, i) => {
-      const buffer = this.stateTensor(a, 'momentumBuffer');
-      const attrs = [...numbers.slice(0, 6), numbers[6 + i] as (typeof numbers)[number]];
-      emitOptim(withMomentum, a.p.size, [a.p.view, buffer.view], [a.p.view, a.g.view], attrs);
-    });
+    const attrs = numbers.slice(0, 7);
+    for (let i = 0; i < active.length; i++) {
+      const a = active[i] as Active;
+      const { view } = a.p;
+      const buffer = this.stateTensor(a, 'momentumBuffer').view;
+      attrs[6] = numbers[6 + i] as Param;
+      emitOptim(withMomentum, view.size, [view, buffer], [view, a.g.view], attrs);
+    }
   }
 }
