@@ -135,7 +135,7 @@ export class NativeBackend implements Backend {
   }
 
   run(kernel: Kernel, params: ArrayLike<number>, buffers: readonly TypedArray[]): void {
-    if (!this.takes(kernel, buffers)) {
+    if (this.complete[kernel.nativeId] !== true && !this.takes(kernel, buffers)) {
       kernel.js(params, buffers);
       return;
     }

@@ -20,7 +20,7 @@ const op = primitive<CountAttrs>({
     const { shape } = labels as View;
     return emitReduce(
       kernel,
-      out.dtype,
+      out,
       labels as View,
       shape.map((_, i) => i),
       [ignore],

@@ -2,7 +2,7 @@ import { defineKernel, type JsKernel } from '../backend/backend.js';
 import type { DType } from '../dtype.js';
 import { ArgumentError, ShapeError } from '../errors.js';
 import { emitReduce } from '../program/calls.js';
-import { describe, normalizeAxis, rowMajor, type Shape, View } from '../program/view.js';
+import { describe, normalizeAxis, type Shape, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { div } from './div.js';
 import { eq } from './eq.js';
@@ -141,10 +141,7 @@ export function reduction(def: {
       if (!empty) checkNotEmpty(name, x as Spec, attrs.axes);
       return { shape: reducedShape(x as Spec, attrs), dtype: def.result ?? (x as Spec).dtype };
     },
-    run([x], out, { axes }) {
-      const view = emitReduce(kernel, out.dtype, x as View, axes);
-      return new View(view.storage, out.shape, rowMajor(out.shape), view.offset);
-    },
+    run: ([x], out, { axes }) => emitReduce(kernel, out, x as View, axes),
     saves,
     vjp,
     samples: reduceSamples(empty),

@@ -2,7 +2,7 @@ import { defineKernel } from '../backend/backend.js';
 import { sumKernel } from '../backend/js/reduce.js';
 import { isFloat } from '../dtype.js';
 import { emitReduce } from '../program/calls.js';
-import { rowMajor, type Shape, sameShape, View } from '../program/view.js';
+import { type Shape, sameShape, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { broadcastTo } from './broadcastTo.js';
 import { mul } from './mul.js';
@@ -29,10 +29,7 @@ interface SumAttrs extends ReduceAttrs {
 const op = primitive<SumAttrs>({
   name: 'sum',
   infer: ([x], attrs) => ({ shape: reducedShape(x as Spec, attrs), dtype: (x as Spec).dtype }),
-  run([x], out, { axes, scale }) {
-    const view = emitReduce(kernel, out.dtype, x as View, axes, [scale]);
-    return new View(view.storage, out.shape, rowMajor(out.shape), view.offset);
-  },
+  run: ([x], out, { axes, scale }) => emitReduce(kernel, out, x as View, axes, [scale]),
   saves: [],
   vjp: (g, { attrs, specs: [x] }) => {
     const shape = (x as Spec).shape;

@@ -41,25 +41,24 @@ export function emitMap(
   emit(kernel, params, storages, 1);
 }
 
-/** Reduction of `axes` (sorted, distinct) into a fresh contiguous view without those axes. */
+/** Reduction of `axes` (sorted, distinct) into a fresh contiguous view of a shape with the size of the other axes. */
 export function emitReduce(
   kernel: Kernel,
-  dtype: DType,
+  { dtype, shape }: { readonly dtype: DType; readonly shape: Shape },
   x: View,
   axes: readonly number[],
   attrs: readonly Param[] = [],
 ): View {
   const rank = x.shape.length;
-  const kept: number[] = [];
-  for (let i = 0; i < rank; i++) if (!axes.includes(i)) kept.push(x.shape[i] as number);
-  const out = fresh(dtype, kept);
+  const kept = rank - axes.length;
+  const out = fresh(dtype, shape);
   // Sizes of kept and reduced axes, the offsets, and the strides of x in the same order.
   const params = new Array<Param>(4 + 2 * rank + attrs.length);
-  params[0] = kept.length;
-  params[1] = rank - kept.length;
+  params[0] = kept;
+  params[1] = axes.length;
   params[2 + rank] = out.offset;
   params[3 + rank] = x.offset;
-  for (let i = 0, k = 0, r = kept.length; i < rank; i++) {
+  for (let i = 0, k = 0, r = kept; i < rank; i++) {
     const at = axes.includes(i) ? r++ : k++;
     params[2 + at] = x.shape[i] as number;
     params[4 + rank + at] = x.strides[i] as number;

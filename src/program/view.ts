@@ -46,8 +46,15 @@ export class View {
     readonly shape: Shape,
     readonly strides: readonly number[],
     readonly offset: number,
+    /** The number of elements, where the view is known to be contiguous. */
+    contiguousSize = -1,
   ) {
     this.dtype = storage.dtype;
+    if (contiguousSize >= 0) {
+      this.size = contiguousSize;
+      this.contiguous = true;
+      return;
+    }
     let step = 1;
     let contiguous = true;
     for (let i = shape.length - 1; i >= 0; i--) {
@@ -94,7 +101,7 @@ export class View {
 
 /** A contiguous view of a whole new storage. */
 export function fullView(storage: Storage, shape: Shape): View {
-  return new View(storage, shape, rowMajor(shape), 0);
+  return new View(storage, shape, rowMajor(shape), 0, storage.length);
 }
 
 /** The shape that both broadcast to by NumPy's rules, or a ShapeError naming the operation. */
