@@ -102,7 +102,7 @@ export interface Backend {
   has(kernel: Kernel, type: number): boolean;
   program(spec: ProgramSpec): Executable;
   /** Offset in bytes of the first cache line that begins in the buffer: vectors across two lines cost twice. */
-  lineStart(buffer: SharedArrayBuffer): number;
+  lineStart(buffer: ArrayBufferLike): number;
   /** Tells the engine about memory that it does not count (SharedArrayBuffers). */
   adjustExternalMemory(delta: number): void;
 }

@@ -187,7 +187,7 @@ export class NativeBackend implements Backend {
     return ((kernel.nativeTypes >> type) & 1) === 1;
   }
 
-  lineStart(buffer: SharedArrayBuffer): number {
+  lineStart(buffer: ArrayBufferLike): number {
     return -this.addon.misalignment(new Uint8Array(buffer)) & 63;
   }
 

@@ -163,6 +163,9 @@ const arrayOverhead = 256;
 const unzeroedMinimum = 4096;
 const unzeroedMaximum = 2 ** 30;
 
+/** Bytes from which on it pays to ask where a plain array lies, and to begin it at a cache line. */
+const plainAlignedMinimum = 32768;
+
 /** Uninitialised memory for a kernel to fill. */
 export function plainArray(dtype: DType, length: number): TypedArray {
   const bytes = length * byteWidth(dtype);
@@ -174,10 +177,11 @@ export function plainArray(dtype: DType, length: number): TypedArray {
   return allocated('allocation', length, dtype, () => {
     const Type = arrayType(dtype);
     if (bytes < unzeroedMinimum || bytes > unzeroedMaximum) return new Type(length);
-    const { buffer, byteOffset } = Buffer.allocUnsafeSlow(bytes);
-    return byteOffset === 0 && buffer.byteLength === bytes
-      ? new Type(buffer as ArrayBuffer, 0, length)
-      : new Type(length);
+    const extra = bytes < plainAlignedMinimum ? 0 : line;
+    const { buffer, byteOffset } = Buffer.allocUnsafeSlow(bytes + extra);
+    if (byteOffset !== 0 || buffer.byteLength !== bytes + extra) return new Type(length);
+    const start = extra === 0 ? 0 : backend().lineStart(buffer);
+    return new Type(buffer as ArrayBuffer, start, length);
   });
 }
 

@@ -221,7 +221,10 @@ export class Tensor {
     backward(this, gradient, options);
   }
 
-  /** The values: a typed array in row-major order. A live view for contiguous tensors, else a copy. */
+  /**
+   * The values: a typed array in row-major order. A live view for contiguous tensors, else a copy. It may be a window of a
+   * larger buffer: go by its byteOffset and byteLength.
+   */
   get data(): TypedArray {
     checkReadable('data');
     const { storage, offset, size } = this.view;
