@@ -8,6 +8,10 @@
 
 #include "environment.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace simdgrad {
 
 Environment::~Environment() {
@@ -103,7 +107,7 @@ bool is_shared(napi_env env, napi_value typed_array) {
 
 namespace {
 
-constexpr int kAbi = 1;  // of the exports and of kernels.def; src/backend/load.ts refuses another one
+constexpr int kAbi = 2;  // of the exports and of kernels.def; src/backend/load.ts refuses another one
 
 constexpr char kArrays[] = "a Float32Array, Float64Array, Int32Array or Uint8Array";
 
@@ -322,6 +326,26 @@ napi_value misalignment(napi_env env, napi_callback_info info) {
   return napi_create_uint32(env, bytes, &result) == napi_ok ? result : nullptr;
 }
 
+// adviseLargePages(array): asks the system to back shared memory that was just allocated by large pages, so
+// that random access to it misses the TLB less. A wish only: nothing happens where there are none.
+napi_value advise_large_pages(napi_env env, napi_callback_info info) {
+  Arguments args;
+  if (!arguments(env, info, &args)) return nullptr;
+  Buffer memory;
+  if (args.count != 1 || !to_buffer(env, args.values[0], &memory) || !is_shared(env, args.values[0])) {
+    return throw_error(env, kArgument, "adviseLargePages: an array over a SharedArrayBuffer is expected");
+  }
+#if defined(__linux__)
+  constexpr uintptr_t kPage = uintptr_t{1} << 12;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory.data) + kPage - 1) & ~(kPage - 1);
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(memory.data) +
+                         static_cast<uintptr_t>(memory.length * type_size(memory.type))) &
+                        ~(kPage - 1);
+  if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+  return nullptr;
+}
+
 void on_cleanup(napi_async_cleanup_hook_handle handle, void* data) {
   Environment* environment = static_cast<Environment*>(data);
   environment->closing = true;
@@ -356,7 +380,8 @@ Napi::Object load(Napi::Env wrapped, Napi::Object exports) {
                    {"setNumThreads", set_num_threads},
                    {"setIsa", set_isa},
                    {"misalignment", misalignment},
-                   {"adjustExternalMemory", adjust_external_memory}};
+                   {"adjustExternalMemory", adjust_external_memory},
+                   {"adviseLargePages", advise_large_pages}};
   for (const auto& f : functions) {
     napi_value function;
     if (napi_create_function(env, f.name, NAPI_AUTO_LENGTH, f.function, environment, &function) != napi_ok ||

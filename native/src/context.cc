@@ -279,6 +279,12 @@ void CallContext::begin() {
 
 void CallContext::parallel(int64_t tasks, Task fn, void* arg) { pool_->run(tasks, fn, arg, threads_); }
 
+void* CallContext::allocate_block(size_t bytes) {
+  return allocate(bytes == 0 ? 64 : (bytes + 63) & ~size_t{63});
+}
+
+void CallContext::release_block(void* block) { release(block); }
+
 void* CallContext::scratch(int worker, size_t bytes) {
   if (worker < 0 || worker >= kMaxThreads) return nullptr;
   Scratch& s = scratch_[worker];

@@ -85,6 +85,10 @@ class CallContext final : public Context {
   bool fail_index(const char* kernel, int64_t index, int64_t position, int64_t bound) override;
   bool fail_memory(const char* kernel) override;
 
+  // Memory aligned to cache lines; null when there is none.
+  static void* allocate_block(size_t bytes);
+  static void release_block(void* block);
+
   // The error that was recorded: its code, and the message in `text`.
   const char* error(char* text, size_t size) const;
 

@@ -29,7 +29,7 @@ bool as_index(double x, size_t size, size_t* out) {
 }  // namespace
 
 Program::~Program() {
-  for (Slot& slot : slots_of_) free(slot.staging);
+  for (Slot& slot : slots_of_) CallContext::release_block(slot.staging);
   if (environment_->last_program == this) environment_->last_program = nullptr;
   environment_->release();
 }
@@ -152,7 +152,7 @@ bool Program::read_buffers(napi_env env, napi_value list) {
     napi_close_handle_scope(env, scope);
     if (!ok) return false;
   }
-  if (!inputs_.allocate(num_inputs) || !values_.allocate(num_inputs)) return out_of_memory(env);
+  if (!inputs_.allocate(num_inputs) || !values_.allocate(2 * num_inputs)) return out_of_memory(env);
   size_t input = 0;
   for (uint32_t i = 0; i < count; i++) {
     if (slots_of_[i].reference == nullptr && !slots_of_[i].local) inputs_[input++] = i;
@@ -254,28 +254,47 @@ bool Program::read_patches(napi_env env, const Buffer& triples) {
   return true;
 }
 
-bool Program::resolve_inputs(napi_env env, const char* what, napi_value inputs) {
-  bool is_array = false;
-  uint32_t count = 0;
-  if (napi_is_array(env, inputs, &is_array) != napi_ok || !is_array ||
-      napi_get_array_length(env, inputs, &count) != napi_ok) {
-    throw_error(env, kArgument, "Program.%s: an array of input arrays is expected", what);
-    return false;
-  }
-  if (count != inputs_.size()) {
-    throw_error(env, kArgument, "Program.%s: %u inputs given, %zu expected", what, count, inputs_.size());
-    return false;
+bool Program::resolve_inputs(napi_env env, const char* what, napi_value inputs, napi_value rows) {
+  napi_value lists[2] = {inputs, rows};
+  const uint32_t num_lists = rows == nullptr ? 1 : 2;
+  for (uint32_t k = 0; k < num_lists; k++) {
+    bool is_array = false;
+    uint32_t count = 0;
+    if (napi_is_array(env, lists[k], &is_array) != napi_ok || !is_array ||
+        napi_get_array_length(env, lists[k], &count) != napi_ok) {
+      throw_error(env, kArgument, "Program.%s: an array of %s is expected", what,
+                  k == 0 ? "input arrays" : "rows to gather");
+      return false;
+    }
+    if (count != inputs_.size()) {
+      throw_error(env, kArgument, "Program.%s: %u %s given, %zu expected", what, count,
+                  k == 0 ? "inputs" : "rows", inputs_.size());
+      return false;
+    }
   }
   // An element may be behind a getter, which could detach another one: addresses are read when all are here.
-  for (uint32_t i = 0; i < count; i++) {
-    if (napi_get_element(env, inputs, i, &values_[i]) != napi_ok) return false;
+  const uint32_t count = static_cast<uint32_t>(inputs_.size());
+  for (uint32_t k = 0; k < num_lists; k++) {
+    for (uint32_t i = 0; i < count; i++) {
+      if (napi_get_element(env, lists[k], i, &values_[k * count + i]) != napi_ok) return false;
+    }
   }
   for (uint32_t i = 0; i < count; i++) {
     Buffer& place = table_[inputs_[i]];
+    Slot& slot = slots_of_[inputs_[i]];
     Buffer given;
     if (!to_buffer(env, values_[i], &given)) {
       throw_error(env, kArgument, "Program.%s: input %u is not a typed array that kernels take", what, i);
       return false;
+    }
+    slot.rows.data = nullptr;
+    if (num_lists == 2) {
+      bool typed = false;
+      if (napi_is_typedarray(env, values_[count + i], &typed) != napi_ok) return false;
+      if (typed) {
+        if (!resolve_rows(env, what, i, given, values_[count + i])) return false;
+        continue;
+      }
     }
     if (given.type != place.type || given.length != place.length) {
       throw_error(env, kArgument,
@@ -289,13 +308,66 @@ bool Program::resolve_inputs(napi_env env, const char* what, napi_value inputs) 
   return true;
 }
 
-bool Program::prepare(napi_env env, const char* what, napi_value inputs) {
+bool Program::resolve_rows(napi_env env, const char* what, uint32_t input, const Buffer& values,
+                           napi_value rows) {
+  const uint32_t index = inputs_[input];
+  Buffer& place = table_[index];
+  Buffer given;
+  const bool fits = to_buffer(env, rows, &given) && given.type == Type::I32 && values.type == place.type &&
+                    given.length > 0 && place.length >= given.length && place.length % given.length == 0 &&
+                    values.length % (place.length / given.length) == 0;
+  if (!fits) {
+    throw_error(env, kArgument,
+                "Program.%s: rows of %s of length %lld do not make input %u, which is %s of length %lld",
+                what, type_name(values.type), static_cast<long long>(values.length), input,
+                type_name(place.type), static_cast<long long>(place.length));
+    return false;
+  }
+  place.data = staging(index);
+  if (place.data == nullptr) return out_of_memory(env);
+  slots_of_[index].values = values;
+  slots_of_[index].rows = given;
+  return true;
+}
+
+void* Program::staging(uint32_t index) {
+  void*& data = slots_of_[index].staging;
+  const size_t bytes = static_cast<size_t>(table_[index].length * type_size(table_[index].type));
+  if (data == nullptr) data = CallContext::allocate_block(bytes);
+  return data;
+}
+
+bool Program::gather(napi_env env) {
+  CallContext& context = environment_->context;
+  for (uint32_t index : inputs_) {
+    const Slot& slot = slots_of_[index];
+    if (slot.rows.data == nullptr) continue;
+    const Buffer& place = table_[index];
+    const int64_t inner = place.length / slot.rows.length;
+    const double params[] = {1,
+                             static_cast<double>(slot.values.length / inner),
+                             static_cast<double>(inner),
+                             static_cast<double>(slot.rows.length),
+                             0,
+                             0,
+                             0};
+    const Buffer buffers[] = {place, slot.values, slot.rows};
+    const Call call = {params, sizeof params / sizeof params[0], buffers, 3};
+    context.begin();
+    if (environment_->table->run[k_indexSelect][static_cast<int>(place.type)](call, context)) continue;
+    throw_recorded(env, context);
+    return false;
+  }
+  return true;
+}
+
+bool Program::prepare(napi_env env, const char* what, napi_value inputs, napi_value rows) {
   if (in_flight_ || resolving_) {
     throw_error(env, kBusy, "Program.%s: a run of this program is in flight; wait for it first", what);
     return false;
   }
   resolving_ = true;
-  const bool resolved = resolve_inputs(env, what, inputs);
+  const bool resolved = resolve_inputs(env, what, inputs, rows);
   resolving_ = false;
   if (!resolved) return false;
   if (isa_changes_ != environment_->isa_changes && !find_kernels(env)) return false;
@@ -311,7 +383,7 @@ bool Program::prepare(napi_env env, const char* what, napi_value inputs) {
       return false;
     }
   }
-  return true;
+  return gather(env);
 }
 
 bool Program::execute(CallContext& context, double* nanoseconds) {
@@ -348,28 +420,29 @@ bool Program::execute(CallContext& context, double* nanoseconds) {
   return true;
 }
 
-bool Program::run(napi_env env, napi_value inputs, double* nanoseconds) {
-  if (!prepare(env, nanoseconds == nullptr ? "run" : "profile", inputs)) return false;
+bool Program::run(napi_env env, napi_value inputs, napi_value rows, double* nanoseconds) {
+  if (!prepare(env, nanoseconds == nullptr ? "run" : "profile", inputs, rows)) return false;
   if (execute(environment_->context, nanoseconds)) return true;
   throw_recorded(env, environment_->context);
   return false;
 }
 
-bool Program::run_async(napi_env env, napi_value self, napi_value inputs, napi_value callback) {
+bool Program::run_async(napi_env env, napi_value self, napi_value inputs, napi_value rows,
+                        napi_value callback) {
   napi_valuetype kind;
   if (napi_typeof(env, callback, &kind) != napi_ok || kind != napi_function) {
     return fail(env, "Program.runAsync: a callback is expected");
   }
-  if (!prepare(env, "runAsync", inputs)) return false;
+  if (!prepare(env, "runAsync", inputs, rows)) return false;
   // From here on no JavaScript runs until the inputs are copied.
   for (uint32_t index : inputs_) {
     Buffer& input = table_[index];
+    void* copy = staging(index);
+    if (copy == nullptr) return out_of_memory(env);
+    if (input.data == copy) continue;  // gathered
     const size_t bytes = static_cast<size_t>(input.length * type_size(input.type));
-    double*& staging = slots_of_[index].staging;
-    if (staging == nullptr) staging = static_cast<double*>(malloc(bytes == 0 ? 1 : bytes));
-    if (staging == nullptr) return out_of_memory(env);
-    if (bytes > 0) memcpy(staging, input.data, bytes);
-    input.data = staging;
+    if (bytes > 0) memcpy(copy, input.data, bytes);
+    input.data = copy;
   }
   AsyncRun* run = static_cast<AsyncRun*>(calloc(1, sizeof(AsyncRun)));
   if (run == nullptr) return out_of_memory(env);
@@ -481,13 +554,14 @@ void on_finalize(napi_env env, void* data, void*) {
 
 struct Method {
   napi_value self;
-  napi_value values[2];
+  napi_value values[3];  // null where not given
   Program* program;
 };
 
 // The receiver and the arguments; false with an exception pending.
-bool enter(napi_env env, napi_callback_info info, const char* name, size_t expected, Method* out) {
-  size_t count = 2;
+bool enter(napi_env env, napi_callback_info info, const char* name, size_t expected, size_t optional,
+           Method* out) {
+  size_t count = 3;
   void* function_data;
   if (napi_get_cb_info(env, info, &count, out->values, &out->self, &function_data) != napi_ok) return false;
   const auto refuse = [&] {
@@ -507,7 +581,10 @@ bool enter(napi_env env, napi_callback_info info, const char* name, size_t expec
     environment->last_program = data;
   }
   out->program = static_cast<Program*>(data);
-  if (count == expected) return true;
+  if (count >= expected && count <= expected + optional) {
+    for (size_t i = count; i < 3; i++) out->values[i] = nullptr;
+    return true;
+  }
   throw_error(env, kArgument, "Program.%s: %zu arguments given, %zu expected", name, count, expected);
   return false;
 }
@@ -546,27 +623,29 @@ napi_value construct(napi_env env, napi_callback_info info) {
 
 napi_value run(napi_env env, napi_callback_info info) {
   Method method;
-  if (enter(env, info, "run", 1, &method)) method.program->run(env, method.values[0], nullptr);
+  if (enter(env, info, "run", 1, 1, &method)) {
+    method.program->run(env, method.values[0], method.values[1], nullptr);
+  }
   return nullptr;
 }
 
 napi_value run_async(napi_env env, napi_callback_info info) {
   Method method;
-  if (enter(env, info, "runAsync", 2, &method)) {
-    method.program->run_async(env, method.self, method.values[0], method.values[1]);
+  if (enter(env, info, "runAsync", 2, 1, &method)) {
+    method.program->run_async(env, method.self, method.values[0], method.values[2], method.values[1]);
   }
   return nullptr;
 }
 
 napi_value bind(napi_env env, napi_callback_info info) {
   Method method;
-  if (enter(env, info, "bind", 2, &method)) method.program->bind(env, method.values[0], method.values[1]);
+  if (enter(env, info, "bind", 2, 0, &method)) method.program->bind(env, method.values[0], method.values[1]);
   return nullptr;
 }
 
 napi_value profile(napi_env env, napi_callback_info info) {
   Method method;
-  if (!enter(env, info, "profile", 1, &method)) return nullptr;
+  if (!enter(env, info, "profile", 1, 1, &method)) return nullptr;
   const size_t count = method.program->instructions();
   napi_value memory, times;
   void* data = nullptr;
@@ -575,9 +654,8 @@ napi_value profile(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   double none = 0;
-  return method.program->run(env, method.values[0], count == 0 ? &none : static_cast<double*>(data))
-             ? times
-             : nullptr;
+  double* nanoseconds = count == 0 ? &none : static_cast<double*>(data);
+  return method.program->run(env, method.values[0], method.values[1], nanoseconds) ? times : nullptr;
 }
 
 }  // namespace

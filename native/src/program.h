@@ -42,8 +42,10 @@ class Program {
 
   // These return false with a JavaScript exception pending.
   bool build(napi_env env, napi_value spec);
-  bool run(napi_env env, napi_value inputs, double* nanoseconds);
-  bool run_async(napi_env env, napi_value self, napi_value inputs, napi_value callback);
+  // `rows` is null or a list with an Int32Array for every input that is to be filled with so many rows of the
+  // array given for it (and anything else for the others).
+  bool run(napi_env env, napi_value inputs, napi_value rows, double* nanoseconds);
+  bool run_async(napi_env env, napi_value self, napi_value inputs, napi_value rows, napi_value callback);
   bool bind(napi_env env, napi_value index, napi_value array);
 
   // Lets go of the JavaScript values; the program cannot run afterwards.
@@ -63,10 +65,11 @@ class Program {
     RunFn run;
   };
   struct Slot {
-    napi_ref reference;  // of a pinned array; null for inputs
-    double* staging;     // of an input: copy for asynchronous runs
-    bool local;          // lives inside one chain only
-    int64_t place;       // of a local one: bytes before it per element of a block
+    napi_ref reference;   // of a pinned array; null for inputs
+    void* staging;        // of an input: memory for rows that are gathered, and for asynchronous runs
+    Buffer values, rows;  // of an input, in a run that gathers it; rows.data is null otherwise
+    bool local;           // lives inside one chain only
+    int64_t place;        // of a local one: bytes before it per element of a block
   };
   struct Chain {
     size_t first, count;  // instructions
@@ -89,8 +92,12 @@ class Program {
   bool read_patches(napi_env env, const Buffer& patches);
   bool read_chains(napi_env env, const Buffer& triples);
   // Looks up input arrays, patches params and kernels: what precedes each run.
-  bool prepare(napi_env env, const char* what, napi_value inputs);
-  bool resolve_inputs(napi_env env, const char* what, napi_value inputs);
+  bool prepare(napi_env env, const char* what, napi_value inputs, napi_value rows);
+  bool resolve_inputs(napi_env env, const char* what, napi_value inputs, napi_value rows);
+  bool resolve_rows(napi_env env, const char* what, uint32_t input, const Buffer& values, napi_value rows);
+  // Memory for the values of an input; null when out of memory.
+  void* staging(uint32_t index);
+  bool gather(napi_env env);
   bool find_kernels(napi_env env);
   bool execute(CallContext& context, double* nanoseconds);
   bool run_chain(const Chain& chain, CallContext& context) const;
@@ -104,8 +111,8 @@ class Program {
   Array<Instruction> instructions_;
   Array<Buffer> table_;
   Array<Slot> slots_of_;
-  Array<uint32_t> inputs_;  // their indices in table_
-  Array<napi_value> values_;
+  Array<uint32_t> inputs_;    // their indices in table_
+  Array<napi_value> values_;  // of the inputs, then of their rows
   Array<Patch> patches_;
   Array<Chain> chains_;
   Array<size_t> owner_;  // of every buffer: one more than the chain that used it last

@@ -81,16 +81,30 @@ export interface ProgramSpec {
   readonly slots: Float64Array;
 }
 
+/** Some rows of an array, by number. */
+export interface RowsOf {
+  /** All rows, each as long as the result's length divided by the number of indices. */
+  readonly values: TypedArray;
+  readonly indices: Int32Array;
+}
+
+/** What fills an input buffer: an array, or rows that the run gathers. */
+export type Input = TypedArray | RowsOf;
+
+export function isRows(input: Input): input is RowsOf {
+  return !ArrayBuffer.isView(input);
+}
+
 /** A planned program, ready to run any number of times without allocating. */
 export interface Executable {
   /** Runs all instructions. `inputs` fill the input buffers in order of appearance. */
-  run(inputs: readonly TypedArray[]): void;
-  /** Runs off the main thread where the backend can; inputs are copied first. */
-  runAsync(inputs: readonly TypedArray[]): Promise<void>;
+  run(inputs: readonly Input[]): void;
+  /** Runs off the main thread where the backend can; inputs are copied, or gathered, first. */
+  runAsync(inputs: readonly Input[]): Promise<void>;
   /** Replaces pinned buffer `index` by another array of the same class and length. */
   bind(index: number, array: TypedArray): void;
   /** Runs once and returns nanoseconds per instruction. */
-  profile(inputs: readonly TypedArray[]): Float64Array;
+  profile(inputs: readonly Input[]): Float64Array;
 }
 
 /** A table of kernels over buffers. */
@@ -105,4 +119,6 @@ export interface Backend {
   lineStart(buffer: ArrayBufferLike): number;
   /** Tells the engine about memory that it does not count (SharedArrayBuffers). */
   adjustExternalMemory(delta: number): void;
+  /** Asks the system to back shared memory, just allocated and not yet touched, by large pages. */
+  adviseLargePages(array: TypedArray): void;
 }

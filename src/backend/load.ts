@@ -27,7 +27,7 @@ export interface BackendInfo {
 }
 
 /** Of the addon's exports and of native/kernels.def; the same number is in native/src/addon.cc. */
-const ABI = 1;
+const ABI = 2;
 const MAX_THREADS = 256;
 
 interface Loaded {

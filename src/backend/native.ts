@@ -4,11 +4,13 @@ import {
   allKernels,
   type Backend,
   type Executable,
+  type Input,
   type Instruction,
+  isRows,
   type Kernel,
   type ProgramSpec,
 } from './backend.js';
-import { arrayOver, checkBinding, checkInputs, JsExecutable } from './js/executable.js';
+import { arrayOver, checkBinding, checkInputs, copyOf, JsExecutable } from './js/executable.js';
 import { typeCode } from './js/strided.js';
 
 /** A row of the addon's kernel table. */
@@ -37,10 +39,15 @@ export interface NativeInfo {
 }
 
 export interface NativeProgram {
-  run(inputs: readonly TypedArray[]): void;
-  runAsync(inputs: readonly TypedArray[], callback: (error: Error | null) => void): void;
+  /** Where `rows` has an Int32Array for an input, that many rows of the input's array are gathered into its place. */
+  run(inputs: readonly TypedArray[], rows?: readonly (Int32Array | null)[]): void;
+  runAsync(
+    inputs: readonly TypedArray[],
+    callback: (error: Error | null) => void,
+    rows?: readonly (Int32Array | null)[],
+  ): void;
   bind(index: number, array: TypedArray): void;
-  profile(inputs: readonly TypedArray[]): Float64Array;
+  profile(inputs: readonly TypedArray[], rows?: readonly (Int32Array | null)[]): Float64Array;
 }
 
 export interface NativeProgramSpec {
@@ -65,6 +72,7 @@ export interface Addon {
   setIsa(name: string): void;
   adjustExternalMemory(delta: number): void;
   misalignment(array: TypedArray): number;
+  adviseLargePages(array: TypedArray): void;
   readonly Program: new (spec: NativeProgramSpec) => NativeProgram;
 }
 
@@ -197,6 +205,10 @@ export class NativeBackend implements Backend {
     this.externalBytes += change;
     this.addon.adjustExternalMemory(change);
   }
+
+  adviseLargePages(array: TypedArray): void {
+    this.addon.adviseLargePages(array);
+  }
 }
 
 /** The same program instruction by instruction. */
@@ -215,9 +227,14 @@ function withoutChains(spec: ProgramSpec): ProgramSpec {
   };
 }
 
+const none = new Float32Array(0);
+
 /** A program that is native from end to end: one crossing per run. */
 class NativeExecutable implements Executable {
   private readonly program: NativeProgram;
+  /** The inputs of a run, as the addon takes them; kept so that a run need not make them anew. */
+  private readonly arrays: TypedArray[] = [];
+  private readonly rows: (Int32Array | null)[] = [];
 
   constructor(addon: Addon, spec: ProgramSpec) {
     const code: number[] = [];
@@ -247,20 +264,54 @@ class NativeExecutable implements Executable {
     }
   }
 
-  run(inputs: readonly TypedArray[]): void {
+  /** Splits inputs into what the addon takes; true if any of them is rows to gather. */
+  private split(inputs: readonly Input[]): boolean {
+    let any = false;
+    for (let i = 0; i < inputs.length; i++) {
+      const input = inputs[i]!;
+      if (isRows(input)) {
+        any = true;
+        this.arrays[i] = input.values;
+        this.rows[i] = input.indices;
+      } else {
+        this.arrays[i] = input;
+        this.rows[i] = null;
+      }
+    }
+    this.arrays.length = this.rows.length = inputs.length;
+    return any;
+  }
+
+  /** Lets go of the inputs, which belong to the caller. */
+  private forget(): void {
+    this.arrays.fill(none);
+    this.rows.fill(null);
+  }
+
+  run(inputs: readonly Input[]): void {
     try {
-      this.program.run(inputs);
+      if (this.split(inputs)) this.program.run(this.arrays, this.rows);
+      else this.program.run(this.arrays);
     } catch (error) {
       throw translate(error);
+    } finally {
+      this.forget();
     }
   }
 
-  runAsync(inputs: readonly TypedArray[]): Promise<void> {
+  runAsync(inputs: readonly Input[]): Promise<void> {
     return new Promise((resolve, reject) => {
       try {
-        this.program.runAsync(inputs, (error) => (error === null ? resolve() : reject(translate(error))));
+        this.split(inputs);
+        this.program.runAsync(
+          this.arrays,
+          (error) => (error === null ? resolve() : reject(translate(error))),
+          this.rows,
+        );
       } catch (error) {
         reject(translate(error));
+      } finally {
+        this.forget();
       }
     });
   }
@@ -273,11 +324,14 @@ class NativeExecutable implements Executable {
     }
   }
 
-  profile(inputs: readonly TypedArray[]): Float64Array {
+  profile(inputs: readonly Input[]): Float64Array {
     try {
-      return this.program.profile(inputs);
+      this.split(inputs);
+      return this.program.profile(this.arrays, this.rows);
     } catch (error) {
       throw translate(error);
+    } finally {
+      this.forget();
     }
   }
 }
@@ -335,7 +389,7 @@ class SegmentedExecutable implements Executable {
     }
   }
 
-  private prepare(what: string, inputs: readonly TypedArray[]): void {
+  private prepare(what: string, inputs: readonly Input[]): void {
     this.checkIdle(what);
     checkInputs(`Program.${what}`, inputs, this.inputs);
     this.slots.set(this.spec.slots);
@@ -347,14 +401,14 @@ class SegmentedExecutable implements Executable {
     }
   }
 
-  run(inputs: readonly TypedArray[]): void {
+  run(inputs: readonly Input[]): void {
     this.prepare('run', inputs);
     for (const { executable, inputs: used } of this.segments) executable.run(used.map((i) => inputs[i]!));
   }
 
-  async runAsync(inputs: readonly TypedArray[]): Promise<void> {
+  async runAsync(inputs: readonly Input[]): Promise<void> {
     this.prepare('runAsync', inputs);
-    const copies = inputs.map((input) => input.slice());
+    const copies = inputs.map((input, i) => copyOf(input, this.inputs[i]!.length));
     this.inFlight = true;
     try {
       for (const { executable, inputs: used } of this.segments) {
@@ -377,7 +431,7 @@ class SegmentedExecutable implements Executable {
     }
   }
 
-  profile(inputs: readonly TypedArray[]): Float64Array {
+  profile(inputs: readonly Input[]): Float64Array {
     this.prepare('profile', inputs);
     return Float64Array.from(
       this.segments.flatMap(({ executable, inputs: used }) => [

@@ -1,9 +1,12 @@
+import { isGradEnabled } from '../autograd/mode.js';
 import { ArgumentError, IndexError, ShapeError } from '../errors.js';
 import { stack } from '../ops/index.js';
 import { checkTensor, isTensor } from '../ops/primitive.js';
+import { tracing } from '../program/emit.js';
 import { defaultGenerator, Generator } from '../program/generator.js';
-import { describe, showShape } from '../program/view.js';
-import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
+import { RowSource, Rows } from '../program/rows.js';
+import { describe, fullView, showShape } from '../program/view.js';
+import { checkOptions, Tensor, tensor } from '../tensor/tensor.js';
 
 /**
  * Examples by number, each one a list of tensors (say, input and label). Own classes may implement it; those that can
@@ -73,6 +76,62 @@ export class TensorDataset<T extends readonly Tensor[] = Tensor[]> implements Da
   subset(indices: Indices): Subset<T> {
     return new Subset(this, indices);
   }
+}
+
+/**
+ * What gives the batches of an epoch: `order` lists the numbers of the examples, and is not changed any more. A batch of a
+ * TensorDataset (or of parts of one) remembers which rows it is, and gathers them when somebody reads it; a compiled step
+ * gathers them itself. Other datasets, and tensors whose values may change unseen, are gathered at once.
+ */
+export function batches<T extends readonly Tensor[]>(
+  ds: Dataset<T>,
+  order: Int32Array,
+): (start: number, end: number) => T {
+  const found = tensorsOf(ds, order);
+  if (!found) {
+    const all = tensor(order);
+    return (start, end) => gather(ds, all.narrow(0, start, end - start));
+  }
+  const { tensors, rows } = found;
+  const sources: (RowSource | null)[] = tensors.map(() => null);
+  return (start, end) => {
+    const indices = rows.subarray(start, end);
+    let index: Tensor | null = null;
+    return tensors.map((t, i) => {
+      sources[i] ??= deferrable(t) ? new RowSource(t.view) : null;
+      const source = sources[i];
+      if (source?.current && deferrable(t)) {
+        const shape = [end - start, ...t.shape.slice(1)];
+        return new Tensor(fullView(new Rows(source, indices).storage(), shape));
+      }
+      index ??= tensor(indices);
+      return t.indexSelect(0, index);
+    }) as unknown as T;
+  };
+}
+
+/** True if rows of the tensor can be read later instead of now. */
+function deferrable(t: Tensor): boolean {
+  const { view } = t;
+  if (!view.contiguous || view.size === 0 || tracing() !== null) return false;
+  return view.storage.deferrable && !(t.requiresGrad && isGradEnabled());
+}
+
+/** The tensors that the examples are rows of, and the number of the row of each in `order`. */
+function tensorsOf<T extends readonly Tensor[]>(
+  ds: Dataset<T>,
+  order: Int32Array,
+): { tensors: T; rows: Int32Array } | null {
+  if (ds instanceof TensorDataset) {
+    return ds.gather === TensorDataset.prototype.gather ? { tensors: ds.tensors as T, rows: order } : null;
+  }
+  if (!(ds instanceof Subset) || ds.gather !== Subset.prototype.gather) return null;
+  const { indices } = ds;
+  const list = indices.view.storage.read('Subset') as Int32Array;
+  return tensorsOf(
+    ds.dataset as Dataset<T>,
+    order.map((i) => list[i]),
+  );
 }
 
 /** Numbers of examples: an array, an Int32Array or an int32 vector. */

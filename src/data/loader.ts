@@ -2,8 +2,8 @@ import { ArgumentError, ShapeError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
 import type { Generator } from '../program/generator.js';
 import { describe } from '../program/view.js';
-import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
-import { checkDataset, type Dataset, gather, generatorOf, type Indices, labelsOf } from './dataset.js';
+import { checkOptions, type Tensor } from '../tensor/tensor.js';
+import { batches, checkDataset, type Dataset, generatorOf, type Indices, labelsOf } from './dataset.js';
 
 export interface DataLoaderOptions {
   /** Examples per batch; default 1. */
@@ -24,7 +24,11 @@ export interface DataLoaderOptions {
 
 /**
  * A dataset in batches: `for (const [x, y] of new DataLoader(ds, { batchSize: 128, shuffle: true })) …`. Each iteration
- * is one epoch; batches are fresh tensors, gathered by index from where the dataset lies.
+ * is one epoch. A batch holds the examples as they are when it is made, whatever becomes of the dataset. The values of a
+ * TensorDataset stay where they are: a batch gathers its rows when somebody reads them, and one that goes straight to a
+ * compiled step is gathered by that step and never made. (A dataset that is changed in place while such batches wait is
+ * copied once for them; where the `data` of its tensors was handed out, or a gradient is wanted, batches are gathered
+ * at once.)
  */
 export class DataLoader<T extends readonly Tensor[] = readonly Tensor[]> implements Iterable<T> {
   readonly dataset: Dataset<T>;
@@ -62,14 +66,15 @@ export class DataLoader<T extends readonly Tensor[] = readonly Tensor[]> impleme
 
   /** One epoch. Its order is drawn at once, so that later draws from the generator do not change it. */
   [Symbol.iterator](): IterableIterator<T> {
-    return this.#batches(tensor(this.#order()));
+    return this.#batches(this.#order());
   }
 
-  *#batches(order: Tensor): IterableIterator<T> {
-    const n = order.size;
+  *#batches(order: Int32Array): IterableIterator<T> {
+    const n = order.length;
     const end = this.dropLast ? n - (n % this.batchSize) : n;
+    const batch = batches(this.dataset, order);
     for (let start = 0; start < end; start += this.batchSize) {
-      yield gather(this.dataset, order.narrow(0, start, Math.min(this.batchSize, end - start)));
+      yield batch(start, Math.min(start + this.batchSize, end));
     }
   }
 

@@ -1,14 +1,11 @@
-import { defineKernel } from '../backend/backend.js';
-import { indexSelectKernel } from '../backend/js/indexing.js';
 import { isFloat } from '../dtype.js';
 import { ShapeError } from '../errors.js';
+import { indexSelect as kernel } from '../program/rows.js';
 import { normalizeAxis, showShape, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { indexSelectGrad } from './indexSelectGrad.js';
 import { indexTensor, runAlong } from './indices.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
-
-const kernel = defineKernel('indexSelect', indexSelectKernel);
 
 const op = primitive<number>({
   name: 'indexSelect',

@@ -3,7 +3,7 @@ import { backend } from '../backend/load.js';
 import type { DType, TypedArray } from '../dtype.js';
 import { CompileError } from '../errors.js';
 import type { Cell, Home } from './cell.js';
-import { checkLength, plainArray, Storage } from './storage.js';
+import { checkLength, type Deferred, plainArray, Storage } from './storage.js';
 
 /** A number of a program that may be another one at every replay; whoever owns it sets `value`. */
 export class Slot {
@@ -97,6 +97,13 @@ export function allocate(dtype: DType, length: number): Storage {
   return storage;
 }
 
+/** Storage whose values are made when somebody reads them. */
+export function deferredStorage(dtype: DType, length: number, deferred: Deferred): Storage {
+  const storage = new Storage(dtype, length, null, null, deferred);
+  if (allocationLog !== null) allocationLog.push(storage);
+  return storage;
+}
+
 /** Storage around values that exist already. While tracing, a constant of the trace. */
 export function constantStorage(dtype: DType, array: TypedArray): Storage {
   return new Storage(dtype, array.length, array, recorder);
@@ -110,7 +117,10 @@ export function emit(kernel: Kernel, params: Param[], storages: Storage[], outpu
   for (let i = 0; i < outputs; i++) {
     const out = storages[i] as Storage;
     if (out.busy !== null) out.checkIdle(opName || kernel.name);
-    if (out.readers > 0 && recorder === null) out.checkUnread(opName || kernel.name);
+    if (recorder === null) {
+      if (out.readers > 0) out.checkUnread(opName || kernel.name);
+      out.preserve();
+    }
     out.version++;
   }
   if (recorder !== null) {
@@ -122,8 +132,8 @@ export function emit(kernel: Kernel, params: Param[], storages: Storage[], outpu
   const arrays = arrayLists[n] as TypedArray[];
   for (let i = 0; i < n; i++) {
     const s = storages[i] as Storage;
-    arrays[i] =
-      s.array === null || s.torn || s.array.length !== s.length ? s.read(opName || kernel.name) : s.array;
+    const { array } = s;
+    arrays[i] = array === null || s.torn || array.length !== s.length ? s.read(opName || kernel.name) : array;
   }
   backend().run(kernel, params as number[], arrays);
 }

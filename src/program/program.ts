@@ -1,4 +1,4 @@
-import type { Executable, Instruction, Patch, ProgramBuffer } from '../backend/backend.js';
+import type { Executable, Input, Instruction, Patch, ProgramBuffer } from '../backend/backend.js';
 import { typeCode } from '../backend/js/strided.js';
 import { backend } from '../backend/load.js';
 import { arrayType, type TypedArray } from '../dtype.js';
@@ -251,6 +251,7 @@ export class Program {
 
   /** Binds what moved since the last run, and returns the arena that the run uses. */
   #prepare(): Arena {
+    for (const s of this.#written) s.preserve();
     const arena = this.#acquireArena();
     if (arena !== this.#arena || arena.buffer !== this.#arenaBuffer) {
       for (const { storage, buffer } of this.#temporaries) {
@@ -278,9 +279,9 @@ export class Program {
     c.boundFresh = array;
   }
 
-  #sources(args: readonly TypedArray[]): TypedArray[] {
+  #sources(args: readonly Input[]): Input[] {
     return this.#inputs.map((source) =>
-      typeof source === 'number' ? (args[source] as TypedArray) : (source.array as TypedArray),
+      typeof source === 'number' ? (args[source] as Input) : (source.array as TypedArray),
     );
   }
 
@@ -333,7 +334,7 @@ export class Program {
   }
 
   /** Runs on the calling thread. `args` are the arguments' values. */
-  run(args: readonly TypedArray[]): void {
+  run(args: readonly Input[]): void {
     this.#checkIdle();
     this.#prepare();
     for (const c of this.#captured) {
@@ -356,7 +357,7 @@ export class Program {
    * Runs off the calling thread on copies of the arguments. What the step writes goes to memory beside the old values,
    * which everyone else goes on reading; it is published when the step completes.
    */
-  async runAsync(args: readonly TypedArray[]): Promise<void> {
+  async runAsync(args: readonly Input[]): Promise<void> {
     this.#checkIdle();
     const arena = this.#prepare();
     const read: Storage[] = [];

@@ -3,12 +3,38 @@ import { backend } from '../backend/load.js';
 import { arrayType, byteWidth, type DType, type TypedArray } from '../dtype.js';
 import { CompileError, ShapeError, StateError } from '../errors.js';
 
+/** Values that are computed when somebody reads them. */
+export interface Deferred {
+  gather(): TypedArray;
+}
+
+/** The values of a storage as they were when this was made: where they lie, or a copy once they were about to change. */
+export class Snapshot {
+  #copy: TypedArray | null = null;
+
+  constructor(readonly storage: Storage) {}
+
+  get values(): TypedArray {
+    return this.#copy ?? this.storage.read('batch');
+  }
+
+  /** True when the storage has gone on to other values. */
+  get left(): boolean {
+    return this.#copy !== null;
+  }
+
+  keep(values: TypedArray): void {
+    this.#copy = values;
+  }
+}
+
 /**
  * The memory behind one or more tensors.
  *
  * Two kinds of real memory: what lives long (parameters, optimizer state, arenas) is over a SharedArrayBuffer,
  * which cannot be detached; what eager code makes and drops is over a plain ArrayBuffer, which V8 collects in time.
- * A storage without an array is virtual: it exists only inside the trace that made it.
+ * A storage without an array is virtual: it exists only inside the trace that made it. That of a batch may be deferred:
+ * its array is made when somebody asks for it.
  */
 export class Storage {
   /** Bumped by every write; a saved value that changed is noticed by comparing it. */
@@ -37,18 +63,72 @@ export class Storage {
   pins = 0;
   /** The backward pass that allocated this storage. */
   pass: object | null = null;
+  #array: TypedArray | null;
+  /** What the array will be filled with, as long as nobody has asked for it. */
+  #deferred: Deferred | null;
+  /** For batches that read these values later. Weak, so that a write need not care for batches that are gone. */
+  #snapshot: WeakRef<Snapshot> | null = null;
 
   constructor(
     readonly dtype: DType,
     readonly length: number,
-    public array: TypedArray | null,
+    array: TypedArray | null,
     /** The trace that owns this virtual storage, or in which this constant was made. */
     readonly trace: object | null = null,
-  ) {}
+    deferred: Deferred | null = null,
+  ) {
+    this.#array = array;
+    this.#deferred = deferred;
+  }
+
+  get array(): TypedArray | null {
+    if (this.#deferred !== null) {
+      this.#array = this.#deferred.gather();
+      this.#deferred = null;
+    }
+    return this.#array;
+  }
+
+  set array(array: TypedArray | null) {
+    this.#array = array;
+    this.#deferred = null;
+  }
+
+  /** What nobody has asked for yet, or null. */
+  get deferred(): Deferred | null {
+    return this.#deferred;
+  }
 
   /** True for memory that cannot be detached. */
   get shared(): boolean {
-    return this.array !== null && this.array.buffer instanceof SharedArrayBuffer;
+    return this.#array !== null && this.#array.buffer instanceof SharedArrayBuffer;
+  }
+
+  /** True if every change of the values is announced by preserve(), so that they can be read later instead of now. */
+  get deferrable(): boolean {
+    return !this.exposed && this.busy === null && !this.released && this.trace === null;
+  }
+
+  /** The values as they are now, for later; only while `deferrable`. */
+  snapshot(): Snapshot {
+    const known = this.#snapshot?.deref();
+    if (known) return known;
+    const made = new Snapshot(this);
+    this.#snapshot = new WeakRef(made);
+    return made;
+  }
+
+  /**
+   * To be called before the values change, or may change unseen: who has a snapshot of them goes on with a copy (with the
+   * memory itself, where it is given up). True if there is somebody who has.
+   */
+  preserve(givenUp = false): boolean {
+    if (this.#snapshot === null) return false;
+    const array = this.#array as TypedArray;
+    const wanted = this.#snapshot.deref();
+    wanted?.keep(givenUp ? array : array.slice());
+    this.#snapshot = null;
+    return wanted !== undefined;
   }
 
   /** The array, for a kernel. */
@@ -126,7 +206,13 @@ const line = 64;
 /** Shorter arrays are not worth aligning. */
 const alignedMinimum = 256;
 
-/** A zeroed typed array over a SharedArrayBuffer, at the start of a cache line, reported to the engine, which does not count such memory itself. */
+/** Bytes from which memory is worth large pages: two of the usual size, one of which it then covers for sure. */
+const largeFrom = 2 ** 22;
+
+/**
+ * A zeroed typed array over a SharedArrayBuffer, at the start of a cache line, reported to the engine, which does not count
+ * such memory itself.
+ */
 export function sharedArray(dtype: DType, length: number): TypedArray {
   const bytes = Math.max(length, 1) * byteWidth(dtype);
   const aligned = bytes >= alignedMinimum;
@@ -141,7 +227,9 @@ export function sharedArray(dtype: DType, length: number): TypedArray {
     registry.register(buffer, buffer.byteLength);
   }
   const start = aligned ? backend().lineStart(buffer) : 0;
-  return new (arrayType(dtype))(buffer as unknown as ArrayBuffer, start, length);
+  const array = new (arrayType(dtype))(buffer as unknown as ArrayBuffer, start, length);
+  if (bytes >= largeFrom) backend().adviseLargePages(array);
+  return array;
 }
 
 /** Storage that lives long: zeroed shared memory, real even while a step is traced. */
@@ -187,11 +275,17 @@ export function plainArray(dtype: DType, length: number): TypedArray {
 
 /** Gives the memory of a storage that nothing refers to any more back to the pool. */
 export function release(storage: Storage): void {
+  if (storage.deferred !== null) {
+    storage.released = true;
+    storage.array = null;
+    return;
+  }
   const { array } = storage;
   if (array === null || storage.released || storage.exposed || storage.busy !== null) return;
+  const wanted = storage.preserve(true);
   storage.released = true;
   storage.array = null;
-  if (!storage.poolable || array.length !== storage.length) return;
+  if (wanted || !storage.poolable || array.length !== storage.length) return;
   const bytes = array.byteLength + arrayOverhead;
   if (pooledBytes + bytes > poolLimit) {
     pool.clear();

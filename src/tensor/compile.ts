@@ -1,4 +1,5 @@
 import { enableGrad, isGradEnabled, noGrad } from '../autograd/mode.js';
+import type { Input } from '../backend/backend.js';
 import { backend } from '../backend/load.js';
 import type { DType, TypedArray } from '../dtype.js';
 import { ArgumentError, CompileError, StateError } from '../errors.js';
@@ -9,6 +10,7 @@ import type { Cell } from '../program/cell.js';
 import { constantStorage, tracing, withRecorder } from '../program/emit.js';
 import { explainProgram } from '../program/explain.js';
 import { Program } from '../program/program.js';
+import { Rows } from '../program/rows.js';
 import { Storage } from '../program/storage.js';
 import { compareTraces, Trace } from '../program/trace.js';
 import { describe, fullView, type Shape, type View } from '../program/view.js';
@@ -178,7 +180,7 @@ class Step<A extends readonly unknown[], R> {
   }
 
   /** One step, through whichever program fits. */
-  #once(args: A, execute: (entry: Entry, arrays: TypedArray[]) => Promise<void> | undefined): unknown {
+  #once(args: A, execute: (entry: Entry, arrays: Input[]) => Promise<void> | undefined): unknown {
     const key = this.#key(args);
     const arrays = args.flatMap((x) => (isTensor(x) ? [values(x)] : []));
     const ready = this.#ready(key, args);
@@ -439,15 +441,21 @@ function around(dtype: DType, shape: Shape, values: TypedArray): Tensor {
   return new Tensor(fullView(constantStorage(dtype, values), shape));
 }
 
-/** The values of an argument as one typed array. */
-function values(x: Tensor): TypedArray {
+/** The values of an argument as one typed array, or the rows that the step is to gather. */
+function values(x: Tensor): Input {
+  const { deferred } = x.view.storage;
+  if (deferred instanceof Rows && x.view.whole) return deferred;
   const view = x.view.contiguous ? x.view : contiguous(x.view);
   const array = view.storage.read('compile');
   return view.whole ? array : array.subarray(view.offset, view.offset + view.size);
 }
 
 function copied(x: Tensor): Tensor {
-  const t = noGrad(() => cloneOf(x));
+  const { deferred } = x.view.storage;
+  const t =
+    deferred instanceof Rows && x.view.whole
+      ? new Tensor(fullView(deferred.storage(), x.shape))
+      : noGrad(() => cloneOf(x));
   if (x.requiresGrad) t.requiresGrad = true;
   return t;
 }

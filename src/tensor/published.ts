@@ -24,6 +24,7 @@ export class PublishedGrad {
   copyInto(t: Tensor): void {
     const { storage } = t.view;
     storage.checkIdle('grad');
+    storage.preserve();
     storage.read('grad').set(this.values);
     storage.version++;
   }

@@ -230,7 +230,11 @@ export class Tensor {
     const { storage, offset, size } = this.view;
     storage.read('data');
     if (!this.view.contiguous) return withRecorder(null, () => contiguous(this.view)).storage.read('data');
-    storage.exposed = true;
+    if (!storage.exposed) {
+      // From here on values may change unseen.
+      storage.preserve();
+      storage.exposed = true;
+    }
     const array = storage.read('data');
     return this.view.whole ? array : array.subarray(offset, offset + size);
   }

@@ -292,6 +292,10 @@ describe.skipIf(addonPath === null)('the entry', () => {
       if (rng.chance(0.1)) inputs[rng.int(0, inputs.length + 1)] = rng.pick(oddities)(rng);
       if (rng.chance(0.1)) patches.push(...[0, 1, 2].map(() => rng.pick(numbers)));
       for (let s = 0; s < 4; s++) slots[s] = rng.pick(numbers);
+      const row = (): Int32Array | null =>
+        rng.chance(0.5) ? Int32Array.from({ length: rng.int(0, 6) }, () => rng.int(-1, 8)) : null;
+      const gathers: [(Int32Array | null)[]?] = rng.chance(0.3) ? [inputs.map(row)] : [];
+      if (gathers[0] && rng.chance(0.1)) gathers[0][rng.int(0, 3)] = rng.pick(oddities)(rng) as null;
       const error = errorOf(() => {
         const program = new addon.Program({
           code: Float64Array.from(code),
@@ -305,10 +309,10 @@ describe.skipIf(addonPath === null)('the entry', () => {
           const settled = new Promise((resolve) => {
             settle = resolve;
           });
-          program.runAsync(inputs as TypedArray[], settle);
+          program.runAsync(inputs as TypedArray[], settle, ...gathers);
           running.push(settled);
         } else {
-          program.run(inputs as TypedArray[]);
+          program.run(inputs as TypedArray[], ...gathers);
         }
         ran++;
       });
@@ -337,6 +341,7 @@ describe.skipIf(addonPath === null)('the entry', () => {
         'info',
         'setIsa',
         'adjustExternalMemory',
+        'adviseLargePages',
         'setNumThreads',
       ] as const);
       const error = errorOf(() => (addon[name] as (...a: unknown[]) => unknown)(...args));

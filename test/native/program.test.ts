@@ -291,7 +291,63 @@ describe.skipIf(addonPath === null)('Program', () => {
       rejects(() => program.run(bad as never), /array of input arrays/);
     }
     rejects(() => (program.run as () => void)(), /0 arguments/);
-    rejects(() => (program.run as (...a: unknown[]) => void)([], []), /2 arguments/);
+    rejects(() => (program.run as (...a: unknown[]) => void)([], [], []), /3 arguments/);
+  });
+
+  it('gathers rows of an input by number', async () => {
+    const out = shared(0, 6);
+    const program = build({
+      code: ins('add', vec(6, 3), 0, 1, 2),
+      buffers: [out, input(0, 6), input(0, 6)],
+    });
+    const table = Float32Array.from({ length: 10 }, (_, i) => 10 * i);
+    const ones = new Float32Array(6).fill(1);
+    program.run([table, ones], [Int32Array.of(4, 0, 4), null]);
+    expect([...out]).toEqual([81, 91, 1, 11, 81, 91]);
+    expect(() => program.run([table, ones], [Int32Array.of(0, 1, 2, 3), null])).toThrow(
+      /do not make input 0/,
+    );
+    expect([...program.profile([table, ones], [Int32Array.of(1, 1, 1), null])]).toHaveLength(1);
+    expect([...out]).toEqual([21, 31, 21, 31, 21, 31]);
+    // An asynchronous run reads the table and the numbers before it returns.
+    const rows = Int32Array.of(3, 2, 1);
+    const running = new Promise((resolve) => program.runAsync([table, ones], resolve, [rows, null]));
+    table.fill(-1);
+    rows.fill(99);
+    expect(await running).toBe(null);
+    expect([...out]).toEqual([61, 71, 41, 51, 21, 31]);
+    // And goes on with plain arrays.
+    program.run([ones, ones]);
+    expect([...out]).toEqual([2, 2, 2, 2, 2, 2]);
+  });
+
+  it('refuses rows that do not fit, or that are not there', () => {
+    const out = shared(0, 4);
+    const program = build({ code: ins('exp', vec(4, 2), 0, 1), buffers: [out, input(0, 4)] });
+    const table = new Float32Array(10);
+    for (const rows of [
+      [new Int32Array(0)],
+      [new Int32Array(3)],
+      [new Int32Array(8)],
+      [new Float32Array(2)],
+      [new Int32Array(1)],
+    ]) {
+      rejects(() => program.run([table], rows as never), /do not make input 0/);
+    }
+    rejects(() => program.run([new Float64Array(10)], [Int32Array.of(1, 2)]), /do not make input 0/);
+    for (const bad of [[], [null, null]]) rejects(() => program.run([table], bad), /rows given/);
+    for (const bad of [undefined, null, 3, {}]) {
+      rejects(() => program.run([table], bad as never), /array of rows/);
+    }
+    for (const wrong of [-1, 5]) {
+      expect(() => program.run([table], [Int32Array.of(1, wrong)])).toThrow(
+        expect.objectContaining({
+          code: 'SIMDGRAD_INDEX',
+          message: `indexSelect: index ${wrong} at position 1 is outside [0, 5)`,
+        }),
+      );
+    }
+    expect([...out]).toEqual([0, 0, 0, 0]);
   });
 
   it('refuses receivers that are not programs', () => {

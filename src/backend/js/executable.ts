@@ -1,6 +1,14 @@
 import { dtypes, type TypedArray } from '../../dtype.js';
 import { ArgumentError, StateError } from '../../errors.js';
-import type { Executable, Kernel, ProgramSpec } from '../backend.js';
+import {
+  type Executable,
+  type Input,
+  isRows,
+  type Kernel,
+  type ProgramSpec,
+  type RowsOf,
+} from '../backend.js';
+import { indexSelectKernel } from './indexing.js';
 import { typeCode } from './strided.js';
 
 interface Step {
@@ -32,7 +40,7 @@ const SLICE = 8;
 /** Throws ArgumentError unless `inputs` are arrays of the kinds and lengths that the program's inputs have. */
 export function checkInputs(
   what: string,
-  inputs: readonly TypedArray[],
+  inputs: readonly Input[],
   expected: readonly { readonly type: number; readonly length: number }[],
 ): void {
   if (inputs.length !== expected.length) {
@@ -41,6 +49,10 @@ export function checkInputs(
   for (let i = 0; i < inputs.length; i++) {
     const { type, length } = expected[i]!;
     const input = inputs[i]!;
+    if (isRows(input)) {
+      checkRows(what, i, input, type, length);
+      continue;
+    }
     if (typeCode(input) !== type || input.length !== length) {
       throw new ArgumentError(
         `${what}: input ${i} is ${dtypes[typeCode(input)]} of length ${input.length}, ` +
@@ -48,6 +60,31 @@ export function checkInputs(
       );
     }
   }
+}
+
+function checkRows(what: string, i: number, rows: RowsOf, type: number, length: number): void {
+  const { values, indices } = rows;
+  const inner = length / indices.length;
+  const whole = Number.isInteger(inner) && inner > 0 && values.length % inner === 0;
+  if (typeCode(values) === type && typeCode(indices) === 2 && whole) return;
+  throw new ArgumentError(
+    `${what}: ${indices.length} rows of ${dtypes[typeCode(values)]} of length ${values.length} do not make input ${i}, ` +
+      `which is ${dtypes[type]} of length ${length}`,
+  );
+}
+
+/** The rows, in an array of `length` elements. */
+export function gathered<T extends TypedArray>(rows: RowsOf, out: T): T {
+  const { values, indices } = rows;
+  const inner = out.length / indices.length;
+  indexSelectKernel([1, values.length / inner, inner, indices.length, 0, 0, 0], [out, values, indices]);
+  return out;
+}
+
+/** A copy of an input that has `length` elements. */
+export function copyOf(input: Input, length: number): TypedArray {
+  if (!isRows(input)) return input.slice();
+  return gathered(input, new (input.values.constructor as Float32ArrayConstructor)(length));
 }
 
 /** Throws ArgumentError unless buffer `index` is pinned and `array` can take its place. */
@@ -68,7 +105,13 @@ export function checkBinding(spec: ProgramSpec, index: number, array: TypedArray
 /** Runs a program's instructions one after the other with the JS kernels. */
 export class JsExecutable implements Executable {
   private readonly steps: Step[] = [];
-  private readonly inputs: { readonly type: number; readonly length: number; readonly uses: Use[] }[] = [];
+  private readonly inputs: {
+    readonly type: number;
+    readonly length: number;
+    readonly uses: Use[];
+    /** Where rows are gathered to. */
+    rows: TypedArray | null;
+  }[] = [];
   private readonly uses: Use[][] = [];
   private readonly locals = new Map<number, TypedArray>();
   private readonly chainAt: ({ readonly end: number; readonly length: number } | undefined)[] = [];
@@ -78,7 +121,8 @@ export class JsExecutable implements Executable {
     for (const buffer of spec.buffers) {
       const uses: Use[] = [];
       this.uses.push(uses);
-      if (buffer.kind === 'input') this.inputs.push({ type: buffer.type, length: buffer.length, uses });
+      if (buffer.kind === 'input')
+        this.inputs.push({ type: buffer.type, length: buffer.length, uses, rows: null });
     }
     for (const instruction of spec.instructions) {
       const arrays: TypedArray[] = [];
@@ -154,9 +198,16 @@ export class JsExecutable implements Executable {
     for (const { instruction, param, slot } of patches) this.steps[instruction]!.params[param] = slots[slot]!;
   }
 
-  private place(inputs: readonly TypedArray[]): void {
+  private place(inputs: readonly Input[]): void {
     for (let i = 0; i < inputs.length; i++) {
-      for (const use of this.inputs[i]!.uses) use.arrays[use.at] = inputs[i]!;
+      const place = this.inputs[i]!;
+      const input = inputs[i]!;
+      let array: TypedArray;
+      if (isRows(input)) {
+        place.rows ??= new (input.values.constructor as Float32ArrayConstructor)(place.length);
+        array = gathered(input, place.rows);
+      } else array = input;
+      for (const use of place.uses) use.arrays[use.at] = array;
     }
   }
 
@@ -167,16 +218,16 @@ export class JsExecutable implements Executable {
     }
   }
 
-  private prepare(what: string, inputs: readonly TypedArray[]): void {
+  private prepare(what: string, inputs: readonly Input[]): void {
     this.checkIdle(what);
     checkInputs(`Program.${what}`, inputs, this.inputs);
     this.patch();
   }
 
-  run(inputs: readonly TypedArray[]): void {
+  run(inputs: readonly Input[]): void {
     this.prepare('run', inputs);
-    this.place(inputs);
     try {
+      this.place(inputs);
       for (let i = 0; i < this.steps.length; ) i = this.step(i);
     } finally {
       this.displace();
@@ -184,9 +235,9 @@ export class JsExecutable implements Executable {
   }
 
   /** Runs on this thread, but lets the event loop turn every few milliseconds. */
-  async runAsync(inputs: readonly TypedArray[]): Promise<void> {
+  async runAsync(inputs: readonly Input[]): Promise<void> {
     this.prepare('runAsync', inputs);
-    this.place(inputs.map((input) => input.slice()));
+    this.place(inputs.map((input, i) => copyOf(input, this.inputs[i]!.length)));
     this.inFlight = true;
     try {
       let until = 0;
@@ -209,11 +260,11 @@ export class JsExecutable implements Executable {
     for (const use of this.uses[index]!) use.arrays[use.at] = array;
   }
 
-  profile(inputs: readonly TypedArray[]): Float64Array {
+  profile(inputs: readonly Input[]): Float64Array {
     this.prepare('profile', inputs);
-    this.place(inputs);
     const times = new Float64Array(this.steps.length);
     try {
+      this.place(inputs);
       for (let i = 0; i < times.length; ) {
         const begin = performance.now();
         const next = this.step(i);

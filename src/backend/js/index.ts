@@ -13,4 +13,7 @@ export const jsBackend: Backend = {
   adjustExternalMemory() {
     // Only native code can tell the engine.
   },
+  adviseLargePages() {
+    // Only native code can ask.
+  },
 };
