@@ -1,11 +1,11 @@
 import type { Kernel } from '../backend/backend.js';
 import { defineKernel } from '../backend/backend.js';
-import { bernoulliKernel, normalKernel, randintKernel, uniformKernel } from '../backend/js/random.js';
+import { bernoulliKernel, normalKernel, uniformKernel } from '../backend/js/random.js';
 import type { DType } from '../dtype.js';
 import { ArgumentError } from '../errors.js';
 import { emitRandom, fresh } from '../program/calls.js';
 import type { Param } from '../program/emit.js';
-import type { Generator } from '../program/generator.js';
+import { type Generator, randintRow } from '../program/generator.js';
 import { describe, type Shape, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { apply, nonDifferentiable, type Primitive, primitive } from './primitive.js';
@@ -21,7 +21,7 @@ const kernels = {
   uniform: defineKernel('uniform', uniformKernel),
   normal: defineKernel('normal', normalKernel),
   bernoulli: defineKernel('bernoulli', bernoulliKernel),
-  randint: defineKernel('randint', randintKernel),
+  randint: randintRow,
 };
 
 export type Distribution = keyof typeof kernels;

@@ -1,9 +1,14 @@
-import { philoxBlock } from '../backend/js/random.js';
+import { defineKernel } from '../backend/backend.js';
+import { randintKernel } from '../backend/js/random.js';
+import { backend } from '../backend/load.js';
 import type { DType } from '../dtype.js';
 import { ArgumentError, StateError } from '../errors.js';
 import { advance, type Param } from './emit.js';
 import { newArray } from './storage.js';
 import { checkShape, describe } from './view.js';
+
+/** Whole numbers in a range, from one random word each. */
+export const randintRow = defineKernel('randint', randintKernel);
 
 /**
  * A seeded source of random numbers: Philox4x32-10 (Salmon et al., 2011), which turns a counter into random words. The
@@ -63,13 +68,17 @@ export class Generator {
     checkShape('permutation', [n]);
     const order = newArray('int32', n, 'permutation') as Int32Array;
     for (let i = 0; i < n; i++) order[i] = i;
-    const words = new Uint32Array(4);
-    for (let i = n - 1, used = 4; i > 0; i--) {
-      if (used === 4) {
-        philoxBlock(this.#key[0], this.#key[1], this.#block++, words);
-        used = 0;
-      }
-      const j = Math.floor(((words[used++] as number) / 2 ** 32) * (i + 1));
+    const draws = Math.max(n - 1, 0);
+    const words = newArray('int32', draws, 'permutation');
+    // Over the range of all integers an element is its random word, less 2^31.
+    if (draws > 0) {
+      const stream = [this.#key[0], this.#key[1], this.#block];
+      backend().run(randintRow, [draws, 0, ...stream, -(2 ** 31), 2 ** 31], [words]);
+    }
+    this.#block += Math.ceil(draws / 4);
+    for (let i = draws, used = 0; i > 0; i--) {
+      const word = (words[used++] as number) + 2 ** 31;
+      const j = Math.floor((word / 2 ** 32) * (i + 1));
       const held = order[i] as number;
       order[i] = order[j] as number;
       order[j] = held;
