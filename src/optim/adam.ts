@@ -63,12 +63,25 @@ export class Adam extends Optimizer<AdamOptions> {
       this.#amsgrad(group, active);
       return;
     }
+    // One list for all steps: a compiled step makes no garbage.
+    const list: number[] = [];
     const numbers = this.advance(active, () => {
-      const [beta1, beta2] = group.betas;
-      const { lr, eps, weightDecay, maximize } = group;
-      const out = [lr, beta1, beta2, eps, weightDecay, Number(this.decoupled), Number(maximize)];
-      for (const { state } of active) out.push(1 - beta1 ** state.step, 1 - beta2 ** state.step);
-      return out;
+      const { lr, betas, eps, weightDecay, maximize } = group;
+      const beta1 = betas[0];
+      const beta2 = betas[1];
+      list[0] = lr;
+      list[1] = beta1;
+      list[2] = beta2;
+      list[3] = eps;
+      list[4] = weightDecay;
+      list[5] = Number(this.decoupled);
+      list[6] = Number(maximize);
+      for (let i = 0; i < active.length; i++) {
+        const { step } = (active[i] as Active).state;
+        list[7 + 2 * i] = 1 - beta1 ** step;
+        list[8 + 2 * i] = 1 - beta2 ** step;
+      }
+      return list;
     });
     const attrs = numbers.slice(0, 9);
     for (let i = 0; i < active.length; i++) {

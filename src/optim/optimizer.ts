@@ -80,8 +80,13 @@ export interface OptimizerState {
   paramGroups: (Record<string, unknown> & { params: string[] })[];
 }
 
-function isNumber(x: unknown): boolean {
-  return typeof x === 'number' && !Number.isNaN(x);
+/** A loop, because a callback would be handed every number in memory of its own. */
+function allNumbers(list: readonly unknown[]): boolean {
+  for (let i = 0; i < list.length; i++) {
+    const x = list[i];
+    if (typeof x !== 'number' || Number.isNaN(x)) return false;
+  }
+  return true;
 }
 
 function isIterable(x: unknown): x is Iterable<unknown> {
@@ -328,7 +333,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       advance: () => {
         for (const s of states) s.step++;
         const list = numbers();
-        if (list.every(isNumber)) return list;
+        if (allNumbers(list)) return list;
         undo?.();
         for (const s of states) s.step--;
         throw new ArgumentError(

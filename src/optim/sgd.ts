@@ -59,20 +59,29 @@ export class SGD extends Optimizer<SGDOptions> {
 
   protected override update(group: ParamGroup<SGDOptions>, active: readonly Active[]): void {
     if (!this.when(() => group.momentum !== 0)) {
-      const numbers = this.advance([], () => [group.lr, group.weightDecay, Number(group.maximize)]);
+      // One list for all steps: a compiled step makes no garbage.
+      const list: number[] = [];
+      const numbers = this.advance([], () => {
+        list[0] = group.lr;
+        list[1] = group.weightDecay;
+        list[2] = Number(group.maximize);
+        return list;
+      });
       for (const { p, g } of active) emitOptim(plain, p.size, [p.view], [p.view, g.view], numbers);
       return;
     }
     // A parameter's first step with momentum starts its buffer.
-    const numbers = this.advance(active, () => [
-      group.lr,
-      group.weightDecay,
-      Number(group.maximize),
-      group.momentum,
-      group.dampening,
-      Number(group.nesterov),
-      ...active.map(({ state }) => Number(state.step === 1)),
-    ]);
+    const list: number[] = [];
+    const numbers = this.advance(active, () => {
+      list[0] = group.lr;
+      list[1] = group.weightDecay;
+      list[2] = Number(group.maximize);
+      list[3] = group.momentum;
+      list[4] = group.dampening;
+      list[5] = Number(group.nesterov);
+      for (let i = 0; i < active.length; i++) list[6 + i] = Number((active[i] as Active).state.step === 1);
+      return list;
+    });
     const attrs = numbers.slice(0, 7);
     for (let i = 0; i < active.length; i++) {
       const a = active[i] as Active;

@@ -34,6 +34,7 @@ interface Captured {
 
 /** Memory of a result. The last run's stays readable while the next one writes the other. */
 interface Result {
+  readonly storage: Storage;
   /** Index of the buffer, or -1 where no call writes it. */
   readonly buffer: number;
   live: TypedArray;
@@ -142,7 +143,7 @@ export class Program {
           if (keep.has(s)) {
             const array = sharedArray(s.dtype, s.length);
             const buffer = pin(array);
-            this.#results.set(s, { buffer, live: array, other: null, bound: array });
+            this.#results.set(s, { storage: s, buffer, live: array, other: null, bound: array });
             index.set(s, buffer);
           } else {
             const buffer = pin(this.#temporary(s, arena));
@@ -188,7 +189,7 @@ export class Program {
     for (const s of keep) {
       if (this.#results.has(s)) continue;
       const array = sharedArray(s.dtype, s.length);
-      this.#results.set(s, { buffer: -1, live: array, other: null, bound: array });
+      this.#results.set(s, { storage: s, buffer: -1, live: array, other: null, bound: array });
     }
 
     const slotIndex = new Map(trace.slots.map((slot, i) => [slot, i]));
@@ -292,9 +293,9 @@ export class Program {
 
   /** Results go to memory in which no older ones are still to be read (`beside`), or to the same as before. */
   #bindResults(beside: boolean): void {
-    for (const [s, r] of this.#results) {
+    for (const r of this.#results.values()) {
       if (r.buffer < 0) continue;
-      if (beside) r.other ??= sharedArray(s.dtype, s.length);
+      if (beside) r.other ??= sharedArray(r.storage.dtype, r.storage.length);
       const array = beside ? (r.other as TypedArray) : r.live;
       if (r.bound !== array) this.#executable.bind(r.buffer, array);
       r.bound = array;

@@ -84,6 +84,7 @@ export class Storage {
   get array(): TypedArray | null {
     if (this.#deferred !== null) {
       this.#array = this.#deferred.gather();
+      this.poolable = true;
       this.#deferred = null;
     }
     return this.#array;

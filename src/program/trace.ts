@@ -15,6 +15,7 @@ interface Guard {
 }
 
 interface CellGuard {
+  readonly cell: Cell;
   readonly value: unknown;
   home: Home | null;
 }
@@ -41,7 +42,7 @@ export class Trace implements Recorder {
   readonly #observed = new Set<object>();
   readonly #watching = watchers.map((begin) => begin());
   /** What cells must hold for the trace to be right. */
-  readonly #cellGuards = new Map<Cell, CellGuard>();
+  readonly #cellGuards: CellGuard[] = [];
   /** What was in each cell before the step touched it. */
   readonly cells = new Map<Cell, unknown>();
 
@@ -86,16 +87,16 @@ export class Trace implements Recorder {
     if (this.cells.has(cell)) return;
     const { value } = cell;
     this.cells.set(cell, value);
-    this.#cellGuards.set(cell, { value, home: null });
+    this.#cellGuards.push({ cell, value, home: null });
   }
 
   /** True if the step used what was in the cell before. */
   usedBefore(cell: Cell): boolean {
-    return this.#cellGuards.has(cell);
+    return this.#cellGuards.some((guard) => guard.cell === cell);
   }
 
   settleCell(cell: Cell, home: Home): void {
-    const guard = this.#cellGuards.get(cell);
+    const guard = this.#cellGuards.find((g) => g.cell === cell);
     if (guard) guard.home = home;
   }
 
@@ -112,7 +113,7 @@ export class Trace implements Recorder {
   /** True while everything that the trace depended on reads as it did. */
   holds(): boolean {
     for (const { read, value } of this.#guards) if (!Object.is(read(), value)) return false;
-    for (const [cell, { value, home }] of this.#cellGuards) {
+    for (const { cell, value, home } of this.#cellGuards) {
       const found = cell.value;
       if (home === null ? found !== value : found !== home.value && !home.accepts(found)) return false;
     }
@@ -121,7 +122,7 @@ export class Trace implements Recorder {
 
   /** Brings what is in the cells to where the program works on it; only where holds(). */
   settle(): void {
-    for (const [cell, { home }] of this.#cellGuards) {
+    for (const { cell, home } of this.#cellGuards) {
       if (home === null || cell.value === home.value) continue;
       home.load(cell.value);
       cell.value = home.value;
@@ -130,7 +131,7 @@ export class Trace implements Recorder {
 
   /** True if the cells hold the very values of the trace. */
   settled(): boolean {
-    for (const [cell, { value, home }] of this.#cellGuards) {
+    for (const { cell, value, home } of this.#cellGuards) {
       if (cell.value !== (home === null ? value : home.value)) return false;
     }
     return true;

@@ -13,7 +13,7 @@ import { Program } from '../program/program.js';
 import { Rows } from '../program/rows.js';
 import { Storage } from '../program/storage.js';
 import { compareTraces, Trace } from '../program/trace.js';
-import { describe, fullView, type Shape, type View } from '../program/view.js';
+import { describe, fullView, type Shape, sameShape, type View } from '../program/view.js';
 import { ConsumedGrad, PublishedGrad } from './published.js';
 import { checkOptions, Tensor } from './tensor.js';
 
@@ -46,9 +46,21 @@ export interface CompiledStep<A extends readonly unknown[], R> {
   explain(): string;
 }
 
+/** An argument as far as the choice of a program depends on it: all of a tensor but its values, or another value. */
+type Argument = TensorArgument | string | boolean | null | undefined;
+
+interface TensorArgument {
+  readonly dtype: DType;
+  readonly shape: Shape;
+  readonly requiresGrad: boolean;
+}
+
 /** One way in which the step was traced. */
 interface Entry {
   readonly key: string;
+  /** What `key` says, for comparison without making a key. */
+  readonly grad: boolean;
+  readonly args: readonly Argument[];
   readonly trace: Trace;
   readonly program: Program;
   readonly outputs: Structure;
@@ -123,11 +135,15 @@ export function compile<A extends readonly unknown[], R>(
   });
 }
 
+const nothing = new Float32Array(0);
+
 class Step<A extends readonly unknown[], R> {
   /** Most recently used first. */
   #entries: Entry[] = [];
   #queue: Promise<unknown> = Promise.resolve();
   #waiting = 0;
+  /** The inputs of a run; kept so that a step need not make them anew. */
+  readonly #inputs: Input[] = [];
 
   constructor(
     private readonly fn: (...args: A) => R,
@@ -142,10 +158,20 @@ class Step<A extends readonly unknown[], R> {
     if (this.#waiting > 0) {
       throw new StateError(`${this.name}: an asynchronous run of this step is in flight; await it first`);
     }
-    return this.#once(args, (entry, arrays) => {
-      entry.program.run(arrays);
-      return undefined;
-    }) as R;
+    const inputs = this.#inputs;
+    try {
+      const found = this.#prepared(args, inputs);
+      try {
+        found.program.run(inputs);
+      } catch (error) {
+        found.trace.rewind();
+        throw error;
+      }
+      return this.#finish(found) as R;
+    } finally {
+      // The arrays are the caller's; the list stays.
+      inputs.fill(nothing);
+    }
   }
 
   async runAsync(args: A): Promise<R> {
@@ -159,10 +185,18 @@ class Step<A extends readonly unknown[], R> {
     const mine = async () => {
       if (this.#waiting > 1) await before.catch(() => undefined);
       // A step that had to wait runs in the mode in which it was called.
-      const { pending } = inMode(() => ({
-        pending: this.#once(now, (entry, arrays) => entry.program.runAsync(arrays)),
-      }));
-      return (await pending) as R;
+      const { found, pending } = inMode(() => {
+        const inputs: Input[] = [];
+        const found = this.#prepared(now, inputs);
+        return { found, pending: found.program.runAsync(inputs) };
+      });
+      try {
+        await pending;
+      } catch (error) {
+        found.trace.rewind();
+        throw error;
+      }
+      return this.#finish(found) as R;
     };
     this.#waiting++;
     const result = mine();
@@ -179,34 +213,36 @@ class Step<A extends readonly unknown[], R> {
     return this.#entries.map((e) => explainProgram(this.name, e.key, e.program)).join('\n\n');
   }
 
-  /** One step, through whichever program fits. */
-  #once(args: A, execute: (entry: Entry, arrays: Input[]) => Promise<void> | undefined): unknown {
-    const key = this.#key(args);
-    const arrays = args.flatMap((x) => (isTensor(x) ? [values(x)] : []));
-    const ready = this.#ready(key, args);
-    const finish = (): unknown => {
-      for (const { cell, make } of ready.effects) cell.value = make();
-      return rebuild(
-        ready.outputs,
-        ready.results.map((r) => this.#output(ready, r)),
-      );
-    };
-    const refuse = (error: unknown): never => {
-      ready.trace.rewind();
-      throw error;
-    };
-    let pending: Promise<void> | undefined;
-    try {
-      pending = execute(ready, arrays);
-    } catch (error) {
-      return refuse(error);
+  /** The program for these arguments, with its state moved on by one step, and in `inputs` what it is to be run on. */
+  #prepared(args: A, inputs: Input[]): Entry {
+    const found = this.#find(args);
+    const key = found?.key ?? this.#key(args);
+    let n = 0;
+    for (let i = 0; i < args.length; i++) {
+      const x: unknown = args[i];
+      if (isTensor(x)) inputs[n++] = values(x);
     }
-    return pending ? pending.then(finish, refuse) : finish();
+    if (inputs.length !== n) inputs.length = n;
+    return this.#ready(found, key, args);
   }
 
-  /** The program for these arguments, with its state moved on by one step. */
-  #ready(key: string, args: A): Entry {
-    const found = this.#find(key);
+  /** After a run: leaves behind what the step leaves, and makes what it returns. */
+  #finish(entry: Entry): unknown {
+    const { effects, outputs, results } = entry;
+    for (let i = 0; i < effects.length; i++) {
+      const { cell, make } = effects[i] as Entry['effects'][number];
+      cell.value = make();
+    }
+    if (outputs.kind === 'tensor')
+      return this.#output(entry, results[outputs.index] as Entry['results'][number]);
+    return rebuild(
+      outputs,
+      results.map((r) => this.#output(entry, r)),
+    );
+  }
+
+  /** The entry that was found, or a new one, with its state moved on by one step. */
+  #ready(found: Entry | undefined, key: string, args: A): Entry {
     if (found) {
       found.trace.settle();
       if (found.confirmed) found.trace.advance();
@@ -214,7 +250,7 @@ class Step<A extends readonly unknown[], R> {
       return found;
     }
     const recorded = this.#record(args);
-    const entry = this.#same(key, recorded) ?? this.#plan(key, recorded);
+    const entry = this.#same(key, recorded) ?? this.#plan(key, args, recorded);
     this.#entries = [entry, ...this.#entries.filter((e) => e !== entry)].slice(0, this.cacheSize);
     return entry;
   }
@@ -261,17 +297,22 @@ class Step<A extends readonly unknown[], R> {
     return key;
   }
 
-  #find(key: string): Entry | undefined {
+  /** The entry that these arguments and all that the step depends on still fit. */
+  #find(args: A): Entry | undefined {
     const current = backend();
-    const i = this.#entries.findIndex(
-      (e) => e.key === key && e.program.backend === current && e.trace.holds(),
-    );
-    const entry = this.#entries[i];
-    if (i > 0 && entry) {
-      this.#entries.splice(i, 1);
-      this.#entries.unshift(entry);
+    const grad = isGradEnabled();
+    const entries = this.#entries;
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i] as Entry;
+      if (entry.grad !== grad || entry.program.backend !== current) continue;
+      if (!fits(entry.args, args) || !entry.trace.holds()) continue;
+      if (i > 0) {
+        entries.splice(i, 1);
+        entries.unshift(entry);
+      }
+      return entry;
     }
-    return entry;
+    return undefined;
   }
 
   /** Records what the function does, without computing anything; puts back what it changed. */
@@ -318,7 +359,7 @@ class Step<A extends readonly unknown[], R> {
     }
   }
 
-  #plan(key: string, { trace, result, kept, effects }: Recorded): Entry {
+  #plan(key: string, args: A, { trace, result, kept, effects }: Recorded): Entry {
     try {
       const consumable = new Set<Storage>();
       if (!this.keepGrads) {
@@ -331,6 +372,8 @@ class Step<A extends readonly unknown[], R> {
       const consumed = new ConsumedGrad(this.name);
       return {
         key,
+        grad: isGradEnabled(),
+        args: args.map(describeArgument),
         trace,
         program,
         outputs: result,
@@ -338,9 +381,8 @@ class Step<A extends readonly unknown[], R> {
         effects: [...effects].map(([cell, value]) => {
           const view = kept.published.get(cell);
           if (!view) return { cell, make: () => value };
-          const { storage, dtype, shape } = view;
-          if (program.consumed.has(storage)) return { cell, make: () => consumed };
-          return { cell, make: () => new PublishedGrad(dtype, shape, program.result(storage), around) };
+          if (program.consumed.has(view.storage)) return { cell, make: () => consumed };
+          return { cell, make: published(view, program) };
         }),
         left: leftBehind(kept, effects),
         confirmed: false,
@@ -392,6 +434,42 @@ class Step<A extends readonly unknown[], R> {
       }
     }
   }
+}
+
+function describeArgument(x: unknown): Argument {
+  return isTensor(x)
+    ? { dtype: x.dtype, shape: [...x.shape], requiresGrad: x.requiresGrad }
+    : (x as Argument);
+}
+
+/** True if the arguments are those that an entry was made for, but for the values of tensors. */
+function fits(expected: readonly Argument[], args: readonly unknown[]): boolean {
+  if (expected.length !== args.length) return false;
+  for (let i = 0; i < args.length; i++) {
+    const x = args[i];
+    const e = expected[i];
+    if (isTensor(x)) {
+      if (typeof e !== 'object' || e === null) return false;
+      const { dtype, shape, requiresGrad } = e;
+      if (x.dtype !== dtype || !sameShape(x.shape, shape) || x.requiresGrad !== requiresGrad) return false;
+    } else if (x !== e) return false;
+  }
+  return true;
+}
+
+/** Makes what a step leaves in the cell of a gradient: one object for each memory that the gradient may be in. */
+function published({ storage, dtype, shape }: View, program: Program): () => PublishedGrad {
+  let last: PublishedGrad | null = null;
+  let other: PublishedGrad | null = null;
+  return () => {
+    const values = program.result(storage);
+    if (last?.values === values) return last;
+    [last, other] = [
+      other?.values === values ? other : new PublishedGrad(dtype, shape, values, around),
+      last,
+    ];
+    return last;
+  };
 }
 
 /** For every cell the storage that its new value is read from, or the value itself. */

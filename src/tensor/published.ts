@@ -12,7 +12,7 @@ export class PublishedGrad {
   constructor(
     readonly dtype: DType,
     readonly shape: Shape,
-    private readonly values: TypedArray,
+    readonly values: TypedArray,
     private readonly make: (dtype: DType, shape: Shape, values: TypedArray) => Tensor,
   ) {}
 
