@@ -37,8 +37,8 @@ interface Report {
   readonly external: number[];
 }
 
-/** Runs `step(i)` that `body` defines so many times in a fresh process. */
-async function measure(name: string, steps: number, body: string): Promise<Report> {
+/** What a program that runs in a fresh process prints as JSON. */
+async function fromProcess<T>(name: string, body: string, flags: readonly string[] = []): Promise<T> {
   const file = join(folder, `${name}.mjs`);
   writeFileSync(
     file,
@@ -46,6 +46,19 @@ async function measure(name: string, steps: number, body: string): Promise<Repor
 const { tensor, noGrad, randn, ones, compile, F, nn, optim, scope } = sg;
 sg.manualSeed(1);
 ${body}
+`,
+  );
+  const { addon, backend } = backendInfo();
+  const env = { ...process.env, SIMDGRAD_BACKEND: backend, ...(addon ? { SIMDGRAD_ADDON: addon } : {}) };
+  const { stdout } = await run(process.execPath, [...flags, file], { env, timeout: 60_000 });
+  return JSON.parse(stdout) as T;
+}
+
+/** Runs `step(i)` that `body` defines so many times in a fresh process. */
+function measure(name: string, steps: number, body: string): Promise<Report> {
+  return fromProcess<Report>(
+    name,
+    `${body}
 const report = { rss: [], heap: [], external: [] };
 for (let part = 0; part < 10; part++) {
   for (let i = 0; i < ${steps / 10}; i++) {
@@ -58,13 +71,8 @@ for (let part = 0; part < 10; part++) {
   report.heap.push(m.heapUsed);
   report.external.push(m.external);
 }
-console.log(JSON.stringify(report));
-`,
+console.log(JSON.stringify(report));`,
   );
-  const { addon, backend } = backendInfo();
-  const env = { ...process.env, SIMDGRAD_BACKEND: backend, ...(addon ? { SIMDGRAD_ADDON: addon } : {}) };
-  const { stdout } = await run(process.execPath, [file], { env, timeout: 60_000 });
-  return JSON.parse(stdout) as Report;
 }
 
 const MB = 2 ** 20;
@@ -170,5 +178,84 @@ const step = (i) => { const f = compile((x) => { w.grad = null; const l = x.matm
       `let total = tensor([0]); const w = tensor([1], { requiresGrad: true });\nconst step = () => { total = total.add(w.mul(2)); };`,
     );
     expect(() => expectFlat(chain)).toThrow();
+  });
+});
+
+describe('a compiled step', () => {
+  /** Bytes of garbage per step, the growth of heap and RSS over 10,000 steps, and how often the addon was entered. */
+  const figures = (name: string, step: string) =>
+    fromProcess<{ garbage: number; heap: number; rss: number; entered: Record<string, number> }>(
+      name,
+      `import { createRequire } from 'node:module';
+const layers = [new nn.Linear(24, 16), new nn.ReLU(), new nn.Linear(16, 10)];
+const model = new nn.Sequential(...layers), optimizer = new optim.Adam(model.parameters(), { lr: 1e-3 });
+const train = compile((x, y) => {
+  optimizer.zeroGrad();
+  const loss = F.crossEntropy(model.forward(x), y);
+  loss.backward();
+  optimizer.step();
+  return loss;
+});
+const x = randn([8, 24]), y = sg.randint(0, 10, [8]);
+const loader = new sg.data.DataLoader(new sg.data.TensorDataset(randn([800, 24]), sg.randint(0, 10, [800])), { batchSize: 8 });
+const kept = [];
+const step = ${step};
+const repeat = (n) => { for (let i = 0; i < n; i++) step(); };
+repeat(5000);
+let garbage = Infinity;
+for (let round = 0; round < 20; round++) {
+  gc();
+  const before = process.memoryUsage().heapUsed;
+  repeat(100);
+  garbage = Math.min(garbage, (process.memoryUsage().heapUsed - before) / 100);
+}
+gc();
+const before = process.memoryUsage();
+repeat(10000);
+gc();
+const after = process.memoryUsage();
+const entered = {};
+const { addon } = sg.backendInfo();
+if (addon) {
+  const native = createRequire(import.meta.url)(addon);
+  for (const holder of [native, native.Program.prototype]) for (const name of Object.getOwnPropertyNames(holder)) {
+    const f = holder[name];
+    if (typeof f !== 'function' || name === 'constructor' || name === 'Program') continue;
+    holder[name] = function (...args) { entered[name] = (entered[name] ?? 0) + 1; return f.apply(this, args); };
+  }
+  repeat(100);
+}
+console.log(JSON.stringify({ garbage, heap: after.heapUsed - before.heapUsed, rss: after.rss - before.rss, entered }));`,
+      ['--expose-gc'],
+    );
+
+  test('makes no garbage but what it returns, and crosses the boundary once', async () => {
+    const { garbage, heap, rss, entered } = await figures('garbage', '() => train(x, y)');
+    // A loss is about 600 bytes. (The JS kernels make some garbage of their own.)
+    expect(garbage).toBeLessThan(backendInfo().backend === 'native' ? 1200 : 12_000);
+    expect(heap).toBeLessThan(0.25 * MB);
+    expect(rss).toBeLessThan(8 * MB);
+    if (backendInfo().backend === 'native') expect(entered).toEqual({ run: 100 });
+  });
+
+  test('that takes its batches from a loader crosses it once for each of them, too', async () => {
+    const { garbage, heap, rss, entered } = await figures(
+      'epochs',
+      '() => { for (const [a, b] of loader) { train(a, b); break; } }',
+    );
+    expect(garbage).toBeLessThan(12_000); // most of it is the order of the epoch
+    expect(heap).toBeLessThan(0.25 * MB);
+    expect(rss).toBeLessThan(16 * MB);
+    if (backendInfo().backend === 'native') expect(entered).toEqual({ run: 100 });
+  });
+
+  test('whose garbage, leak or second crossing the measure would notice', async () => {
+    const { garbage, heap, entered } = await figures(
+      'dirty',
+      '() => { kept.push(train(x, y)); kept.push(new Array(200).fill(0.5)); x.add_(0); }',
+    );
+    expect(garbage).toBeGreaterThan(2000);
+    expect(heap).toBeGreaterThan(2 * MB);
+    if (backendInfo().backend === 'native') expect(entered.call).toBeGreaterThan(99);
   });
 });
