@@ -1,5 +1,5 @@
 // npm run bench: the native backend against the JS backend, side by side in one run.
-import { availableParallelism } from 'node:os';
+import { availableParallelism, loadavg } from 'node:os';
 import process from 'node:process';
 import { backendInfo, setBackend, setNumThreads } from 'simdgrad';
 import { allCases, type Case, nets, stepCost } from './cases.js';
@@ -13,12 +13,13 @@ import {
   UsageError,
   writeFile,
 } from './cli.js';
+import { allCosts } from './costs.js';
 import { type Comparison, compare, geometricMean, inProcess, type Spread } from './measure.js';
 
 const usage = `Usage: npm run bench -- [options]
 
 Compares the native backend with the JS backend: matrix products, elementwise operations, optimizer steps and whole
-training steps. Samples are interleaved; rates are medians over the rounds, ratios are formed round by round.
+training steps; then what surrounds the steps (--filter costs): import, recording, epochs, asynchronous steps. Samples are interleaved; rates are medians over the rounds, ratios are formed round by round.
 
   --quick          fewer rounds, and only what both backends do quickly (about a minute)
   --filter TEXT    only cases whose group or name contains TEXT
@@ -50,6 +51,12 @@ export interface Report {
   /** The best product measured in this run, and the bytes per second of Adam over 16 M parameters: the floor's terms. */
   readonly floor: { gflops: number | null; gbps: number | null };
   readonly rows: readonly Row[];
+  /** What surrounds the steps: import, recording, epochs, asynchronous steps. Native backend. */
+  readonly costs: readonly (Spread & {
+    readonly name: string;
+    readonly unit: string;
+    readonly target: string;
+  })[];
 }
 
 const options = {
@@ -124,9 +131,12 @@ export async function main(
   const cases = allCases().filter(
     (c) => `${c.group}, ${c.name}`.toLowerCase().includes(wanted) && !(given.quick && c.heavy),
   );
-  if (cases.length === 0) throw new UsageError(`no case contains '${given.filter}'; --list shows them`);
+  const costs = allCosts().filter((c) => `costs, ${c.name}`.toLowerCase().includes(wanted));
+  if (cases.length + costs.length === 0)
+    throw new UsageError(`no case contains '${given.filter}'; --list shows them`);
   if (given.list) {
     for (const c of cases) write(`${c.group}: ${c.name}\n`);
+    for (const c of costs) write(`costs: ${c.name}\n`);
     return 0;
   }
 
@@ -166,6 +176,20 @@ export async function main(
     write(`${line(row)}\n`);
   }
 
+  const around: Report['costs'][number][] = [];
+  if (native) setBackend('native');
+  if (native && costs.length > 0) {
+    const load = loadavg()[0] as number;
+    write(
+      `\ncosts around the steps, native (load of the machine: ${load.toFixed(1)} on ${machine.cores} cores)\n`,
+    );
+    for (const { name, unit, target, measure } of costs) {
+      const value = await measure(rounds, given.quick === true);
+      around.push({ name, unit, target, ...value });
+      write(`  ${name.padEnd(42)} ${showSpread(value).padEnd(30)} ${unit} (${target})\n`);
+    }
+  }
+
   const best = (unit: Case['unit'], text: string): number | null => {
     const found = rows
       .filter((r) => r.unit === unit && r.native && r.name.includes(text))
@@ -203,6 +227,7 @@ export async function main(
       sampleMs: ms,
       floor,
       rows: complete,
+      costs: around,
     };
     writeFile(file, `${JSON.stringify(report, null, 1)}\n`);
     write(`\nwritten to ${file}\n`);

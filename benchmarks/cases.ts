@@ -180,8 +180,11 @@ export function forwardPass(sizes: readonly number[], batch: number): () => void
   };
 }
 
-/** A whole training step: forward, cross-entropy, backward, Adam. */
-export function trainingStep(sizes: readonly number[], batch: number, compiled: boolean): () => void {
+/** A whole training step (forward, cross-entropy, backward, Adam) and a batch for it. */
+export function trainer(
+  sizes: readonly number[],
+  batch: number,
+): { step: (x: Tensor, y: Tensor) => Tensor; x: Tensor; y: Tensor } {
   const own = new Generator(7);
   const model = network(sizes, own);
   const optimizer = new optim.Adam(model.parameters(), { lr: 1e-3 });
@@ -194,6 +197,12 @@ export function trainingStep(sizes: readonly number[], batch: number, compiled: 
     optimizer.step();
     return loss;
   };
+  return { step, x, y };
+}
+
+/** A whole training step on one batch. */
+export function trainingStep(sizes: readonly number[], batch: number, compiled: boolean): () => void {
+  const { step, x, y } = trainer(sizes, batch);
   const run = compiled ? compile(step) : step;
   return () => {
     run(x, y);
