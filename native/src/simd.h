@@ -902,6 +902,17 @@ SIMDGRAD_INLINE void prefetch(const void* p) {
 #endif
 }
 
+// Into the second-level cache only.
+SIMDGRAD_INLINE void prefetch_near(const void* p) {
+#if SIMDGRAD_X86
+  _mm_prefetch((const char*)p, _MM_HINT_T1);
+#elif defined(__GNUC__)
+  __builtin_prefetch(p, 0, 2);
+#else
+  (void)p;
+#endif
+}
+
 // The transpose of one N x N block: dst[j * dst_stride + i] = src[min(i, rows - 1) * src_stride + j], 1 <=
 // rows <= N. Rows beyond the last repeat it, so that nothing outside src is read. N full rows of dst are
 // written, from the first to the last, so they may overlap.

@@ -220,6 +220,13 @@ void run_all(const Target& target, std::vector<SimpleContext*> contexts) {
     if (i % 17 == 0) c.k = 0;
     check<T>(target, contexts, c, rng);
   }
+  // Tiles of every width, with and without bias; the last panel is narrower.
+  for (int64_t m = 1; m <= 16; ++m) {
+    for (int64_t n : {301, 256, 90}) {
+      check<T>(target, contexts, {{}, {}, {}, m, n, 37 + m, (int)m % 4, (int)n % 2 * 2, m % 2, m % 3 == 1, 0},
+               rng);
+    }
+  }
   // Several blocks of k, rows and columns; packing of A and B.
   const int64_t large[][3] = {
       {270, 300, 700}, {130, 600, 520}, {600, 33, 200}, {8, 700, 1100}, {300, 1200, 20}};
