@@ -125,6 +125,7 @@ export class Program {
       index.set(s, place(s.length, new (arrayType(s.dtype))(0)));
       this.#inputs.push(i);
     });
+    const inPlace = updatedInPlace(this.calls);
     const last = lastCheck(this.calls);
     const early = new Set(this.calls.slice(0, Math.max(0, last)).flatMap((call) => [...writesOf(call)]));
     this.#earlyResults = [...keep].some((s) => early.has(s));
@@ -158,7 +159,7 @@ export class Program {
           const array = s.array as TypedArray;
           const buffer = pin(array);
           const written = writtenSet.has(s);
-          const fresh = written && publishable(this.calls, s) ? pin(array) : buffer;
+          const fresh = written && !inPlace.has(s) ? pin(array) : buffer;
           index.set(s, buffer);
           if (fresh !== buffer) freshIndex.set(s, fresh);
           this.#captured.push({
@@ -473,9 +474,15 @@ function thaw(trace: Trace): readonly Recorded[] {
   ];
 }
 
-/** True if new values of `s` can go to other memory than the old ones: no call updates it in place by one buffer. */
-function publishable(calls: readonly Recorded[], s: Storage): boolean {
-  return !calls.some((call) => writesOf(call).some((t, i) => t === s && readsOutput(call, i)));
+/** Storages that some call updates in place by one buffer, so that their new values cannot go to other memory. */
+function updatedInPlace(calls: readonly Recorded[]): Set<Storage> {
+  const found = new Set<Storage>();
+  for (const call of calls) {
+    writesOf(call).forEach((s, i) => {
+      if (readsOutput(call, i)) found.add(s);
+    });
+  }
+  return found;
 }
 
 /**
@@ -484,12 +491,13 @@ function publishable(calls: readonly Recorded[], s: Storage): boolean {
  */
 function publish(calls: readonly Recorded[]): Recorded[] {
   const seen = new Set<Storage>();
+  const inPlace = updatedInPlace(calls);
   const out: Recorded[] = [];
   for (const call of calls) {
     writesOf(call).forEach((s, i) => {
       if (s.array === null || seen.has(s)) return;
       seen.add(s);
-      if (overwrites(call, i) || !publishable(calls, s)) return;
+      if (overwrites(call, i) || inPlace.has(s)) return;
       out.push({
         kernel: copy,
         params: [1, s.length, 0, 1, 0, 1],
