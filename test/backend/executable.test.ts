@@ -103,6 +103,38 @@ for (const [name, make, first, second, third] of cases) {
       expect([...filled]).toEqual([9, 9, 9]);
     });
 
+    it('gathers rows of an input, in every kind of run', async () => {
+      const { program, out, squares } = spec(first, second, third);
+      const executable = make!().program(program);
+      const values = Float32Array.from({ length: 10 }, (_, i) => i);
+      const rows = (...indices: number[]) => ({ values, indices: Int32Array.from(indices) });
+      executable.run([rows(3, 0), y]);
+      expect([...out]).toEqual([30, 42, 0, 8]);
+      const input = rows(1, 2);
+      const running = executable.runAsync([y, input]);
+      input.indices.fill(99);
+      await running;
+      expect([...out]).toEqual([10, 18, 28, 40]);
+      expect([...squares]).toEqual([100, 324, 784, 1600]);
+      expect(executable.profile([rows(4, 4), rows(0, 0)])).toHaveLength(3);
+      expect([...out]).toEqual([0, 9, 0, 9]);
+      for (const wrong of [
+        rows(1, 2, 3),
+        rows(),
+        rows(1),
+        { values: new Float64Array(10), indices: rows(1, 2).indices },
+      ]) {
+        expect(() => executable.run([wrong, y])).toThrow(ArgumentError);
+        await expect(executable.runAsync([wrong, y])).rejects.toThrow(ArgumentError);
+      }
+      for (const wrong of [rows(0, 5), rows(-1, 0)]) {
+        expect(() => executable.run([wrong, y])).toThrow(IndexError);
+        await expect(executable.runAsync([wrong, y])).rejects.toThrow(IndexError);
+      }
+      executable.run([x, y]);
+      expect([...out]).toEqual([5, 12, 21, 32]);
+    });
+
     it('binds other memory in place of pinned buffers', () => {
       const { program, out, squares } = spec(first, second, third);
       const executable = make!().program(program);
