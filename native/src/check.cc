@@ -9,6 +9,9 @@ namespace {
 constexpr int64_t kMaxInt = int64_t{1} << 53;
 constexpr int64_t kMaxExtent = (int64_t{1} << 31) - 1;  // of one matrix dimension, and of one reduction
 
+// Activations of a product (kernels.def).
+constexpr int kFirstGradient = 4, kLastActivation = 6;
+
 constexpr KernelRow kRows[kNumKernels] = {
 #define KERNEL(name, family, outputs, inputs, attrs, types) \
   {#name, Family::family, outputs, inputs, attrs, Types::types},
@@ -367,9 +370,11 @@ bool check_matmul(Reader& in, const Call& call, bool* empty) {
     if (!within(row, call, b, reach, in.problem)) return false;
     if (b == 0 && !own_places(row, call, 0, size, in.problem)) return false;
   }
-  if (!in.integer("the bias offset", -1, kMaxInt, &offset)) return false;
-  if (offset >= 0 && !*empty && !within_run(row, call, 3, offset, n, in.problem)) return false;
-  return in.end();
+  if (!in.integer("the bias offset", -1, kMaxInt, &offset) || !in.end()) return false;
+  const bool gradient = in.params[in.at] >= kFirstGradient;  // the last buffer is as large as the result
+  if (gradient && offset < 0)
+    return refuse(in.problem, "%s: an activation's gradient needs its result", row.name);
+  return offset < 0 || *empty || within_run(row, call, 3, offset, gradient ? size : n, in.problem);
 }
 
 bool check_types(const KernelRow& row, const Call& call, Type* dispatch, Problem* problem) {
@@ -429,7 +434,7 @@ bool check_values(int kernel, Type dispatch, const double* params, int num_param
     case k_matmul: {
       Reader in{row, attrs, 1, 0, problem};
       int64_t activation;
-      return in.integer("the activation", 0, 3, &activation);
+      return in.integer("the activation", 0, kLastActivation, &activation);
     }
     default:
       return true;
@@ -479,7 +484,7 @@ const char* type_name(Type type) {
 
 bool may_patch(int kernel, int num_params, int param) {
   const KernelRow& row = kRows[kernel];
-  if (param < 0 || param >= num_params) return false;
+  if (param < 0 || param >= num_params || row.family == Family::matmul) return false;
   return param >= num_params - row.attrs || (row.family == Family::random && param >= 2);
 }
 

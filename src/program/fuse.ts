@@ -1,5 +1,6 @@
 import { defineKernel } from '../backend/backend.js';
 import { crossEntropyGradKernel, crossEntropyKernel } from '../backend/js/rows.js';
+import { activationCodes } from './calls.js';
 import { biasPosition, overwrites, readsOf, writesOf } from './dataflow.js';
 import { type Param, type Recorded, Slot } from './emit.js';
 import { Storage, sharedArray } from './storage.js';
@@ -9,8 +10,8 @@ const crossEntropy = defineKernel('crossEntropy', crossEntropyKernel);
 /** Backward of both in one pass. */
 const crossEntropyGrad = defineKernel('crossEntropyGrad', crossEntropyGradKernel);
 
-/** Codes of the activations that a matrix product can apply to its result (native/kernels.def). */
-const activations: Readonly<Record<string, number>> = { relu: 1, sigmoid: 2, tanh: 3 };
+/** Codes of the gradients of activations that a product can apply to its result (native/kernels.def). */
+const gradientCodes: Readonly<Record<string, number>> = { reluGrad: 4, sigmoidGrad: 5, tanhGrad: 6 };
 
 /** A list of calls in which pairs are replaced by one call that does both. */
 class Rewriter {
@@ -161,7 +162,7 @@ function fuseBias(r: Rewriter, i: number): void {
 /** product (with bias or without), then an activation  →  product with activation. */
 function fuseActivation(r: Rewriter, i: number): void {
   const act = r.calls[i] as Recorded;
-  const code = activations[act.kernel.name];
+  const code = (activationCodes as Readonly<Record<string, number>>)[act.kernel.name];
   if (code === undefined) return;
   const [out, y] = act.storages as [Storage, Storage];
   const first = r.producer(y, i);
@@ -181,6 +182,35 @@ function fuseActivation(r: Rewriter, i: number): void {
     storages: [out, a, b, params[at] === -1 ? out : bias],
     outputs: 1,
     op: `${product.op}+${act.op}`,
+  });
+}
+
+/** product, then the gradient of an activation  →  product with it. */
+function fuseActivationGrad(r: Rewriter, i: number): void {
+  const grad = r.calls[i] as Recorded;
+  const code = gradientCodes[grad.kernel.name];
+  if (code === undefined) return;
+  const [out, g, y] = grad.storages as [Storage, Storage, Storage];
+  const first = r.producer(g, i);
+  const product = first >= 0 ? r.calls[first] : null;
+  const dense = product ? denseProduct(product) : null;
+  if (!product || !dense || g === y || !r.readOnlyBy(g, i) || !r.unchangedBetween(first, i)) return;
+  const size = dense.rows * dense.cols;
+  const [, , , , , , offset, stride] = grad.params;
+  if (out.array !== null || out.length !== size || !sameParams(grad.params, 0, [1, size, 0, 1, 0, 1])) return;
+  if (typeof offset !== 'number' || (stride !== 1 && size > 1)) return;
+  const at = biasPosition(dense.nb);
+  if (product.params[at] !== -1 || product.params[at + 1] !== 0) return;
+  const params = [...product.params];
+  params[at] = offset;
+  params[at + 1] = code;
+  const [, a, b] = product.storages as [Storage, Storage, Storage];
+  r.replace(first, i, {
+    kernel: product.kernel,
+    params,
+    storages: [out, a, b, y],
+    outputs: 1,
+    op: `${product.op}+${grad.op}`,
   });
 }
 
@@ -230,7 +260,7 @@ function fuseCrossEntropyGrad(r: Rewriter, i: number): void {
  */
 export function fuse(calls: readonly Recorded[], kept: ReadonlySet<Storage>): Recorded[] {
   const r = new Rewriter(calls, kept);
-  for (const rule of [fuseBias, fuseActivation, fuseCrossEntropy, fuseCrossEntropyGrad]) {
+  for (const rule of [fuseBias, fuseActivation, fuseActivationGrad, fuseCrossEntropy, fuseCrossEntropyGrad]) {
     for (let i = 0; i < r.calls.length; i++) if (r.calls[i]) rule(r, i);
   }
   return r.calls.filter((call) => call !== null);

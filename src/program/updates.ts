@@ -14,8 +14,11 @@ const withProduct: Readonly<Record<string, Kernel>> = {
   adam: defineKernel('adamProduct', adamProductKernel),
 };
 
-/** Up to this depth a product needs one block of K, so that its tiles are finished when they leave the registers. */
-const maxDepth = 512;
+/**
+ * Up to this depth a product is one block of K on every machine (native/src/kernels/matmul.inc), so that its tiles are
+ * finished when they leave the registers, and each element is one chain of additions here and there.
+ */
+const maxDepth = 256;
 
 /** The same bits as the product and the update one after the other need the order of additions of a plain product. */
 function plainProduct(call: Recorded): { m: number; n: number; k: number } | null {

@@ -182,3 +182,51 @@ test('a field that changed once, and changes nothing, is traced once more only',
   for (let i = 0; i < 3; i++) step(x);
   expect(traces).toBe(3);
 });
+
+test.each(['relu', 'sigmoid', 'tanh'] as const)(
+  "%s': the gradient of the activation goes into the product before",
+  (act) => {
+    // Every form of product: streams, tiles with and without tails, few columns, dot products, batches.
+    const shapes = [
+      [1, 40, 70],
+      [3, 130, 64],
+      [6, 200, 33],
+      [40, 33, 10],
+      [64, 128, 300],
+      [150, 20, 7],
+      [17, 1, 5],
+    ] as const;
+    for (const [rows, hidden, outputs] of shapes) {
+      const first = randn([12, hidden], { generator });
+      const second = randn([hidden, outputs], { generator });
+      for (const t of [first, second]) t.requiresGrad = true;
+      const run = (x: Tensor) => {
+        for (const t of [first, second]) t.grad = null;
+        const y = x.matmul(first)[act]().matmul(second);
+        y.square().sum().backward();
+        return [first, second].map((t) => t.grad as Tensor);
+      };
+      const step = compile(run);
+      for (const x of [randn([rows, 12], { generator }), randn([2, rows, 12], { generator })]) {
+        const [got, want] = [step(x), run(x)].map((r) => r.map((t) => t.toArray()));
+        expect(got).toEqual(want);
+      }
+      expect(step.explain().match(new RegExp(`matmul\\+${act}Grad`, 'g'))).toHaveLength(2);
+    }
+    // Not where the gradient behind the activation is used as well.
+    const hidden = randn([4, 8], { generator });
+    hidden.requiresGrad = true;
+    const both = (x: Tensor) => {
+      hidden.grad = null;
+      const y = x.matmul(hidden);
+      y.retainGrad();
+      const z = y[act]();
+      z.retainGrad();
+      z.matmul(w.slice([0, 1]).broadcastTo([8, 3]))
+        .sum()
+        .backward();
+      return [z, hidden].map((t) => t.grad as Tensor);
+    };
+    expect(same(both)).not.toContain(`matmul+${act}Grad`);
+  },
+);

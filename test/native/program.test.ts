@@ -107,19 +107,36 @@ describe.skipIf(addonPath === null)('Program', () => {
     expect(a).toEqual(b);
   });
 
-  it('checks patched attributes that select code', () => {
-    const slots = sharedOf(1, [1]);
+  it('checks patched attributes that have to be whole numbers', () => {
+    const slots = sharedOf(1, [5]);
     const program = build({
-      code: ins('matmul', [0, 1, 1, 1, 0, 1, 0, 1, 1, 0, 1, 1, -1, 0], 0, 1, 1, 0),
-      buffers: [shared(0, 1), sharedOf(0, [-2])],
-      patches: [0, 13, 0],
+      code: ins('randint', [3, 0, 1, 2, 3, 0, 9], 0),
+      buffers: [shared(2, 3)],
+      patches: [0, 6, 0],
       slots,
     });
     program.run([]);
-    for (const bad of [9, -1, 0.5, Number.NaN]) {
+    for (const bad of [0, -1, 0.5, Number.NaN]) {
       slots[0] = bad;
-      rejects(() => program.run([]), /activation/);
+      rejects(() => program.run([]), /randint/);
     }
+  });
+
+  it('lets no patch select the activation of a product, which decides what is read', () => {
+    rejects(
+      () =>
+        build({
+          code: ins('matmul', [0, 1, 1, 1, 0, 1, 0, 1, 1, 0, 1, 1, -1, 0], 0, 1, 1, 0),
+          buffers: [shared(0, 1), sharedOf(0, [-2])],
+          patches: [0, 13, 0],
+        }),
+      /may not change/,
+    );
+    const code = ins('matmul', [0, 2, 3, 1, 0, 3, 0, 1, 1, 0, 3, 1, 0, 4], 0, 1, 2, 3);
+    const parts = [shared(0, 6), shared(0, 2), shared(0, 3)];
+    build({ code, buffers: [...parts, shared(0, 6)] });
+    rejects(() => build({ code, buffers: [...parts, shared(0, 5)] }), /length 5/);
+    rejects(() => build({ code: code.with(15, -1), buffers: [...parts, shared(0, 6)] }), /needs its result/);
   });
 
   it('refuses patches of layout params and of what does not exist', () => {

@@ -286,10 +286,11 @@ export function validCall(rng: Random, row: NativeKernel): ValidCall {
         params.push(v.offset, ...v.strides);
         lengths.push(size === 0 || K === 0 ? 0 : v.length);
       }
-      const bias = rng.chance(0.5) ? rng.int(0, 4) : -1;
+      const activation = rng.int(0, 7);
+      const bias = activation > 3 || rng.chance(0.5) ? rng.int(0, 4) : -1;
       params.push(bias);
-      lengths.push(bias < 0 || size === 0 ? 0 : bias + N);
-      attrs = [rng.int(0, 4)];
+      lengths.push(bias < 0 || size === 0 ? 0 : bias + (activation > 3 ? size : N));
+      attrs = [activation];
       break;
     }
   }

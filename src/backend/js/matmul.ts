@@ -213,9 +213,26 @@ function sigmoid(x: number): number {
   return e / (1 + e);
 }
 
-/** Adds the bias to every row of C, then applies the activation, each rounded to C's type. */
+/** The gradient before an activation whose result was y, from the one behind it. */
+function before(activation: number, g: number, y: number): number {
+  if (activation === 4) return y > 0 ? g : 0;
+  return activation === 5 ? g * y * (1 - y) : g * (1 - y * y);
+}
+
+/**
+ * Adds the bias to every row of C, then applies the activation, each rounded to C's type; or, for the gradient of an
+ * activation, takes `bias` as what it gave.
+ */
 function finish(M: number, N: number, c: Matrix, bias: TypedArray, biasAt: number, activation: number): void {
   const out = c.data;
+  if (activation > 3) {
+    for (let i = 0; i < M; i++) {
+      const o = c.at + i * c.row;
+      const y = biasAt + i * N;
+      for (let j = 0; j < N; j++) out[o + j] = before(activation, out[o + j], bias[y + j]);
+    }
+    return;
+  }
   for (let i = 0; i < M; i++) {
     const o = c.at + i * c.row;
     if (biasAt >= 0) for (let j = 0; j < N; j++) out[o + j] += bias[biasAt + j];
@@ -229,7 +246,8 @@ function finish(M: number, N: number, c: Matrix, bias: TypedArray, biasAt: numbe
  * matmul: C[batch, M, N] = activation(A[batch, M, K] B[batch, K, N] + bias[N]).
  *
  * Params: [nb, batch*nb, M, N, K, then for c: offset, batchStride*nb, rowStride; for a and b: offset, batchStride*nb, rowStride,
- * colStride; bias offset or -1; activation: 0 none, 1 relu, 2 sigmoid, 3 tanh]. Buffers: c, a, b, bias.
+ * colStride; bias offset or -1; activation: 0 none, 1 relu, 2 sigmoid, 3 tanh, or 4 to 6 for the gradients of these, where the place of
+ * the bias has what the activation gave]. Buffers: c, a, b, bias.
  * K = 0 gives zeros (and the bias).
  */
 export const matmulKernel: JsKernel = (p, b) => {
@@ -262,7 +280,8 @@ export const matmulKernel: JsKernel = (p, b) => {
   const index = new Array<number>(nb).fill(0);
   for (let product = 0; product < products; product++) {
     multiply(M, N, K, c, x, y);
-    if (biasAt >= 0 || activation !== 0) finish(M, N, c, b[3], biasAt, activation);
+    const at = activation > 3 ? biasAt + product * M * N : biasAt;
+    if (biasAt >= 0 || activation !== 0) finish(M, N, c, b[3], at, activation);
     for (let d = nb - 1; d >= 0; d--) {
       const back = ++index[d] === p[1 + d] ? p[1 + d] : 0;
       c.at += p[cAt + 1 + d] * (1 - back);
