@@ -1,10 +1,11 @@
 // simdgrad as a peer of npm run bench:peers, in a process of its own like the others.
 //
 //   node ours.js api     the public API: products, compiled and eager steps, predictions, optimizers
+//   node ours.js js      the same on the JS backend
 //   node ours.js addon   products by the addon's own call, without any of the TypeScript above it
 import { createRequire } from 'node:module';
 import process from 'node:process';
-import { backendInfo } from 'simdgrad';
+import { backendInfo, setBackend } from 'simdgrad';
 import { forwardPass, optimizerStep, type optimizerWords, product, trainingStep } from './cases.js';
 import { serve, sizesOf } from './peers/serve.mjs';
 
@@ -57,6 +58,10 @@ function throughAddon(path: string): Make {
 }
 
 await serve(async () => {
+  if (process.argv[2] === 'js') {
+    setBackend('js');
+    return { version: 'JavaScript', make: throughApi };
+  }
   const info = backendInfo();
   if (info.backend !== 'native' || info.addon === null) {
     throw new Error(`no addon is loaded: ${info.reason}`);

@@ -202,6 +202,9 @@ const library = (id: string, label: string, hint: string): Entrant => ({
   command: (threads) => blas(id, threads),
 });
 
+const jsBackend = 'our JS backend';
+const tensorFlow = 'TensorFlow.js wasm';
+
 const peers: readonly Entrant[] = [
   library('openblas', 'OpenBLAS', 'libopenblas0-openmp'),
   library('blis', 'BLIS', 'libblis4-openmp'),
@@ -240,12 +243,21 @@ const peers: readonly Entrant[] = [
   },
   {
     id: 'tfjs',
-    family: 'TensorFlow.js wasm',
-    label: 'TensorFlow.js wasm',
+    family: tensorFlow,
+    label: tensorFlow,
     hint: npmHint,
     variants: { 'training step': ['eager'], forward: ['eager'] },
     mostFlops: 1e10,
     command: (threads) => node(join(folder, 'tfjs.mjs'), String(threads)),
+  },
+  {
+    id: 'js',
+    family: jsBackend,
+    label: jsBackend,
+    hint: 'npm run build',
+    variants: { 'training step': ['compiled'], forward: ['compiled'] },
+    mostFlops: 1e9,
+    command: () => node(join('dist', 'benchmarks', 'ours.js'), 'js'),
   },
   {
     id: 'ort',
@@ -517,6 +529,12 @@ export function summarize(rows: readonly PeerRow[]): Summary[] {
         const found = best.flatMap(({ name, ratio }) => (ratio === undefined ? [] : [{ name, ratio }]));
         add(threads, group, family, found, best[0]?.note);
       }
+      // What people would pick where there is no addon: the two of them, by their medians.
+      const scripts = own.flatMap(({ name, results }) => {
+        const [js, tf] = [jsBackend, tensorFlow].map((f) => results.find((r) => r.family === f)?.rate);
+        return js && tf ? [{ name, ratio: js.median / tf.median }] : [];
+      });
+      if (scripts.length > 0) add(threads, group, `${jsBackend} / ${tensorFlow}`, scripts);
     }
   }
   return summary;
@@ -525,7 +543,7 @@ export function summarize(rows: readonly PeerRow[]): Summary[] {
 function showSummary(summary: readonly Summary[]): string {
   const lines = ['ours over theirs (the best of each family in every row), and our share of the floor'];
   for (const s of summary) {
-    const head = `  ${`${s.threads} thread${s.threads > 1 ? 's' : ''}, ${s.group}`.padEnd(28)} ${s.against.padEnd(20)}`;
+    const head = `  ${`${s.threads} thread${s.threads > 1 ? 's' : ''}, ${s.group}`.padEnd(28)} ${s.against.padEnd(35)}`;
     if (s.geometricMean === null || s.least === null) {
       lines.push(`${head} ${shortNote(s.note)}`);
     } else if (s.against === 'floor') {

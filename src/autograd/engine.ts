@@ -319,6 +319,8 @@ export function backward(
 ): void {
   const seed = seedGradient('backward', t, gradient);
   const grads = backwardPass([t], [seed], null, { createGraph, retainGraph });
+  // All or none.
+  for (const leaf of grads.keys()) leaf.checkGradKept('backward');
   grads.forEach((g, leaf) => {
     accumulate(leaf, g, createGraph);
   });

@@ -259,6 +259,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     try {
       const { paramGroups } = this;
       observe(() => this.paramGroups.length);
+      // All or none.
+      for (const { params } of paramGroups) for (const p of params) p.checkGradKept(this.#stepName);
       for (let i = 0; i < paramGroups.length; i++) {
         const group = paramGroups[i] as ParamGroup<O>;
         if (tracing() !== null) this.#watch(group, i);

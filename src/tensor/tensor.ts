@@ -156,6 +156,12 @@ export class Tensor {
     return g;
   }
 
+  /** Refuses to add to a gradient that a compiled step used up. */
+  checkGradKept(what: string): void {
+    const held: unknown = this.gradCell.value;
+    if (held instanceof ConsumedGrad) held.refuse(what);
+  }
+
   /** As `grad`, for code that does not keep it: gradients that were never handed out go back to the pool when dropped. */
   peekGrad(): Tensor | null {
     const held = this.gradCell.get();

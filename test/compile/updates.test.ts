@@ -81,7 +81,13 @@ describe('the optimizer behind the product that makes the gradient', () => {
     expect(() => weight.grad).toThrow(/step train used this gradient up.*keepGrads: true/);
     expect(bias.grad?.shape).toEqual([33]);
     const before = state();
-    expect(() => optimizer.step()).toThrow(/keepGrads/);
+    expect(() => optimizer.step()).toThrow(/^Adam.step: .*keepGrads/);
+    const groups = new optim.SGD([{ params: bias }, { params: weight }], { lr: 1 });
+    expect(() => groups.step()).toThrow(/keepGrads/);
+    expect(state()).toBe(before);
+    const gradient = bias.grad?.toArray();
+    expect(() => F.crossEntropy(model.forward(x), y).backward()).toThrow(/^backward: .*keepGrads/);
+    expect(bias.grad?.toArray()).toEqual(gradient);
     expect(state()).toBe(before);
     step(x, y);
     optimizer.zeroGrad();
