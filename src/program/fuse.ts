@@ -130,6 +130,27 @@ function rowBias(call: Recorded, cols: number, rows: number, product: number): n
   return out[0] === 0 && matrix[0] === 0 ? (bias[0] as number) : -1;
 }
 
+/** The product into `out`, with an operand from an offset on and an activation (params from `at` on) applied to it. */
+function withEpilogue(
+  product: Recorded,
+  at: number,
+  epilogue: readonly [Param, number],
+  out: Storage,
+  operand: Storage,
+  op: string,
+): Recorded {
+  const params = [...product.params];
+  params.splice(at, 2, ...epilogue);
+  const [, a, b] = product.storages as [Storage, Storage, Storage];
+  return {
+    kernel: product.kernel,
+    params,
+    storages: [out, a, b, operand],
+    outputs: 1,
+    op: `${product.op}+${op}`,
+  };
+}
+
 /** product, then + bias  →  product with bias. */
 function fuseBias(r: Rewriter, i: number): void {
   const add = r.calls[i] as Recorded;
@@ -145,16 +166,7 @@ function fuseBias(r: Rewriter, i: number): void {
     const offset = rowBias(add, dense.cols, dense.rows, which);
     const [out, bias] = [add.storages[0] as Storage, add.storages[3 - which] as Storage];
     if (offset < 0 || out.array !== null || out.length !== y.length || bias === y || bias === out) continue;
-    const params = [...product.params];
-    params[at] = offset;
-    const [, a, b] = product.storages as [Storage, Storage, Storage];
-    r.replace(first, i, {
-      kernel: product.kernel,
-      params,
-      storages: [out, a, b, bias],
-      outputs: 1,
-      op: `${product.op}+bias`,
-    });
+    r.replace(first, i, withEpilogue(product, at, [offset, 0], out, bias, 'bias'));
     return;
   }
 }
@@ -173,16 +185,8 @@ function fuseActivation(r: Rewriter, i: number): void {
   if (out.array !== null || out.length !== size || !sameParams(act.params, 0, [1, size, 0, 1, 0, 1])) return;
   const at = biasPosition(dense.nb);
   if (product.params[at + 1] !== 0) return;
-  const params = [...product.params];
-  params[at + 1] = code;
-  const [, a, b, bias] = product.storages as [Storage, Storage, Storage, Storage];
-  r.replace(first, i, {
-    kernel: product.kernel,
-    params,
-    storages: [out, a, b, params[at] === -1 ? out : bias],
-    outputs: 1,
-    op: `${product.op}+${act.op}`,
-  });
+  const bias = product.params[at] === -1 ? out : (product.storages[3] as Storage);
+  r.replace(first, i, withEpilogue(product, at, [product.params[at] as Param, code], out, bias, act.op));
 }
 
 /** product, then the gradient of an activation  →  product with it. */
@@ -201,17 +205,7 @@ function fuseActivationGrad(r: Rewriter, i: number): void {
   if (typeof offset !== 'number' || (stride !== 1 && size > 1)) return;
   const at = biasPosition(dense.nb);
   if (product.params[at] !== -1 || product.params[at + 1] !== 0) return;
-  const params = [...product.params];
-  params[at] = offset;
-  params[at + 1] = code;
-  const [, a, b] = product.storages as [Storage, Storage, Storage];
-  r.replace(first, i, {
-    kernel: product.kernel,
-    params,
-    storages: [out, a, b, y],
-    outputs: 1,
-    op: `${product.op}+${grad.op}`,
-  });
+  r.replace(first, i, withEpilogue(product, at, [offset, code], out, y, grad.op));
 }
 
 /** logSoftmax, then the entry of the label  →  both in one pass. */

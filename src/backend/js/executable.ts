@@ -1,4 +1,4 @@
-import { dtypes, type TypedArray } from '../../dtype.js';
+import { arrayType, type DType, dtypes, type TypedArray } from '../../dtype.js';
 import { ArgumentError, StateError } from '../../errors.js';
 import {
   type Executable,
@@ -25,8 +25,7 @@ interface Use {
 
 /** An array of the type with this code. */
 export function arrayOver(type: number, buffer: ArrayBufferLike, length: number): TypedArray {
-  const Class = [Float32Array, Float64Array, Int32Array, Uint8Array][type] as typeof Float32Array;
-  return new Class(buffer as ArrayBuffer, 0, length);
+  return new (arrayType(dtypes[type] as DType))(buffer as ArrayBuffer, 0, length);
 }
 
 const nothing = [new Float32Array(0), new Float64Array(0), new Int32Array(0), new Uint8Array(0)];
