@@ -147,6 +147,27 @@ describe('the optimizer behind the product that makes the gradient', () => {
     for (const step of [adding, returning, clipping]) expect(fusedCalls(step.explain())).toBe(0);
   });
 
+  test('a gradient that calls add up is kept although a product makes it and an optimizer reads it', () => {
+    const make = () => {
+      const w = randn([4, 3], { generator: new Generator(1) });
+      w.requiresGrad = true;
+      const optimizer = new optim.SGD([w], { lr: 0.1 });
+      const step = (x: Tensor) => {
+        x.matmul(w).square().sum().backward();
+        optimizer.step();
+      };
+      return { w, step };
+    };
+    const [eager, compiled] = [make(), make()];
+    const step = compile(compiled.step);
+    const x = randn([2, 4], { generator: new Generator(2) });
+    for (let i = 0; i < 3; i++) {
+      step(x);
+      eager.step(x);
+      expect((compiled.w.grad as Tensor).toArray()).toEqual((eager.w.grad as Tensor).toArray());
+    }
+  });
+
   test('a weight that is used after the update is read with its new values', () => {
     const make = () => {
       const w = tensor(
