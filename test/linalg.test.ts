@@ -1,0 +1,27 @@
+import { expect, it } from 'vitest';
+import { ShapeError } from '../src/errors.js';
+import { solve, symmetricEigen } from '../src/linalg.js';
+
+it('symmetric eigenvalues come in descending order with vectors of unit length', () => {
+  // Worked by hand: eigenvalues 3 and 1 along (1, 1) and (1, -1); the 5 stands alone.
+  const { values, vectors } = symmetricEigen([2, 1, 0, 1, 2, 0, 0, 0, 5], 3);
+  expect([...values].map((x) => Number(x.toFixed(12)))).toEqual([5, 3, 1]);
+  const column = (j: number): number[] => [0, 1, 2].map((i) => vectors[3 * i + j] as number);
+  const s = Math.SQRT1_2;
+  for (const [j, want] of [
+    [0, 0, 1],
+    [s, s, 0],
+    [s, -s, 0],
+  ].entries()) {
+    const dot = column(j).reduce((sum, x, i) => sum + x * (want[i] as number), 0);
+    expect(Math.abs(dot)).toBeCloseTo(1, 12);
+  }
+});
+
+it('solves several right-hand sides, and says where there is no solution', () => {
+  // [[2, 1], [1, 3]] X = [[5, 1], [10, 3]] has X = [[1, 0], [3, 1]].
+  const x = solve([2, 1, 1, 3], 2, [5, 1, 10, 3], 2);
+  expect([...(x as Float64Array)].map((v) => Number(v.toFixed(12)))).toEqual([1, 0, 3, 1]);
+  expect(solve([1, 2, 2, 4], 2, [1, 1])).toBeNull();
+  expect(() => solve([1, 2, 3], 2, [1, 1])).toThrow(ShapeError);
+});
