@@ -52,7 +52,8 @@ inline int64_t type_size(Type type) { return type == Type::F64 ? 8 : type == Typ
 
 // What is wrong with a call, for people.
 struct Problem {
-  char text[320] = "";
+  char text[320];
+  Problem() { text[0] = 0; }  // and not all 320, at every call
 };
 
 enum class Verdict : uint8_t {

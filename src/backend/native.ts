@@ -166,7 +166,10 @@ export class NativeBackend implements Backend {
           addon.call(id, n, buffers[0]!, buffers[1]!, buffers[2]!);
           break;
         case 4:
-          addon.call(id, n, buffers[0]!, buffers[1]!, buffers[2]!, buffers[3]!);
+          // A product without a bias has its result again in the place of the bias: see call() in addon.cc.
+          if (buffers[3] === buffers[0] && kernel.name === 'matmul')
+            addon.call(id, n, buffers[0]!, buffers[1]!, buffers[2]!);
+          else addon.call(id, n, buffers[0]!, buffers[1]!, buffers[2]!, buffers[3]!);
           break;
         default:
           addon.call(id, n, ...buffers);

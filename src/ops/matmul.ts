@@ -19,6 +19,7 @@ interface Transposed {
 }
 
 const plain: Transposed = { a: false, b: false };
+const noBatch: Shape = [];
 
 /** The sizes that a product sees of an operand: rows and columns. */
 function matrix(shape: Shape, transposed: boolean): [number, number] {
@@ -54,7 +55,7 @@ const op: Primitive<Transposed> = primitive<Transposed>({
   },
   run([a, b], out, { a: ta, b: tb }) {
     const result = fresh(out.dtype, out.shape);
-    const batch = out.shape.slice(0, -2);
+    const batch = out.shape.length === 2 ? noBatch : out.shape.slice(0, -2);
     emitMatmul(kernel, result, operand(a as View, batch, ta), operand(b as View, batch, tb));
     return result;
   },

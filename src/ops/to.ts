@@ -24,8 +24,8 @@ const op = primitive<DType>({
 /** The tensor in another dtype; the tensor itself where it has that dtype already. */
 export function to(x: Tensor, dtype: DType): Tensor {
   checkTensor('to', x);
-  checkDType(dtype, 'to');
-  return x.dtype === dtype ? x : apply(op, [x], dtype);
+  if (x.dtype === dtype) return x;
+  return apply(op, [x], checkDType(dtype, 'to'));
 }
 
 const clone = primitive<null>({

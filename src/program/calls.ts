@@ -154,16 +154,38 @@ export function emitMatmul(
   activation: ActivationCode = activationCodes.none,
 ): void {
   const nb = c.shape.length - 2;
-  const params: Param[] = [nb];
-  for (let i = 0; i < nb; i++) params.push(c.shape[i] as number);
-  params.push(c.shape[nb] as number, c.shape[nb + 1] as number, a.shape[nb + 1] as number, c.offset);
-  for (let i = 0; i <= nb; i++) params.push(c.strides[i] as number);
-  params.push(a.offset);
-  for (let i = 0; i < nb + 2; i++) params.push(a.strides[i] as number);
-  params.push(b.offset);
-  for (let i = 0; i < nb + 2; i++) params.push(b.strides[i] as number);
-  params.push(bias === undefined ? -1 : bias.offset, activation);
-  emit(kernel, params, [c.storage, a.storage, b.storage, (bias ?? c).storage], 1);
+  const [cs, as, bs] = [c.strides, a.strides, b.strides] as [Param[], Param[], Param[]];
+  const storages = [c.storage, a.storage, b.storage, (bias ?? c).storage];
+  const [m, n, k] = [c.shape[nb], c.shape[nb + 1], a.shape[nb + 1]] as [number, number, number];
+  const tail = bias === undefined ? -1 : bias.offset;
+  if (nb === 0) {
+    // Nearly all products: a list that is written down whole costs less than one that grows.
+    emit(
+      kernel,
+      [
+        0,
+        m,
+        n,
+        k,
+        c.offset,
+        cs[0] as Param,
+        a.offset,
+        as[0] as Param,
+        as[1] as Param,
+        b.offset,
+        bs[0] as Param,
+        bs[1] as Param,
+        tail,
+        activation,
+      ],
+      storages,
+      1,
+    );
+    return;
+  }
+  const params: Param[] = [nb, ...c.shape.slice(0, nb), m, n, k];
+  params.push(c.offset, ...cs.slice(0, -1), a.offset, ...as, b.offset, ...bs, tail, activation);
+  emit(kernel, params, storages, 1);
 }
 
 /** The same elements, contiguous: the view itself where it is so already. */

@@ -243,7 +243,12 @@ export function sharedStorage(dtype: DType, length: number): Storage {
  * Arrays that nobody can see any more, by dtype and length. Only memory that the library made and never handed out
  * comes here, so that reusing it cannot change a value that a person holds.
  */
-const pool = new Map<DType, Map<number, TypedArray[]>>();
+const pool: Record<DType, Map<number, TypedArray[]>> = {
+  float32: new Map(),
+  float64: new Map(),
+  int32: new Map(),
+  bool: new Map(),
+};
 let pooledBytes = 0;
 const poolLimit = 256 * 2 ** 20;
 /** What a small array costs beside its elements. */
@@ -258,7 +263,7 @@ const plainAlignedMinimum = 32768;
 /** Uninitialised memory for a kernel to fill. */
 export function plainArray(dtype: DType, length: number): TypedArray {
   const bytes = length * byteWidth(dtype);
-  const array = pool.get(dtype)?.get(length)?.pop();
+  const array = pool[dtype].get(length)?.pop();
   if (array !== undefined) {
     pooledBytes -= bytes + arrayOverhead;
     return array;
@@ -289,14 +294,10 @@ export function release(storage: Storage): void {
   if (wanted || !storage.poolable || array.length !== storage.length) return;
   const bytes = array.byteLength + arrayOverhead;
   if (pooledBytes + bytes > poolLimit) {
-    pool.clear();
+    for (const lists of Object.values(pool)) lists.clear();
     pooledBytes = 0;
   }
-  let lists = pool.get(storage.dtype);
-  if (lists === undefined) {
-    lists = new Map();
-    pool.set(storage.dtype, lists);
-  }
+  const lists = pool[storage.dtype];
   const list = lists.get(storage.length);
   if (list !== undefined) list.push(array);
   else lists.set(storage.length, [array]);

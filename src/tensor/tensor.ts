@@ -664,8 +664,10 @@ export class Tensor {
    * Gives the memory back at once. For hand-written loops; the tensor, and every view of it, is unusable afterwards.
    */
   dispose(): void {
-    if (this.view.storage.shared || this.view.storage.exposed) return;
-    release(this.view.storage);
+    const { storage } = this.view;
+    // What may go to the pool is never shared, and asking an array for its buffer costs more than the rest.
+    if (storage.exposed || (!storage.poolable && storage.shared)) return;
+    release(storage);
   }
 
   [Symbol.dispose](): void {
