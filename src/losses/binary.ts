@@ -83,8 +83,8 @@ function floats(input: Tensor, target: Tensor): [Tensor, Tensor] {
 }
 
 /**
- * Binary cross-entropy of probabilities: -(t log x + (1 - t) log(1 - x)), logarithms cut off at -100. Targets
- * lie in [0, 1] and have the shape of the input. For scores before a sigmoid, bceWithLogits is stabler. The values are
+ * Binary cross-entropy of probabilities: -(t log x + (1 - t) log(1 - x)) (lecture 002, "Loss Function"), logarithms cut off at
+ * -100. Targets lie in [0, 1] and have the shape of the input. For scores before a sigmoid, bceWithLogits is stabler. The values are
  * not read: an input outside [0, 1] has no logarithm and gives NaN.
  */
 export function bce(input: Tensor, target: Tensor, options: BCEOptions = {}): Tensor {
@@ -142,7 +142,5 @@ export function klDiv(input: Tensor, target: Tensor, options: KLDivOptions = {})
     const entropy = ops.where(positive, ops.mul(t, ops.log(ops.where(positive, t, 1))), 0);
     loss = ops.sub(entropy, ops.mul(t, x));
   }
-  if (reduction === 'batchMean')
-    return ops.div(ops.sum(loss), input.rank === 0 ? 1 : (input.shape[0] as number));
   return reduce(loss, reduction);
 }

@@ -5,7 +5,7 @@ import * as ops from '../ops/index.js';
 import { indexTensor } from '../ops/indices.js';
 import { checkTensor, isTensor } from '../ops/primitive.js';
 import { describe, type Shape, sameShape, showShape } from '../program/view.js';
-import { checkOptions, type Tensor, type TensorValues } from '../tensor/tensor.js';
+import { checkOptions, type NestedArray, type Tensor, type TensorValues, tensor } from '../tensor/tensor.js';
 import { checkReduction, factors, type ReductionOptions, reduce } from './options.js';
 
 export interface NLLOptions extends ReductionOptions {
@@ -81,6 +81,20 @@ function checkWeight(
   return weight;
 }
 
+/** Nested arrays as probabilities, if they have the shape of the scores; else as they are, to be labels. */
+function rowsOf(op: string, given: readonly NestedArray[], x: Tensor): Tensor | readonly NestedArray[] {
+  if (x.rank === 2) {
+    const rows = tensor(given as NestedArray[], { dtype: x.dtype });
+    if (sameShape(rows.shape, x.shape)) return rows;
+    throw new ShapeError(
+      `${op}: rows of shape ${showShape(rows.shape)} do not fit an input of shape ${showShape(x.shape)}: they must be equal`,
+    );
+  }
+  let depth = 0;
+  for (let a: unknown = given; Array.isArray(a); a = a[0]) depth++;
+  return depth === x.rank ? tensor(given as NestedArray[], { dtype: x.dtype }) : given;
+}
+
 interface Labelled {
   /** -log p of the labels, times weight, per row; 0 for ignored rows. */
   readonly losses: Tensor;
@@ -110,7 +124,8 @@ function finish(losses: Tensor, total: Tensor | null, reduction: string, shape: 
 
 /**
  * Negative log likelihood: -weight[y] · input[y] for rows of log probabilities. `input` is [N, C], [C] or [N,
- * C, d…], `target` int32 labels of shape [N], [] or [N, d…] (arrays will do).
+ * C, d…], `target` int32 labels of shape [N], [] or [N, d…] (arrays will do). With the logarithm of estimated probabilities
+ * p̂ as the input it is lecture 002's cross-entropy loss, −Σ_k 1(y in class k) log p̂_k: nllLoss(p.log(), y).
  *
  * Throws IndexError for a label outside [0, C), ShapeError and DTypeError for shapes and dtypes that do not
  * fit.
@@ -132,17 +147,18 @@ export function nllLoss(
 }
 
 /**
- * Cross-entropy of softmax(logits) with the targets: nllLoss(logSoftmax(logits)), which neither overflows nor
- * loses digits. `logits` is [N, C], [C] or [N, C, d…]. Targets are int32 labels of shape [N], [] or [N, d…]
- * (arrays will do), or probabilities or one-hot rows in the shape of the logits. Weights, label smoothing and 'mean' are as
- * in PyTorch.
+ * Cross-entropy of softmax(logits) with the targets, lecture 001's L = −1/N Σₙ Σ_j y_j⁽ⁿ⁾ log f_j⁽ⁿ⁾ with f = softmax(h):
+ * nllLoss(logSoftmax(logits)), which neither overflows nor loses digits (logits of ±1e5 are fine). `logits` is [N, C],
+ * [C] or [N, C, d…], float32 or float64. Targets are int32 labels of shape [N], [] or [N, d…] (arrays will do), or one-hot rows or
+ * probabilities in the shape of the logits (tensors, or nested arrays). With `labelSmoothing` ε the target is
+ * (1 − ε) y + ε/C (Szegedy et al., 2016). Weights, label smoothing and 'mean' are as in PyTorch.
  *
  * Throws IndexError for a label outside [0, C), ShapeError and DTypeError for shapes and dtypes that do not
- * fit.
+ * fit, ArgumentError for options that do not exist or have no such value.
  */
 export function crossEntropy(
   logits: Tensor,
-  target: Tensor | readonly number[] | Int32Array | number,
+  target: Tensor | readonly number[] | readonly NestedArray[] | Int32Array | number,
   options: CrossEntropyOptions = {},
 ): Tensor {
   const op = 'crossEntropy';
@@ -158,20 +174,23 @@ export function crossEntropy(
   const z = asRows(x);
   const classes = z.shape[1] as number;
   const weight = checkWeight(op, options.weight, classes, z);
+  // Rows as arrays may have fractions, which labels cannot.
+  const nested = Array.isArray(target) && Array.isArray(target[0]) && x.rank > 1;
+  const y = nested ? rowsOf(op, target as readonly NestedArray[], x) : target;
 
   // Where there is an axis of classes, a target with that axis can only be rows of probabilities, or one-hot ones.
-  const rows = isTensor(target) && sameShape(target.shape, x.shape) && (isFloat(target.dtype) || x.rank > 1);
+  const rows = isTensor(y) && sameShape(y.shape, x.shape) && (isFloat(y.dtype) || x.rank > 1);
   if (rows) {
     if (options.ignoreIndex !== undefined) {
       throw new ArgumentError(`${op}: ignoreIndex goes with labels; these targets are probabilities`);
     }
-    let p = ops.to(asRows(target), z.dtype);
+    let p = ops.to(asRows(y), z.dtype);
     if (smoothing > 0) p = ops.add(ops.mul(p, 1 - smoothing), smoothing / classes);
     if (weight !== undefined) p = ops.mul(p, weight);
     return finish(ops.neg(ops.sum(ops.mul(p, ops.logSoftmax(z)), 1)), null, reduction, shape);
   }
 
-  const labels = checkLabels(op, x, target);
+  const labels = checkLabels(op, x, y);
   const lp = ops.logSoftmax(z);
   const { losses, total } = labelled(lp, labels, weight, ignoreIndex);
   if (smoothing === 0) return finish(losses, total, reduction, shape);
@@ -183,7 +202,8 @@ export function crossEntropy(
 }
 
 /**
- * Rows with a 1 at each label and 0 elsewhere, float32: labels of shape s give [...s, classes]. Without
+ * One-hot rows (lecture 001: class j of K as a vector y with y_j = 1 and zeros elsewhere, classes counted from 0 here): a 1
+ * at each label and 0 elsewhere, float32: labels of shape s give [...s, classes]. Without
  * `classes` it is the largest label plus one, which reads the labels and so cannot be used in a compiled
  * step.
  */

@@ -16,9 +16,18 @@ export {
 } from './classification.js';
 export type { Reduction, ReductionOptions } from './options.js';
 export {
+  type L2PenaltyOptions,
+  l1Penalty,
+  l2Penalty,
+  type PenaltyOptions,
+  type PenaltyParameters,
+} from './penalties.js';
+export {
   type HuberOptions,
   huberLoss,
   l1Loss,
+  type MSEOptions,
+  type MSEReduction,
   mseLoss,
   type SmoothL1Options,
   smoothL1Loss,

@@ -26,9 +26,26 @@ export function checkReduction(
   );
 }
 
+/**
+ * One number of the losses of all elements. A sample is an index of the first axis (all of a scalar is one sample); the
+ * names are explained where they are public.
+ */
 export function reduce(loss: Tensor, reduction: string): Tensor {
-  if (reduction === 'none') return loss;
-  return reduction === 'sum' ? ops.sum(loss) : ops.mean(loss);
+  const samples = loss.rank === 0 ? 1 : (loss.shape[0] as number);
+  switch (reduction) {
+    case 'none':
+      return loss;
+    case 'sum':
+      return ops.sum(loss);
+    case 'batchMean':
+      return ops.div(ops.sum(loss), samples);
+    case 'halfSum':
+      return ops.div(ops.sum(loss), 2);
+    case 'halfBatchMean':
+      return ops.div(ops.sum(loss), 2 * samples);
+    default:
+      return ops.mean(loss);
+  }
 }
 
 /** Refuses inputs and targets of different shapes: broadcasting them is nearly always a mistake. */

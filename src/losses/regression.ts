@@ -4,11 +4,37 @@ import * as ops from '../ops/index.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
 import { checkReduction, checkSameShape, type ReductionOptions, reduce } from './options.js';
 
-/** Mean squared error: (input - target)². */
-export function mseLoss(input: Tensor, target: Tensor, options: ReductionOptions = {}): Tensor {
+const squaredReductions = ['mean', 'batchMean', 'sum', 'halfSum', 'halfBatchMean', 'none'] as const;
+
+/** How mseLoss makes one number of the squared errors: see there. */
+export type MSEReduction = (typeof squaredReductions)[number];
+
+export interface MSEOptions {
+  /** Default 'mean'. */
+  readonly reduction?: MSEReduction | undefined;
+}
+
+/**
+ * Squared error of an input and a target of one shape, float32 or float64. For N samples (the first axis) of K numbers each,
+ * with e⁽ⁿ⁾ = input⁽ⁿ⁾ − target⁽ⁿ⁾, `reduction` is
+ *
+ * - 'mean' (default): 1/(NK) Σₙ ‖e⁽ⁿ⁾‖², the mean over all elements, as PyTorch;
+ * - 'batchMean': 1/N Σₙ ‖e⁽ⁿ⁾‖², the mean over samples of the squared norm (lecture 001, the MSE of regression and of mini-batches);
+ * - 'sum': Σₙ ‖e⁽ⁿ⁾‖² (lecture 002, "L2 loss");
+ * - 'halfSum': ½ Σₙ ‖e⁽ⁿ⁾‖² (lecture 001, "Toy optimization problem");
+ * - 'halfBatchMean': 1/(2N) Σₙ ‖e⁽ⁿ⁾‖² (lecture 001, "Input normalization": its Hessian is the inputs' covariance);
+ * - 'none': e² per element, in the shape of the input.
+ *
+ * 'batchMean' and 'mean' agree where K is 1; a scalar is one sample. Minimizing any of them maximizes the likelihood of the
+ * targets under N(target; input, σ²I) (lecture 001).
+ *
+ * Throws ShapeError for shapes that differ (they are not broadcast), ArgumentError for another reduction or option.
+ */
+export function mseLoss(input: Tensor, target: Tensor, options: MSEOptions = {}): Tensor {
   checkOptions('mseLoss', options, ['reduction']);
   checkSameShape('mseLoss', input, target);
-  return reduce(ops.square(ops.sub(input, target)), checkReduction('mseLoss', options.reduction));
+  const reduction = checkReduction('mseLoss', options.reduction, squaredReductions);
+  return reduce(ops.square(ops.sub(input, target)), reduction);
 }
 
 /** Mean absolute error: |input - target|. */

@@ -1,9 +1,9 @@
-import { ArgumentError } from '../errors.js';
+import { ArgumentError, ShapeError } from '../errors.js';
 import type { LinearActivation } from '../ops/index.js';
 import { isTensor } from '../ops/primitive.js';
 import { observe, tracing } from '../program/emit.js';
 import { abandon } from '../program/storage.js';
-import { describe } from '../program/view.js';
+import { describe, sameShape, showShape } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh } from './activations.js';
 import { Linear } from './layers.js';
@@ -204,7 +204,10 @@ export class ModuleDict extends Module {
   }
 }
 
-/** x + f(x) (He et al., 2015), for a module f or a function of one tensor. */
+/**
+ * x + f(x) (He et al., 2015), for a module f or a function of one tensor that keeps the shape of x. Throws ShapeError where
+ * it does not.
+ */
 export class Residual extends Module {
   readonly fn: Module | ((x: Tensor) => Tensor);
 
@@ -218,6 +221,15 @@ export class Residual extends Module {
   override forward(x: Tensor): Tensor {
     if (!isTensor(x)) throw new ArgumentError(`Residual: the input is a tensor, not ${describe(x)}`);
     observe(() => this.fn);
-    return x.add(this.fn instanceof Module ? run(this.fn, x) : this.fn(x));
+    const y = this.fn instanceof Module ? run(this.fn, x) : this.fn(x);
+    if (!isTensor(y))
+      throw new ArgumentError(`Residual: the function must give a tensor, not ${describe(y)}`);
+    if (!sameShape(y.shape, x.shape)) {
+      throw new ShapeError(
+        `Residual: the function made ${showShape(y.shape)} of an input ${showShape(x.shape)}; both must have one shape ` +
+          'to be added',
+      );
+    }
+    return x.add(y);
   }
 }

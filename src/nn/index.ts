@@ -37,6 +37,22 @@ export {
   NLLLoss,
   SmoothL1Loss,
 } from './losses.js';
-export { type ForwardHook, Module, Parameter, type StateDict } from './module.js';
+export {
+  type ActivationChoice,
+  type ActivationName,
+  type Initializer,
+  MLP,
+  type MLPOptions,
+} from './mlp.js';
+export {
+  type BlockGradients,
+  type ForwardHook,
+  type ForwardPreHook,
+  type HookHandle,
+  type HookOptions,
+  Module,
+  Parameter,
+  type StateDict,
+} from './module.js';
 export { BatchNorm1d, type BatchNormOptions, LayerNorm, type LayerNormOptions } from './normalization.js';
 export * as utils from './utils.js';

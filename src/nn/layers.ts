@@ -19,23 +19,34 @@ export interface LinearOptions {
   readonly dtype?: DType;
   /** Where the initial values come from; default: the generator that manualSeed() seeds. */
   readonly generator?: Generator;
+  /**
+   * Adds the bias as the product 1 · bᵀ of a column of ones with the row b (the matrix form of lectures 000 and 004), instead of
+   * by broadcasting: the same numbers, for a matrix of copies. Default false.
+   */
+  readonly formalBias?: boolean;
 }
 
 /**
- * y = x · W + b for x of shape [..., nIn]; `weight` is [nIn, nOut], `bias` [nOut] or null. Both start uniform
- * on ±1/√nIn, as in PyTorch.
+ * Fully connected layer, y = x · W + b for x of shape [..., nIn] (lecture 004, "Linear layer"; for a column z it is lectures
+ * 000 and 002's Wᵀz + b). `weight` is [nIn, nOut], `bias` [nOut] or null; b is broadcast over the rows. Both start uniform on
+ * ±1/√nIn, as in PyTorch, whose weight is the transpose.
+ *
+ * Throws ArgumentError for sizes that are not whole numbers ≥ 1 and options that do not exist, ShapeError for an input that
+ * does not end with nIn features.
  */
 export class Linear extends Module {
   weight: Tensor;
   bias: Tensor | null;
   readonly nIn: number;
   readonly nOut: number;
+  readonly formalBias: boolean;
 
   constructor(nIn: number, nOut: number, options: LinearOptions = {}) {
     super();
-    checkOptions('Linear', options, ['bias', 'dtype', 'generator']);
+    checkOptions('Linear', options, ['bias', 'dtype', 'generator', 'formalBias']);
     this.nIn = checkCount('Linear', 'nIn', nIn);
     this.nOut = checkCount('Linear', 'nOut', nOut);
+    this.formalBias = checkBoolean('Linear', 'formalBias', options.formalBias ?? false);
     const dtype = checkFloatDType('Linear', options.dtype ?? 'float32');
     const { generator } = options;
     const bound = 1 / Math.sqrt(nIn);
@@ -60,11 +71,14 @@ export class Linear extends Module {
           `takes (its weight is ${showShape(this.weight.shape)})`,
       );
     }
-    return ops.activatedLinear(x, this.weight, this.bias, activation);
+    return ops.activatedLinear(x, this.weight, this.bias, activation, this.formalBias);
   }
 
   protected override describe(): string {
-    return `${this.nIn}, ${this.nOut}${this.bias ? '' : ', { bias: false }'}`;
+    const options = [this.bias ? '' : 'bias: false', this.formalBias ? 'formalBias: true' : ''].filter(
+      Boolean,
+    );
+    return `${this.nIn}, ${this.nOut}${options.length === 0 ? '' : `, { ${options.join(', ')} }`}`;
   }
 }
 

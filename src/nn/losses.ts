@@ -25,8 +25,8 @@ abstract class Loss<O extends object> extends Module {
 }
 
 /** See F.mseLoss. */
-export class MSELoss extends Loss<F.ReductionOptions> {
-  constructor(options: F.ReductionOptions = {}) {
+export class MSELoss extends Loss<F.MSEOptions> {
+  constructor(options: F.MSEOptions = {}) {
     super(['reduction'], options);
   }
   override forward(input: Tensor, target: Tensor): Tensor {
@@ -69,7 +69,7 @@ export class CrossEntropyLoss extends Loss<F.CrossEntropyOptions> {
   constructor(options: F.CrossEntropyOptions = {}) {
     super(['reduction', 'weight', 'ignoreIndex', 'labelSmoothing'], options);
   }
-  override forward(logits: Tensor, target: Tensor | readonly number[] | Int32Array | number): Tensor {
+  override forward(logits: Tensor, target: Parameters<typeof F.crossEntropy>[1]): Tensor {
     return F.crossEntropy(logits, target, this.current());
   }
 }

@@ -1,9 +1,12 @@
+import { grad } from '../autograd/functional.js';
+import { enableGrad } from '../autograd/mode.js';
 import { type DType, isFloat } from '../dtype.js';
-import { ArgumentError, DTypeError, StateError } from '../errors.js';
+import { ArgumentError, DTypeError, ShapeError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
 import { observe, withRecorder } from '../program/emit.js';
 import { watchTraces } from '../program/trace.js';
 import { describe, sameShape, showShape } from '../program/view.js';
+import { full } from '../tensor/create.js';
 import { checkOptions, persistent, type Tensor, type TensorValues, tensor } from '../tensor/tensor.js';
 
 /** Tensors that were made parameters; they stay so while frozen. */
@@ -140,11 +143,63 @@ watchTraces(() => {
 /** Copies of parameters and buffers by name. */
 export type StateDict = Record<string, Tensor>;
 
+/** Called after forward(): what it returns replaces the output, unless undefined. */
 export type ForwardHook<M extends Module = Module> = (
   module: M,
   inputs: readonly unknown[],
   output: unknown,
 ) => unknown;
+
+/**
+ * Called before forward(): an array that it returns replaces the inputs, anything else but undefined replaces them by
+ * itself alone.
+ */
+export type ForwardPreHook<M extends Module = Module> = (module: M, inputs: readonly unknown[]) => unknown;
+
+export interface HookOptions {
+  /** Whether the hook comes before those that are there already. Default false. */
+  readonly prepend?: boolean;
+}
+
+/** Takes a hook away: call it, or its remove(), or let `using` do it. A second time does nothing. */
+export interface HookHandle {
+  (): void;
+  remove(): void;
+  [Symbol.dispose](): void;
+}
+
+/** What Module.vjp gives. */
+export interface BlockGradients {
+  /** The block's output, without a graph. */
+  readonly output: Tensor;
+  /** The gradient of every input, in the order given; null for one that is no float32 or float64 tensor. */
+  readonly inputs: (Tensor | null)[];
+  /** The gradient of every parameter that is not frozen, by name; zeros where the output does not depend on it. */
+  readonly parameters: Record<string, Tensor>;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: every module takes and gives what it likes
+type Forward = (...inputs: any[]) => any;
+
+/** A function with a hook in it: at the end, or in front. Returns the handle that takes it away. */
+function addHook<H>(
+  hooks: { fn: H }[],
+  fn: H,
+  { prepend = false }: HookOptions,
+  changed: () => void,
+): HookHandle {
+  const entry = { fn };
+  if (prepend) hooks.unshift(entry);
+  else hooks.push(entry);
+  changed();
+  const remove = (): void => {
+    const i = hooks.indexOf(entry);
+    if (i < 0) return;
+    hooks.splice(i, 1);
+    changed();
+  };
+  return Object.assign((): void => remove(), { remove, [Symbol.dispose]: remove });
+}
 
 function isPlainObject(x: unknown): x is Record<string, unknown> {
   if (typeof x !== 'object' || x === null) return false;
@@ -162,7 +217,11 @@ type Visit = (name: string, value: Tensor | Module, owner: Module) => void;
 export class Module {
   #training = true;
   readonly #buffers = new Map<string, boolean>();
-  readonly #hooks = new Set<ForwardHook>();
+  readonly #preHooks: { fn: ForwardPreHook }[] = [];
+  readonly #hooks: { fn: ForwardHook }[] = [];
+  /** While there are hooks: forward() with them, and what it was replaced by in this object, if anything. */
+  #hooked: Forward | null = null;
+  #replaced: Forward | null = null;
 
   constructor() {
     const ref = new WeakRef<Module>(this);
@@ -279,19 +338,42 @@ export class Module {
   }
 
   /**
-   * Puts a tensor that is state but not trained (running statistics) into the field `name` and returns it.
-   * With `persistent: false` it is left out of stateDict().
+   * Puts a copy of a tensor that is state but not trained (running statistics) into the field `name` and returns it: it is
+   * among buffers(), in stateDict() (not with `persistent: false`), and follows to(dtype) if it is floating point. Another
+   * tensor that is assigned to the field later is the buffer then. null reserves the name.
+   *
+   * Throws ArgumentError for a name that is no name or that something else has: a method, a parameter, a layer.
    */
-  registerBuffer(name: string, values: Tensor, options: { readonly persistent?: boolean } = {}): Tensor {
+  registerBuffer(name: string, values: Tensor, options?: { readonly persistent?: boolean }): Tensor;
+  registerBuffer(name: string, values: null, options?: { readonly persistent?: boolean }): null;
+  registerBuffer(
+    name: string,
+    values: Tensor | null,
+    options: { readonly persistent?: boolean } = {},
+  ): Tensor | null {
+    const op = 'registerBuffer';
     if (typeof name !== 'string' || name === '' || name.includes('.')) {
-      throw new ArgumentError(`registerBuffer: the name is a string without dots, not ${describe(name)}`);
+      throw new ArgumentError(`${op}: the name is a string without dots, not ${describe(name)}`);
     }
-    if (!isTensor(values)) throw new ArgumentError(`registerBuffer: takes a tensor, not ${describe(values)}`);
-    checkOptions('registerBuffer', options, ['persistent']);
-    const buffer = persistent(values.shape, values.dtype);
-    buffer.copy_(values.detach());
-    this.#buffers.set(name, options.persistent ?? true);
-    (this as Record<string, unknown>)[name] = buffer;
+    if (values !== null && !isTensor(values))
+      throw new ArgumentError(`${op}: takes a tensor (or null), not ${describe(values)}`);
+    checkOptions(op, options, ['persistent']);
+    const { persistent: kept = true } = options;
+    if (typeof kept !== 'boolean')
+      throw new ArgumentError(`${op}: persistent must be true or false, not ${describe(kept)}`);
+    const fields = this as unknown as Fields;
+    const free = Object.hasOwn(this, name)
+      ? fields[name] === undefined || fields[name] === null
+      : !(name in this);
+    if (!free && !this.#buffers.has(name)) {
+      throw new ArgumentError(
+        `${op}: ${this.constructor.name} has something else by the name ${describe(name)}`,
+      );
+    }
+    const buffer = values === null ? null : persistent(values.shape, values.dtype);
+    if (values !== null) buffer?.copy_(values.detach());
+    this.#buffers.set(name, kept);
+    fields[name] = buffer;
     return buffer;
   }
 
@@ -430,42 +512,126 @@ export class Module {
   }
 
   /**
-   * Calls a function with (module, inputs, output) after every forward() of this module; what it returns
-   * replaces the output, unless undefined. Returns a function that removes it. Inside a compiled step, hooks
-   * run while it is traced.
+   * Calls hook(module, inputs, output) after every forward() of this module; what it returns replaces the output, unless
+   * undefined. Hooks run in the order of registration (`prepend: true`: in front of those that are there), each with what the
+   * one before made of the output. Returns a handle: call it, or its `remove()`.
+   *
+   * Inside a compiled step a hook runs while the step is traced, with tensors that have no values yet: what it computes
+   * (or writes into a buffer) is part of the step and is done again at every replay, what it does besides is not. Adding or
+   * removing a hook makes the step be traced anew. Throws ArgumentError for anything but a function.
    */
-  registerForwardHook(hook: ForwardHook): () => void {
-    if (typeof hook !== 'function')
-      throw new ArgumentError(`registerForwardHook: takes a function, not ${describe(hook)}`);
-    const own: ForwardHook = (m, inputs, output) => hook(m, inputs, output);
-    if (this.#hooks.size === 0) {
-      const before = Object.getOwnPropertyDescriptor(this, 'forward');
-      const plain = this.forward;
-      const hooked = (...inputs: unknown[]): unknown => {
-        let output: unknown = plain.apply(this, inputs);
-        for (const h of this.#hooks) {
-          const changed = h(this, inputs, output);
-          if (changed !== undefined) output = changed;
-        }
-        return output;
-      };
-      Object.defineProperty(this, 'forward', {
-        value: hooked,
-        configurable: true,
-        writable: true,
-        enumerable: false,
-      });
-      this.#restore = () => {
-        if (before) Object.defineProperty(this, 'forward', before);
-        else Reflect.deleteProperty(this, 'forward');
-      };
-    }
-    this.#hooks.add(own);
-    return () => {
-      if (this.#hooks.delete(own) && this.#hooks.size === 0) this.#restore();
-    };
+  registerForwardHook(hook: ForwardHook, options: HookOptions = {}): HookHandle {
+    this.#checkHook('registerForwardHook', hook, options);
+    return addHook(this.#hooks, hook, options, () => this.#rehook());
   }
-  #restore: () => void = () => {};
+
+  /**
+   * Calls hook(module, inputs) before every forward() of this module. An array that it returns takes the place of all
+   * inputs, anything else but undefined that of a single one. Otherwise as registerForwardHook.
+   */
+  registerForwardPreHook(hook: ForwardPreHook, options: HookOptions = {}): HookHandle {
+    this.#checkHook('registerForwardPreHook', hook, options);
+    return addHook(this.#preHooks, hook, options, () => this.#rehook());
+  }
+
+  #checkHook(op: string, hook: unknown, options: HookOptions): void {
+    if (typeof hook !== 'function') throw new ArgumentError(`${op}: takes a function, not ${describe(hook)}`);
+    checkOptions(op, options, ['prepend']);
+    const { prepend = false } = options;
+    if (typeof prepend !== 'boolean')
+      throw new ArgumentError(`${op}: prepend must be true or false, not ${describe(prepend)}`);
+  }
+
+  /**
+   * Puts forward() with the hooks in front of the plain one, or takes it away with the last. It is a new function
+   * each time, which is how compiled steps notice.
+   */
+  #rehook(): void {
+    if (this.#hooked === null) {
+      const own = Object.getOwnPropertyDescriptor(this, 'forward');
+      this.#replaced = (own?.value as Forward | undefined) ?? null;
+    }
+    if (this.#hooks.length === 0 && this.#preHooks.length === 0) {
+      this.#hooked = null;
+      Reflect.deleteProperty(this, 'forward');
+      if (this.#replaced !== null) this.forward = this.#replaced;
+      return;
+    }
+    const [before, after] = [[...this.#preHooks], [...this.#hooks]];
+    const hooked = (...given: unknown[]): unknown => {
+      observe(() => this.#hooked);
+      let inputs = given;
+      for (const { fn } of before) {
+        const changed = fn(this, inputs);
+        if (changed !== undefined) inputs = Array.isArray(changed) ? changed : [changed];
+      }
+      const plain = this.#replaced ?? (Object.getPrototypeOf(this) as Module).forward;
+      let output: unknown = plain.apply(this, inputs);
+      for (const { fn } of after) {
+        const changed = fn(this, inputs, output);
+        if (changed !== undefined) output = changed;
+      }
+      return output;
+    };
+    this.#hooked = hooked;
+    Object.defineProperty(this, 'forward', {
+      get: () => this.#hooked,
+      // Hooks stay when forward() is replaced.
+      set: (forward: Forward) => {
+        this.#replaced = forward;
+        this.#rehook();
+      },
+      configurable: true,
+      enumerable: false,
+    });
+  }
+
+  /**
+   * Forward and backward of this block by itself, as lecture 001 asks of every block: from the derivative of a loss with
+   * respect to the block's output, ∂L/∂x_l = Σ_k ∂L/∂y_k ∂y_k/∂x_l for its inputs and ∂L/∂θ_j = Σ_k ∂L/∂y_k ∂y_k/∂θ_j for
+   * its parameters. For Linear and an activation σ that is lectures 000 and 004's
+   * G_i = (G_{i+1} ∘ σ′(Z_i W_i)) W_iᵀ and ∇W_i = Z_iᵀ (G_{i+1} ∘ σ′(Z_i W_i)).
+   *
+   * `inputs` is what forward() takes, an array where it takes several; `gradient` is ∂L/∂y in the shape of the output
+   * (may be left out where that is a scalar: 1). The `grad` fields of the parameters stay untouched, and nothing of the
+   * graph is kept. Inside a compiled step as well. Throws ArgumentError where the output is not one tensor, ShapeError for
+   * a gradient of another shape.
+   */
+  vjp(inputs: unknown, gradient?: Tensor): BlockGradients {
+    const op = `${this.constructor.name}.vjp`;
+    const given: unknown[] = Array.isArray(inputs) ? inputs : [inputs];
+    const parameters = this.namedParameters().filter(([, p]) => p.requiresGrad);
+    return enableGrad(() => {
+      const leaves = given.map((x) => {
+        if (!isTensor(x) || !isFloat(x.dtype)) return null;
+        const leaf = x.detach().contiguous().detach();
+        leaf.requiresGrad = true;
+        return leaf;
+      });
+      const output: unknown = this.forward(...given.map((x, i) => leaves[i] ?? x));
+      if (!isTensor(output))
+        throw new ArgumentError(`${op}: forward() must give one tensor, not ${describe(output)}`);
+      if (gradient !== undefined && isTensor(gradient) && !sameShape(gradient.shape, output.shape)) {
+        throw new ShapeError(
+          `${op}: the gradient has shape ${showShape(gradient.shape)}, the output ${showShape(output.shape)}`,
+        );
+      }
+      const wanted = [...leaves.filter((x) => x !== null), ...parameters.map(([, p]) => p)];
+      const found =
+        output.requiresGrad && wanted.length > 0
+          ? (grad([output], wanted, {
+              gradOutputs: gradient ?? null,
+              allowUnused: true,
+            }) as (Tensor | null)[])
+          : [];
+      const of = new Map(wanted.map((t, i) => [t, found[i] ?? full(t.shape, 0, { dtype: t.dtype })]));
+      return {
+        output: output.detach(),
+        inputs: leaves.map((x) => (x === null ? null : (of.get(x) as Tensor))),
+        parameters: Object.fromEntries(parameters.map(([name, p]) => [name, of.get(p) as Tensor])),
+      };
+    });
+  }
 
   /** What the constructor was given, for display: `Linear(784, 256)`. */
   protected describe(): string {

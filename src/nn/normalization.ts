@@ -8,7 +8,7 @@ import { observe } from '../program/emit.js';
 import { checkShape, describe, type Shape, sameShape, showShape, sizeOf } from '../program/view.js';
 import { checkOptions, persistent, type Tensor } from '../tensor/tensor.js';
 import { emptyParameter, Module } from './module.js';
-import { checkBoolean, checkCount, checkFloatDType } from './options.js';
+import { checkBoolean, checkChoice, checkCount, checkFloatDType } from './options.js';
 
 export interface BatchNormOptions {
   /** Added to the variance. Default 1e-5. */
@@ -21,17 +21,30 @@ export interface BatchNormOptions {
    * Whether running statistics are kept for evaluation mode. Default true; otherwise every batch is its own.
    */
   readonly trackRunningStats?: boolean;
+  /**
+   * What runningVar moves towards, for a batch x⁽¹⁾ … x⁽ᴺ⁾ of mean μ and β = `momentum`:
+   *
+   * - 'unbiased' (default), as PyTorch: σ̄² ← (1 − β) σ̄² + β 1/(N−1) Σ (x⁽ⁱ⁾ − μ)².
+   * - 'aboutRunningMean', as lecture 001 ("Batch normalization"): σ̄² ← (1 − β) σ̄² + β 1/N Σ (x⁽ⁱ⁾ − μ̄)², the mean square about
+   *   the running mean μ̄, which has moved by then: its line, μ̄ ← (1 − β) μ̄ + β μ, comes first. It equals the biased variance of
+   *   the batch plus (μ − μ̄)².
+   */
+  readonly runningVariance?: 'unbiased' | 'aboutRunningMean';
   /** Default float32. */
   readonly dtype?: DType;
 }
 
 /**
- * Batch normalisation (Ioffe and Szegedy, 2015) of [N, C] or [N, C, L]: y = (x - mean) / √(var + eps) ·
- * weight + bias, per feature.
+ * Batch normalisation (Ioffe and Szegedy, 2015; lecture 001) of [N, C] or [N, C, L]: y = γ (x − μ) / √(σ² + eps) + β per
+ * feature, with γ in `weight` (starts at 1) and β in `bias` (starts at 0), both [C].
  *
- * In training mode mean and (biased) variance are those of the batch, and the buffers runningMean and
- * runningVar (unbiased) move towards them by `momentum`; in evaluation mode the buffers are used. Throws
- * ShapeError for a training batch with one value per feature.
+ * In training mode μ and σ² are those of the batch, 1/N Σ x⁽ⁱ⁾ and 1/N Σ (x⁽ⁱ⁾ − μ)², and the buffers runningMean and
+ * runningVar [C] move towards them by `momentum` (lecture 001's β, "note confusing name"): runningMean ← (1 − momentum)
+ * runningMean + momentum μ, and runningVar so as `runningVariance` says: PyTorch's unbiased form, or the lecture's. In evaluation
+ * mode the buffers are used, and stay.
+ *
+ * Throws ShapeError for an input without C features on axis 1 and for a training batch with one value per feature,
+ * ArgumentError for options that do not exist.
  */
 export class BatchNorm1d extends Module {
   weight: Tensor | null = null;
@@ -41,15 +54,20 @@ export class BatchNorm1d extends Module {
   numBatchesTracked: Tensor | null = null;
   eps: number;
   momentum: number | null;
+  runningVariance: 'unbiased' | 'aboutRunningMean';
   readonly numFeatures: number;
 
   constructor(numFeatures: number, options: BatchNormOptions = {}) {
     super();
     const op = 'BatchNorm1d';
-    checkOptions(op, options, ['eps', 'momentum', 'affine', 'trackRunningStats', 'dtype']);
+    checkOptions(op, options, ['eps', 'momentum', 'affine', 'trackRunningStats', 'runningVariance', 'dtype']);
     this.numFeatures = checkCount(op, 'numFeatures', numFeatures);
     this.eps = checkNumber(op, 'eps', options.eps ?? 1e-5);
     this.momentum = options.momentum === null ? null : checkNumber(op, 'momentum', options.momentum ?? 0.1);
+    this.runningVariance = checkChoice(op, 'runningVariance', options.runningVariance ?? 'unbiased', [
+      'unbiased',
+      'aboutRunningMean',
+    ]);
     const dtype = checkFloatDType(op, options.dtype ?? 'float32');
     if (checkBoolean(op, 'affine', options.affine ?? true)) {
       this.weight = emptyParameter([numFeatures], dtype).fill_(1);
@@ -76,6 +94,7 @@ export class BatchNorm1d extends Module {
       () => this.runningMean,
       () => this.runningVar,
       () => this.momentum,
+      () => this.runningVariance,
       () => this.eps,
     ]) {
       observe(read);
@@ -119,12 +138,18 @@ export class BatchNorm1d extends Module {
         t.copy_(ops.add(ops.mul(t, rest), ops.mul(target, share)));
       };
       move(runningMean, mean);
-      move(runningVar, ops.mul(variance, count / (count - 1)));
+      if (this.runningVariance === 'unbiased') move(runningVar, ops.mul(variance, count / (count - 1)));
+      else {
+        // 1/N Σ (x − μ̄)² = 1/N Σ (x − μ)² + (μ − μ̄)², with the running mean that has just moved.
+        const off = ops.sub(ops.reshape(mean, [this.numFeatures]), runningMean);
+        move(runningVar, ops.add(ops.reshape(variance, [this.numFeatures]), ops.square(off)));
+      }
     });
   }
 
   protected override describe(): string {
-    return `${this.numFeatures}, { eps: ${this.eps}, momentum: ${this.momentum} }`;
+    const form = this.runningVariance === 'unbiased' ? '' : `, runningVariance: '${this.runningVariance}'`;
+    return `${this.numFeatures}, { eps: ${this.eps}, momentum: ${this.momentum}${form} }`;
   }
 }
 
@@ -141,7 +166,9 @@ export interface LayerNormOptions {
 
 /**
  * Layer normalisation (Ba et al., 2016) over the last axes, whose sizes are given (one number or several):
- * y = (x - mean) / √(var + eps) · weight + bias, with the biased variance.
+ * y = (x − mean) / √(var + eps) · weight + bias, with the biased variance; weight (starts at 1) and bias (starts at 0) have the
+ * shape of those axes. The same in training and evaluation mode. Throws ShapeError for an input that does not end with
+ * those axes, ArgumentError for options that do not exist.
  */
 export class LayerNorm extends Module {
   weight: Tensor | null = null;

@@ -1,6 +1,7 @@
 import { checkDType, type DType, isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError } from '../errors.js';
 import { describe } from '../program/view.js';
+import { didYouMean } from '../suggest.js';
 
 // Rules for arguments that layers and functions share.
 
@@ -19,6 +20,18 @@ export function checkFloatDType(op: string, dtype: DType): DType {
 export function checkBoolean(op: string, name: string, x: unknown): boolean {
   if (typeof x === 'boolean') return x;
   throw new ArgumentError(`${op}: ${name} must be true or false, not ${describe(x)}`);
+}
+
+/** One of a few words; the error suggests the nearest. */
+export function checkChoice<T extends string>(
+  op: string,
+  name: string,
+  given: unknown,
+  words: readonly T[],
+): T {
+  if ((words as readonly unknown[]).includes(given)) return given as T;
+  const hint = typeof given === 'string' ? didYouMean(given, words) : '';
+  throw new ArgumentError(`${op}: ${name} must be one of ${words.join(', ')}, not ${describe(given)}${hint}`);
 }
 
 export function checkProbability(op: string, name: string, p: unknown): number {

@@ -66,7 +66,7 @@ export { isNan } from './isNan.js';
 export { le } from './le.js';
 export { leakyRelu } from './leakyRelu.js';
 export { leakyReluGrad } from './leakyReluGrad.js';
-export { activatedLinear, type LinearActivation, linear } from './linear.js';
+export { activatedLinear, type LinearActivation, type LinearForm, linear } from './linear.js';
 export { log } from './log.js';
 export { log1p } from './log1p.js';
 export { logicalAnd } from './logicalAnd.js';

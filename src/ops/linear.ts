@@ -1,13 +1,25 @@
 import { isFloat } from '../dtype.js';
+import { ArgumentError, ShapeError } from '../errors.js';
 import { type ActivationCode, activationCodes, contiguous, emitMatmul, fresh } from '../program/calls.js';
 import { tracing } from '../program/emit.js';
-import type { View } from '../program/view.js';
+import { describe, showShape, type View } from '../program/view.js';
+import { didYouMean } from '../suggest.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add } from './add.js';
+import { full } from './full.js';
 import { matmul, matmulKernelRow, product } from './matmul.js';
-import { apply, isTensor, type Primitive, primitive, type Sample, type Spec } from './primitive.js';
+import {
+  apply,
+  checkTensor,
+  isTensor,
+  type Primitive,
+  primitive,
+  type Sample,
+  type Spec,
+} from './primitive.js';
 import { relu } from './relu.js';
 import { reluGrad } from './reluGrad.js';
+import { reshape } from './reshape.js';
 import { sigmoid } from './sigmoid.js';
 import { sigmoidGrad } from './sigmoidGrad.js';
 import { sumTo } from './sum.js';
@@ -84,14 +96,19 @@ function fits(x: Tensor, w: Tensor, b: Tensor | null): boolean {
 
 /**
  * activation(x · W + b), as linear. The same operations with the same bits as matmul, add and the activation: a traced
- * step records those, which `program/fuse.ts` joins where nothing else reads what is between them.
+ * step records those, which `program/fuse.ts` joins where nothing else reads what is between them. `formal`: see LinearForm.
  */
 export function activatedLinear(
   x: Tensor,
   weight: Tensor,
   bias: Tensor | null,
   activation: LinearActivation,
+  formal = false,
 ): Tensor {
+  if (formal && bias !== null) {
+    const z = formalLinear(x, weight, bias);
+    return activation === 'none' ? z : activations[activation].apply(z);
+  }
   if (tracing() === null && fits(x, weight, bias)) {
     return apply(rows[activation], bias === null ? [x, weight] : [x, weight, bias], null);
   }
@@ -100,7 +117,48 @@ export function activatedLinear(
   return activation === 'none' ? z : activations[activation].apply(z);
 }
 
-/** x · W + b: x is [..., nIn], W [nIn, nOut], b [nOut] or left out. */
-export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
-  return activatedLinear(x, weight, bias ?? null, 'none');
+/** Options of linear. */
+export interface LinearForm {
+  /** Adds the bias as the product 1·bᵀ of a column of ones with the row b, instead of by broadcasting. Default false. */
+  readonly formalBias?: boolean;
+}
+
+/**
+ * x · W + b: x is [..., nIn], W [nIn, nOut], b [nOut], [1, nOut] or left out; float32 or float64. b is broadcast: no copies
+ * of it are made. With `formalBias` it is the matrix form as it is written, Z W + 1 bᵀ with 1 of shape [m, 1]
+ * (lecture 000, "Matrix form and broadcasting subtleties"; lecture 004, "Bias broadcasting"): the same numbers, for a
+ * matrix of copies that is formed.
+ *
+ * Throws ShapeError for shapes that do not fit, ArgumentError for an option that does not exist.
+ */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null, options: LinearForm = {}): Tensor {
+  return activatedLinear(x, weight, bias ?? null, 'none', formalBias('linear', options));
+}
+
+function formalBias(op: string, options: LinearForm): boolean {
+  if (typeof options !== 'object' || options === null)
+    throw new ArgumentError(
+      `${op}: options are an object like { formalBias: true }, not ${describe(options)}`,
+    );
+  for (const key of Object.keys(options)) {
+    if (key !== 'formalBias')
+      throw new ArgumentError(`${op}: there is no option ${describe(key)}${didYouMean(key, ['formalBias'])}`);
+  }
+  const { formalBias: formal = false } = options;
+  if (typeof formal !== 'boolean')
+    throw new ArgumentError(`${op}: formalBias must be true or false, not ${describe(formal)}`);
+  return formal;
+}
+
+/** x · W + 1 · bᵀ, with the ones and the product. */
+function formalLinear(x: Tensor, weight: Tensor, bias: Tensor): Tensor {
+  checkTensor('linear', bias, 'the bias');
+  const y = matmul(x, weight);
+  const n = y.shape.at(-1) ?? 1;
+  const { shape } = bias;
+  if (bias.size !== n || shape.slice(0, -1).some((size) => size !== 1)) {
+    throw new ShapeError(`linear: a bias of shape ${showShape(shape)} where ${showShape([n])} is expected`);
+  }
+  const ones = full([...y.shape.slice(0, -1), 1], 1, y.dtype);
+  return add(y, matmul(ones, reshape(bias, [1, n])));
 }
