@@ -9,6 +9,7 @@ import { type Tensor, type TensorValues, tensor } from '../tensor/tensor.js';
 export type Reduction = 'mean' | 'sum' | 'none';
 
 export interface ReductionOptions {
+  /** Default 'mean'. */
   readonly reduction?: Reduction;
 }
 

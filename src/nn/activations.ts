@@ -10,7 +10,8 @@ import { checkOptions, type Tensor } from '../tensor/tensor.js';
 import { emptyParameter, Module } from './module.js';
 import { checkCount, checkFloatDType } from './options.js';
 
-// Activations as modules; each is the function of the same name. Their one number may be given as an option.
+// Activations as modules; each is the function of the same name, on float32 or float64 of any shape (whole numbers are taken
+// as float32). Their one number may be given as an option; options that do not exist are an ArgumentError.
 
 function numberOption(op: string, name: string, given: unknown, otherwise: number): number {
   if (typeof given !== 'object' || given === null || isTensor(given)) return checkNumber(op, name, given);
@@ -18,7 +19,7 @@ function numberOption(op: string, name: string, given: unknown, otherwise: numbe
   return checkNumber(op, name, (given as Record<string, unknown>)[name] ?? otherwise);
 }
 
-/** max(x, 0). */
+/** σ(x) = max(x, 0); its derivative at 0 is 0. */
 export class ReLU extends Module {
   override forward(x: Tensor): Tensor {
     return ops.relu(x);
@@ -41,20 +42,24 @@ export class LeakyReLU extends Module {
   }
 }
 
-/** 1 / (1 + exp(-x)). */
+/** σ(x) = 1 / (1 + exp(-x)), with σ′ = σ (1 - σ) (lecture 002, "Backpropagation"). */
 export class Sigmoid extends Module {
   override forward(x: Tensor): Tensor {
     return ops.sigmoid(x);
   }
 }
 
+/** tanh(x), with the derivative 1 - tanh². */
 export class Tanh extends Module {
   override forward(x: Tensor): Tensor {
     return ops.tanh(x);
   }
 }
 
-/** x Φ(x) (Hendrycks and Gimpel, 2016): exact, or { approximate: 'tanh' }. */
+/**
+ * x Φ(x) (Hendrycks and Gimpel, 2016), with the normal distribution function Φ: exact (approximate: 'none', the default), or
+ * x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))) with { approximate: 'tanh' }.
+ */
 export class GELU extends Module {
   approximate: 'none' | 'tanh';
   constructor(options: ops.GeluOptions = {}) {
@@ -101,7 +106,7 @@ export class SELU extends Module {
   }
 }
 
-/** x limited to [min, max]; defaults -1 and 1. */
+/** x limited to [min, max]; defaults -1 and 1. The derivative is 0 at the limits. */
 export class Hardtanh extends Module {
   min: number;
   max: number;
@@ -115,7 +120,9 @@ export class Hardtanh extends Module {
   }
   override forward(x: Tensor): Tensor {
     for (const read of [() => this.min, () => this.max]) observe(read);
-    return ops.clamp(x, this.min, this.max);
+    // Not clamp, whose derivative at the limits is 1: here it is 0, as in PyTorch.
+    const { min, max } = this;
+    return ops.where(ops.le(x, min), min, ops.where(ops.ge(x, max), max, x));
   }
   protected override describe(): string {
     return `{ min: ${this.min}, max: ${this.max} }`;
@@ -171,7 +178,10 @@ export class Softplus extends Module {
   }
 }
 
-/** exp(x) / sum(exp(x)) along an axis (default: the last). */
+/**
+ * Softmax, f_j = exp(h_j) / Σ exp(h_j′) along an axis (default: the last; lectures 001 and 002), without overflow: numbers in
+ * [0, 1] that sum to 1. crossEntropy takes the numbers before it.
+ */
 export class Softmax extends Module {
   readonly axis: number;
   constructor(axis: ops.AxisOption = -1) {

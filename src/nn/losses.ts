@@ -24,7 +24,7 @@ abstract class Loss<O extends object> extends Module {
   }
 }
 
-/** See F.mseLoss. */
+/** Squared error as a module. Shapes, options, defaults and errors are those of F.mseLoss. */
 export class MSELoss extends Loss<F.MSEOptions> {
   constructor(options: F.MSEOptions = {}) {
     super(['reduction'], options);
@@ -34,7 +34,7 @@ export class MSELoss extends Loss<F.MSEOptions> {
   }
 }
 
-/** See F.l1Loss. */
+/** Absolute error as a module. Shapes, options, defaults and errors are those of F.l1Loss. */
 export class L1Loss extends Loss<F.ReductionOptions> {
   constructor(options: F.ReductionOptions = {}) {
     super(['reduction'], options);
@@ -44,7 +44,7 @@ export class L1Loss extends Loss<F.ReductionOptions> {
   }
 }
 
-/** See F.smoothL1Loss. */
+/** Smooth L1 loss as a module. Shapes, options, defaults and errors are those of F.smoothL1Loss. */
 export class SmoothL1Loss extends Loss<F.SmoothL1Options> {
   constructor(options: F.SmoothL1Options = {}) {
     super(['reduction', 'beta'], options);
@@ -54,7 +54,7 @@ export class SmoothL1Loss extends Loss<F.SmoothL1Options> {
   }
 }
 
-/** See F.huberLoss. */
+/** Huber's loss as a module. Shapes, options, defaults and errors are those of F.huberLoss. */
 export class HuberLoss extends Loss<F.HuberOptions> {
   constructor(options: F.HuberOptions = {}) {
     super(['reduction', 'delta'], options);
@@ -64,7 +64,7 @@ export class HuberLoss extends Loss<F.HuberOptions> {
   }
 }
 
-/** See F.crossEntropy. */
+/** Softmax cross-entropy of logits as a module. Shapes, options, defaults and errors are those of F.crossEntropy. */
 export class CrossEntropyLoss extends Loss<F.CrossEntropyOptions> {
   constructor(options: F.CrossEntropyOptions = {}) {
     super(['reduction', 'weight', 'ignoreIndex', 'labelSmoothing'], options);
@@ -74,7 +74,7 @@ export class CrossEntropyLoss extends Loss<F.CrossEntropyOptions> {
   }
 }
 
-/** See F.nllLoss. */
+/** Negative log likelihood of log probabilities as a module. Shapes, options, defaults and errors are those of F.nllLoss. */
 export class NLLLoss extends Loss<F.NLLOptions> {
   constructor(options: F.NLLOptions = {}) {
     super(['reduction', 'weight', 'ignoreIndex'], options);
@@ -84,7 +84,7 @@ export class NLLLoss extends Loss<F.NLLOptions> {
   }
 }
 
-/** See F.bce. */
+/** Binary cross-entropy of probabilities as a module. Shapes, options, defaults and errors are those of F.bce. */
 export class BCELoss extends Loss<F.BCEOptions> {
   constructor(options: F.BCEOptions = {}) {
     super(['reduction', 'weight'], options);
@@ -94,7 +94,7 @@ export class BCELoss extends Loss<F.BCEOptions> {
   }
 }
 
-/** See F.bceWithLogits. */
+/** Binary cross-entropy of logits as a module. Shapes, options, defaults and errors are those of F.bceWithLogits. */
 export class BCEWithLogitsLoss extends Loss<F.BCEWithLogitsOptions> {
   constructor(options: F.BCEWithLogitsOptions = {}) {
     super(['reduction', 'weight', 'posWeight'], options);
@@ -104,7 +104,7 @@ export class BCEWithLogitsLoss extends Loss<F.BCEWithLogitsOptions> {
   }
 }
 
-/** See F.klDiv. */
+/** Kullback–Leibler divergence of log probabilities as a module. Shapes, options, defaults and errors are those of F.klDiv. */
 export class KLDivLoss extends Loss<F.KLDivOptions> {
   constructor(options: F.KLDivOptions = {}) {
     super(['reduction', 'logTarget'], options);

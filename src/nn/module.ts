@@ -285,6 +285,7 @@ export class Module {
     return out;
   }
 
+  /** Every module in this one, itself first, each once. */
   modules(): Module[] {
     return this.namedModules().map(([, m]) => m);
   }
@@ -301,6 +302,7 @@ export class Module {
     return out;
   }
 
+  /** Modules held directly by this one, each once. */
   children(): Module[] {
     return this.namedChildren().map(([, m]) => m);
   }
@@ -333,6 +335,7 @@ export class Module {
     return this.#tensors((_, name, owner) => owner.#buffers.has(name));
   }
 
+  /** Every buffer once: see registerBuffer. */
   buffers(): Tensor[] {
     return this.namedBuffers().map(([, t]) => t);
   }

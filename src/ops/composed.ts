@@ -28,7 +28,6 @@ import { logicalOr } from './logicalOr.js';
 import { matmul } from './matmul.js';
 import { max } from './max.js';
 import { min } from './min.js';
-import { minimum } from './minimum.js';
 import { mul } from './mul.js';
 import { ne } from './ne.js';
 import { neg } from './neg.js';
@@ -151,7 +150,9 @@ export function unsqueeze(x: Tensor, axis: number): Tensor {
 /** x where it is positive, else alpha (exp(x) - 1) (Clevert et al., 2015; alpha defaults to 1). */
 export function elu(x: Tensor, alpha = 1): Tensor {
   checkTensor('elu', x);
-  return where(gt(x, 0), x, mul(expm1(minimum(x, 0)), checkNumber('elu', 'alpha', alpha)));
+  const positive = gt(x, 0);
+  // The inner `where` keeps expm1 from overflowing; unlike minimum, which halves it, it leaves the derivative at 0 at alpha.
+  return where(positive, x, mul(expm1(where(positive, 0, x)), checkNumber('elu', 'alpha', alpha)));
 }
 
 /** x sigmoid(x), also called swish. */

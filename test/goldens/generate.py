@@ -1409,6 +1409,50 @@ def derivatives():
     write('derivatives', cases)
 
 
+# ---- activations with their options ----
+
+
+def activations():
+    """Answers in float64, at kinks and far out; the inputs are exact in float32, so they serve both dtypes."""
+    cases = []
+    points = [-1e4, -64, -16, -5, -2, -1, -0.5, -0.125, -0.0, 0.0, 0.125, 0.5, 1, 2, 5, 16, 64, 1e4]
+
+    def put(module, fn, options=None):
+        x = torch.tensor(points, dtype=F64).requires_grad_()
+        y = fn(x)
+        (g,) = torch.autograd.grad((y * cotangent(y)).sum(), x)
+        cases.append(
+            {
+                'module': module,
+                'options': plain(options or {}),
+                'input': encode(x),
+                'output': encode(y),
+                'grad': encode(g)['data'],
+            }
+        )
+
+    put('ReLU', torch.relu)
+    put('LeakyReLU', F.leaky_relu)
+    put('LeakyReLU', lambda x: F.leaky_relu(x, 0.25), {'negativeSlope': 0.25})
+    put('Sigmoid', torch.sigmoid)
+    put('Tanh', torch.tanh)
+    put('ELU', F.elu)
+    put('ELU', lambda x: F.elu(x, 0.5), {'alpha': 0.5})
+    put('SELU', F.selu)
+    put('GELU', F.gelu)
+    put('GELU', lambda x: F.gelu(x, approximate='tanh'), {'approximate': 'tanh'})
+    put('SiLU', F.silu)
+    # The threshold is where PyTorch's formula ends: far out, it takes no part.
+    put('Softplus', lambda x: F.softplus(x, threshold=60))
+    put('Softplus', lambda x: F.softplus(x, beta=2, threshold=120), {'beta': 2})
+    put('Softplus', lambda x: F.softplus(x, beta=0.5, threshold=1), {'beta': 0.5, 'threshold': 1})
+    put('Hardtanh', F.hardtanh)
+    put('Softmax', lambda x: F.softmax(x, -1))
+    put('LogSoftmax', lambda x: F.log_softmax(x, -1))
+    put('Identity', lambda x: x * 1)
+    write('activations', cases)
+
+
 if __name__ == '__main__':
     ops()
     promotion()
@@ -1419,3 +1463,4 @@ if __name__ == '__main__':
     modules()
     initializers()
     derivatives()
+    activations()
