@@ -306,6 +306,23 @@ describe.each(['float32', 'float64'] as const)('classification, %s', (dtype) => 
     for (const [value] of both((t: Tensor) => F.crossEntropy(t, labels, options), H)) close(value, mean);
   });
 
+  it('the objective is the mean of the losses of the examples, and so is its gradient', () => {
+    const theta = random([3, K], dtype, 12);
+    const x = random([N, 3], dtype, 13);
+    const loss = (t: Tensor, rows: number[]): Tensor =>
+      F.crossEntropy(
+        x.indexSelect(0, rows).matmul(t),
+        rows.map((n) => labels[n] as number),
+      );
+    const examples = labels.map((_, n) => both((t: Tensor) => loss(t, [n]), theta)[0] as [Tensor, Tensor]);
+    const all = labels.map((_, n) => n);
+    for (const [value, g] of both((t: Tensor) => loss(t, all), theta)) {
+      close(value, total(examples.map(([l]) => l.item())) / N);
+      const mean = Array.from(g.data, (_, i) => total(examples.map(([, e]) => e.data[i] as number)) / N);
+      close(g, mean);
+    }
+  });
+
   it('refuses rows of another shape', () => {
     expect(() => F.crossEntropy(H, hot.slice(1))).toThrow(/rows of shape \[4, 4\].*\[5, 4\]/);
     expect(() => F.crossEntropy(H, [[0], [1], [2], [3], [0]])).toThrow(/rows of shape \[5, 1\]/);

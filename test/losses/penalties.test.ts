@@ -24,7 +24,7 @@ describe.each(['float32', 'float64'] as const)('penalties, %s', (dtype) => {
   const x = randn([5, 3], { dtype, generator: new Generator(2) });
   const labels = tensor([0, 1, 1, 0, 1], { dtype: 'int32' });
 
-  it('are λ Σ |w|, λ Σ w² and λ/2 Σ w², of a tensor, a list, named parameters or a module', () => {
+  it('are λ ‖w‖₁, λ ‖w‖² and λ/2 ‖w‖², of a tensor, a list, named parameters or a module', () => {
     const m = make();
     const w = values(m.parameters());
     const l1 = 0.3 * total(w.map(Math.abs));

@@ -65,7 +65,7 @@ describe.each(dtypes)('linear layers, %s', (dtype) => {
     [11, 5, 4, 30],
   ];
 
-  it('gives the worked example of lecture 004: [2, 3] · [3, 4] + b', () => {
+  it('gives the worked example of lecture 004, 2 × 3 times 3 × 4, plus b', () => {
     const X = tensor(x as Matrix, { dtype });
     const W = tensor(w as Matrix, { dtype });
     expect(X.matmul(W).toArray()).toEqual([
