@@ -81,8 +81,8 @@ function checkWeight(
   return weight;
 }
 
-/** Nested arrays as probabilities, if they have the shape of the scores; else as they are, to be labels. */
-function rowsOf(op: string, given: readonly NestedArray[], x: Tensor): Tensor | readonly NestedArray[] {
+/** Nested arrays: probabilities in the shape of the scores, or labels of [N, d…]. */
+function rowsOf(op: string, given: readonly NestedArray[], x: Tensor): Tensor {
   if (x.rank === 2) {
     const rows = tensor(given as NestedArray[], { dtype: x.dtype });
     if (sameShape(rows.shape, x.shape)) return rows;
@@ -92,7 +92,10 @@ function rowsOf(op: string, given: readonly NestedArray[], x: Tensor): Tensor | 
   }
   let depth = 0;
   for (let a: unknown = given; Array.isArray(a); a = a[0]) depth++;
-  return depth === x.rank ? tensor(given as NestedArray[], { dtype: x.dtype }) : given;
+  const values = tensor(given as NestedArray[], { dtype: x.dtype });
+  // Through the flat list, which refuses what is no whole number.
+  const flat = (): number[] => (given as readonly unknown[]).flat(Infinity) as number[];
+  return depth === x.rank ? values : ops.reshape(indexTensor(op, flat()), values.shape);
 }
 
 interface Labelled {

@@ -63,6 +63,10 @@ export interface MLPOptions {
 
 const names = ['activation', 'outputActivation', 'bias', 'init', 'biasInit', 'dtype', 'generator'];
 
+function isModuleClass(f: unknown): boolean {
+  return f === Module || (typeof f === 'function' && f.prototype instanceof Module);
+}
+
 function makeActivation(what: string, choice: unknown): Module {
   if (typeof choice === 'string') {
     if (Object.hasOwn(named, choice)) return new named[choice as ActivationName]();
@@ -72,8 +76,7 @@ function makeActivation(what: string, choice: unknown): Module {
     );
   }
   if (typeof choice === 'function') {
-    const isClass = choice === Module || choice.prototype instanceof Module;
-    const made: unknown = isClass ? new (choice as new () => Module)() : choice();
+    const made: unknown = isModuleClass(choice) ? new (choice as new () => Module)() : choice();
     if (made instanceof Module) return made;
     throw new ArgumentError(`MLP: the function given for ${what} makes modules, not ${describe(made)}`);
   }
@@ -115,7 +118,7 @@ export class MLP extends Sequential {
     const { activation = 'relu', outputActivation = 'identity', bias, dtype, generator } = options;
     for (const key of ['init', 'biasInit'] as const) {
       const f: unknown = options[key];
-      if (f !== undefined && typeof f !== 'function')
+      if (f !== undefined && (typeof f !== 'function' || isModuleClass(f)))
         throw new ArgumentError(
           `MLP: ${key} is a function that fills a tensor, such as init.heNormal, not ${describe(f)}`,
         );

@@ -602,6 +602,10 @@ export class Module {
    */
   vjp(inputs: unknown, gradient?: Tensor): BlockGradients {
     const op = `${this.constructor.name}.vjp`;
+    if (gradient !== undefined && !isTensor(gradient))
+      throw new ArgumentError(
+        `${op}: the gradient is a tensor in the shape of the output, not ${describe(gradient)}`,
+      );
     const given: unknown[] = Array.isArray(inputs) ? inputs : [inputs];
     const parameters = this.namedParameters().filter(([, p]) => p.requiresGrad);
     return enableGrad(() => {
@@ -614,7 +618,7 @@ export class Module {
       const output: unknown = this.forward(...given.map((x, i) => leaves[i] ?? x));
       if (!isTensor(output))
         throw new ArgumentError(`${op}: forward() must give one tensor, not ${describe(output)}`);
-      if (gradient !== undefined && isTensor(gradient) && !sameShape(gradient.shape, output.shape)) {
+      if (gradient !== undefined && !sameShape(gradient.shape, output.shape)) {
         throw new ShapeError(
           `${op}: the gradient has shape ${showShape(gradient.shape)}, the output ${showShape(output.shape)}`,
         );

@@ -323,6 +323,33 @@ describe.each(['float32', 'float64'] as const)('classification, %s', (dtype) => 
     }
   });
 
+  it('takes nested arrays for scores with more axes, as labels and as rows', () => {
+    const z = random([2, 3, 2], dtype, 14);
+    const y = [
+      [0, 1],
+      [2, 1],
+    ];
+    const rows = y.map((labels) => [0, 1, 2].map((c) => labels.map((l) => (l === c ? 1 : 0))));
+    const expected = F.crossEntropy(z, tensor(y, { dtype: 'int32' }), { reduction: 'none' });
+    for (const target of [y, rows]) {
+      const loss = F.crossEntropy(z, target, { reduction: 'none' });
+      expect(loss.shape).toEqual([2, 2]);
+      close(loss, Array.from(expected.data));
+    }
+    expect(() =>
+      F.crossEntropy(z, [
+        [0.5, 1],
+        [0, 1],
+      ]),
+    ).toThrow(/index|whole/);
+    expect(() =>
+      F.crossEntropy(z, [
+        [0, 3],
+        [0, 1],
+      ]),
+    ).toThrow(/index 3/);
+  });
+
   it('refuses rows of another shape', () => {
     expect(() => F.crossEntropy(H, hot.slice(1))).toThrow(/rows of shape \[4, 4\].*\[5, 4\]/);
     expect(() => F.crossEntropy(H, [[0], [1], [2], [3], [0]])).toThrow(/rows of shape \[5, 1\]/);

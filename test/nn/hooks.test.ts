@@ -153,6 +153,17 @@ describe('forward hooks in compiled steps', () => {
     expect(train(true)).toEqual(train(false));
   });
 
+  it('are noticed on a module without parameters that a closure calls', () => {
+    const m = new nn.ReLU();
+    const handle = m.registerForwardHook((_, __, y) => (y as Tensor).mul(10));
+    const step = compile((t: Tensor) => m.forward(t));
+    for (let k = 0; k < 3; k++) expect(step(x).toArray()).toEqual([0, 20]);
+    m.registerForwardHook((_, __, y) => (y as Tensor).add(1));
+    for (let k = 0; k < 3; k++) expect(step(x).toArray()).toEqual([1, 21]);
+    handle.remove();
+    for (let k = 0; k < 3; k++) expect(step(x).toArray()).toEqual([1, 3]);
+  });
+
   it('keep statistics in buffers at every replay', () => {
     const model = new nn.Sequential(new nn.Linear(2, 3), new nn.ReLU());
     const seen = model.registerBuffer('seen', zeros(3));

@@ -112,6 +112,10 @@ describe.each(dtypes)('linear layers, %s', (dtype) => {
     formal.parameters().forEach((p, i) => {
       expectClose(p.grad?.data ?? [], grads[i]?.data as never, tolerance[dtype]);
     });
+    // The product of the column of ones with the row b is there.
+    const forward = compile((t: Tensor) => formal.forward(t));
+    forward(batch);
+    expect(forward.explain()).toMatch(/7x1 · 1x4/);
     // Any leading axes, or none.
     for (const shape of [[3], [2, 5, 3], [0, 3]]) {
       const t = randn(shape, { dtype, generator: new Generator(2) });
