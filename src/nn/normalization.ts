@@ -133,17 +133,16 @@ export class BatchNorm1d extends Module {
       numBatchesTracked.add_(1);
       const share = momentum ?? ops.div(1, ops.to(numBatchesTracked, runningMean.dtype));
       const rest = typeof share === 'number' ? 1 - share : ops.sub(1, share);
-      const move = (t: Tensor, to: Tensor): void => {
-        const target = ops.reshape(to, [this.numFeatures]);
-        t.copy_(ops.add(ops.mul(t, rest), ops.mul(target, share)));
-      };
-      move(runningMean, mean);
-      if (this.runningVariance === 'unbiased') move(runningVar, ops.mul(variance, count / (count - 1)));
-      else {
-        // 1/N Σ (x − μ̄)² = 1/N Σ (x − μ)² + (μ − μ̄)², with the running mean that has just moved.
-        const off = ops.sub(ops.reshape(mean, [this.numFeatures]), runningMean);
-        move(runningVar, ops.add(ops.reshape(variance, [this.numFeatures]), ops.square(off)));
-      }
+      const [mu, sigma2] = [ops.reshape(mean, [this.numFeatures]), ops.reshape(variance, [this.numFeatures])];
+      const towards = (t: Tensor, to: Tensor): Tensor => ops.add(ops.mul(t, rest), ops.mul(to, share));
+      const moved = towards(runningMean, mu);
+      runningMean.copy_(moved);
+      const spread =
+        this.runningVariance === 'unbiased'
+          ? ops.mul(sigma2, count / (count - 1))
+          : // 1/N Σ (x − μ̄)² = 1/N Σ (x − μ)² + (μ − μ̄)², with the running mean that has just moved.
+            ops.add(sigma2, ops.square(ops.sub(mu, moved)));
+      runningVar.copy_(towards(runningVar, spread));
     });
   }
 

@@ -94,6 +94,23 @@ describe.each(['float32', 'float64'] as const)('BatchNorm1d, %s', (dtype) => {
     });
   }
 
+  it('keeps the same statistics in asynchronous steps', async () => {
+    for (const runningVariance of ['unbiased', 'aboutRunningMean'] as const) {
+      const [a, b] = [0, 1].map(() => new nn.BatchNorm1d(2, { momentum: 0.3, runningVariance, dtype })) as [
+        nn.BatchNorm1d,
+        nn.BatchNorm1d,
+      ];
+      const step = compile((t: Tensor) => b.forward(t));
+      for (let k = 1; k <= 3; k++) {
+        const x = batch(k, [5, 2]);
+        a.forward(x);
+        await step.async(x);
+      }
+      expect(b.runningMean?.toArray()).toEqual(a.runningMean?.toArray());
+      expect(b.runningVar?.toArray()).toEqual(a.runningVar?.toArray());
+    }
+  });
+
   it('makes the samples of a batch depend on each other in training, not in evaluation', () => {
     const m = new nn.BatchNorm1d(1, { dtype });
     const [a, b] = [
