@@ -1,19 +1,21 @@
+import { ArgumentError } from '../errors.js';
 import * as ops from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
 import {
   type Active,
   checks,
+  divisorEps,
   Optimizer,
   type OptionTable,
   type ParamGroup,
   type Params,
 } from './optimizer.js';
 
-// Optimizers whose update is composed of tensor operations. All follow torch.optim; g is the gradient,
+// Optimizers whose update is composed of tensor operations. By default all follow torch.optim; g is the gradient,
 // negated with `maximize`, plus weightDecay times the parameter. In place means copy_: state and parameters
 // keep their memory.
 
-interface Common {
+export interface Common {
   /** Learning rate. */
   lr?: number;
   /** Added to the gradient times the parameter. Default 0. */
@@ -22,15 +24,16 @@ interface Common {
   maximize?: boolean;
 }
 
-const weightDecay = [0, checks.notNegative] as const;
-const maximize = [false, checks.flag] as const;
+export const weightDecay = [0, checks.notNegative] as const;
+export const maximize = [false, checks.flag] as const;
+const decoupledWeightDecay = [false, checks.flag] as const;
 
-/** The first and second moments, moved by one step: m = β1 m + (1 - β1) g, v = β2 v + (1 - β2) g². */
-function moveMean(mean: Tensor, value: Tensor, rate: Tensor, rest: Tensor): void {
+/** Moves a mean by one step: mean = rate mean + rest value. */
+export function moveMean(mean: Tensor, value: Tensor, rate: Tensor, rest: Tensor): void {
   mean.copy_(ops.add(ops.mul(mean, rate), ops.mul(value, rest)));
 }
 
-abstract class Composed<O extends Common> extends Optimizer<O> {
+export abstract class Composed<O extends Common> extends Optimizer<O> {
   /** The gradient that the update sees. */
   protected gradient({ p, g }: Active, group: ParamGroup<O>, decay: Tensor): Tensor {
     const signed = this.when(() => (group as Common).maximize === true) ? ops.neg(g) : g;
@@ -39,19 +42,30 @@ abstract class Composed<O extends Common> extends Optimizer<O> {
   }
 }
 
-/** p -= change. */
-function subtract(p: Tensor, change: Tensor): void {
+/** p -= change, or with decoupled weight decay p = p shrink - change. */
+export function subtract(p: Tensor, change: Tensor, shrink?: Tensor): void {
   const value = p.detach();
-  value.copy_(ops.sub(value, change));
+  value.copy_(ops.sub(shrink ? ops.mul(value, shrink) : value, change));
+}
+
+/** Weight decay of a group as what is added to the gradient and what the parameter is multiplied with. */
+function decays(group: { lr: number; weightDecay: number; decoupledWeightDecay: boolean }): number[] {
+  const { lr, weightDecay, decoupledWeightDecay } = group;
+  return decoupledWeightDecay ? [0, 1 - lr * weightDecay] : [weightDecay, 1];
 }
 
 export interface RMSpropOptions extends Common {
   /** Default 0.01. */
   lr?: number;
-  /** Decay rate of the mean square, in [0, 1). Default 0.99. */
+  /** Decay rate of the mean square, in [0, 1] (β in lecture 001). Default 0.99. */
   alpha?: number;
-  /** Added to the root. Default 1e-8. */
+  /** Added to the root, or under it. Default 1e-8. May be 0: 0 / 0 counts as 0. */
   eps?: number;
+  /**
+   * Where eps stands. False (default), PyTorch's: g / (√s + eps). True, lecture 001's: g / √(s + eps), which needs an eps
+   * of the size of the other's square.
+   */
+  epsInsideRoot?: boolean;
   /** Default 0. */
   momentum?: number;
   /** Takes the square of the mean off the mean square, which leaves the variance. Default false. */
@@ -62,6 +76,7 @@ const rmspropTable: OptionTable<RMSpropOptions> = {
   lr: [0.01, checks.notNegative],
   alpha: [0.99, checks.closedFraction],
   eps: [1e-8, checks.notNegative],
+  epsInsideRoot: [false, checks.flag],
   weightDecay,
   momentum: [0, checks.notNegative],
   centered: [false, checks.flag],
@@ -70,7 +85,7 @@ const rmspropTable: OptionTable<RMSpropOptions> = {
 
 /**
  * RMSprop (Tieleman and Hinton, 2012) as in PyTorch: s = α s + (1 - α) g²; d = g / (√s + eps); with momentum
- * buf = momentum buf + d; p -= lr d (or lr buf).
+ * buf = momentum buf + d; p -= lr d (or lr buf). Lecture 001 has d = g / √(s + eps): `epsInsideRoot`.
  */
 export class RMSprop extends Composed<RMSpropOptions> {
   constructor(params: Params<RMSpropOptions>, options: RMSpropOptions = {}) {
@@ -82,12 +97,14 @@ export class RMSprop extends Composed<RMSpropOptions> {
       group.lr,
       group.alpha,
       1 - group.alpha,
-      group.eps,
+      divisorEps(group.eps),
       group.weightDecay,
       group.momentum,
     ]);
     const centered = this.when(() => group.centered);
     const withMomentum = this.when(() => group.momentum !== 0);
+    // With 0 both are the same, and what stands for 0 is meant for beside the root.
+    const inside = this.when(() => group.epsInsideRoot && group.eps !== 0);
     for (const a of active) {
       const [lr, alpha, rest, eps, decay, momentum] = this.scalars(a.p.dtype, numbers) as [
         Tensor,
@@ -104,9 +121,11 @@ export class RMSprop extends Composed<RMSpropOptions> {
       if (centered) {
         const mean = this.stateTensor(a, 'gradAvg');
         moveMean(mean, g, alpha, rest);
-        spread = ops.sub(square, ops.square(mean));
+        // A variance; rounding may leave it below 0, where it has no root.
+        spread = ops.maximum(ops.sub(square, ops.square(mean)), 0);
       }
-      let d = ops.div(g, ops.add(ops.sqrt(spread), eps));
+      const root = inside ? ops.sqrt(ops.add(spread, eps)) : ops.add(ops.sqrt(spread), eps);
+      let d = ops.div(g, root);
       if (withMomentum) {
         const buffer = this.stateTensor(a, 'momentumBuffer');
         buffer.copy_(ops.add(ops.mul(buffer, momentum), d));
@@ -118,7 +137,7 @@ export class RMSprop extends Composed<RMSpropOptions> {
 }
 
 export interface RpropOptions {
-  /** The first step size. Default 0.01. */
+  /** The first step size; with variant 'sign' that of every step. Default 0.01. */
   lr?: number;
   /**
    * Factors of the step size where the sign of the gradient changed, and where it stayed. Default [0.5, 1.2].
@@ -126,6 +145,19 @@ export interface RpropOptions {
   etas?: readonly [number, number];
   /** Least and largest step size. Default [1e-6, 50]. */
   stepSizes?: readonly [number, number];
+  /**
+   * What a change of sign does, and whether there are step sizes at all:
+   *
+   * - `'irprop-'` (default), PyTorch's (iRprop⁻ of Igel and Hüsken, 2003): the size shrinks, the weight waits for one step,
+   *   and the gradient counts as 0 in the next comparison. The size stays where a gradient is 0.
+   * - `'rprop-'`, lecture 001's: "times 1.2 if the signs of the last two gradients agree, otherwise times 0.5", and every
+   *   step goes by sign(g) · size. Signs agree where the product of the gradients is > 0; the first step, which has no
+   *   gradient before it, leaves the sizes.
+   * - `'sign'`, lecture 001's first formula, without sizes of its own for each weight: p -= lr g / √(g² + eps).
+   */
+  variant?: 'irprop-' | 'rprop-' | 'sign';
+  /** With variant 'sign' what stands under the root. Default 0: the sign itself, 0 where the gradient is 0. */
+  eps?: number;
   /** Climbs instead of descending. Default false. */
   maximize?: boolean;
 }
@@ -134,38 +166,71 @@ const rpropTable: OptionTable<RpropOptions> = {
   lr: [0.01, checks.notNegative],
   etas: [[0.5, 1.2], checks.positives],
   stepSizes: [[1e-6, 50], checks.positives],
+  variant: ['irprop-', checks.oneOf('irprop-', 'rprop-', 'sign')],
+  eps: [0, checks.notNegative],
   maximize,
 };
 
 /**
  * Rprop (Riedmiller and Braun, 1993) as in PyTorch: each element has a step size of its own, which grows
  * while the sign of its gradient stays and shrinks where it changed (there the gradient counts as 0); p -=
- * sign(g) · size. For full batches.
+ * sign(g) · size. For full batches: of mini-batches it follows the majority and not the mean (lecture 001). The lecture's
+ * forms are those of `variant`.
  */
 export class Rprop extends Optimizer<RpropOptions> {
   constructor(params: Params<RpropOptions>, options: RpropOptions = {}) {
     super(params, options, rpropTable);
   }
 
+  protected override validate({ eps, variant, stepSizes: [least, largest] }: Required<RpropOptions>): void {
+    if (eps !== 0 && variant !== 'sign') {
+      throw new ArgumentError(`Rprop: eps goes with variant 'sign', not '${variant}': leave it out`);
+    }
+    if (least > largest) {
+      throw new ArgumentError(`Rprop: stepSizes are the least and the largest, not [${least}, ${largest}]`);
+    }
+  }
+
   protected override update(group: ParamGroup<RpropOptions>, active: readonly Active[]): void {
-    const numbers = this.advance(active, () => [...group.etas, ...group.stepSizes]);
     const climbs = this.when(() => group.maximize);
-    for (const a of active) {
-      const [shrink, grow, least, largest] = this.scalars(a.p.dtype, numbers) as [
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
+    if (this.when(() => group.variant === 'sign')) {
+      this.#sign(group, active, climbs);
+      return;
+    }
+    const waits = this.when(() => group.variant === 'irprop-');
+    const numbers = this.advance(active, () => {
+      const [shrink, grow] = group.etas;
+      return [
+        grow,
+        ...group.stepSizes,
+        ...active.map(({ state }) => (!waits && state.step === 1 ? 1 : shrink)),
       ];
+    });
+    active.forEach((a, i) => {
+      const own = [...numbers.slice(0, 3), ...numbers.slice(3 + i, 4 + i)];
+      const [grow, least, largest, shrink] = this.scalars(a.p.dtype, own) as [Tensor, Tensor, Tensor, Tensor];
       const g = climbs ? ops.neg(a.g) : a.g;
       const before = this.stateTensor(a, 'prev');
       const size = this.stateTensor(a, 'stepSize', group.lr);
-      const agreement = ops.mul(g, before);
+      // Signs and not gradients, whose product may underflow.
+      const agreement = ops.mul(ops.sign(g), ops.sign(before));
       const turned = ops.lt(agreement, 0);
-      const factor = ops.where(turned, shrink, ops.where(ops.gt(agreement, 0), grow, 1));
+      const otherwise = waits ? ops.where(turned, shrink, 1) : shrink;
+      const factor = ops.where(ops.gt(agreement, 0), grow, otherwise);
       size.copy_(ops.minimum(ops.maximum(ops.mul(size, factor), least), largest));
-      before.copy_(ops.where(turned, 0, g));
+      before.copy_(waits ? ops.where(turned, 0, g) : g);
       subtract(a.p, ops.mul(ops.sign(before), size));
+    });
+  }
+
+  /** p -= lr g / √(g² + eps). */
+  #sign(group: ParamGroup<RpropOptions>, active: readonly Active[], climbs: boolean): void {
+    const numbers = this.advance(active, () => [climbs ? -group.lr : group.lr, group.eps]);
+    const exact = this.when(() => group.eps === 0);
+    for (const { p, g } of active) {
+      const [lr, eps] = this.scalars(p.dtype, numbers) as [Tensor, Tensor];
+      const d = exact ? ops.sign(g) : ops.div(g, ops.sqrt(ops.add(ops.square(g), eps)));
+      subtract(p, ops.mul(d, lr));
     }
   }
 }
@@ -177,7 +242,7 @@ export interface AdagradOptions extends Common {
   lrDecay?: number;
   /** What the sums of squares start with. Default 0. */
   initialAccumulatorValue?: number;
-  /** Added to the root. Default 1e-10. */
+  /** Added to the root. Default 1e-10. May be 0: 0 / 0 counts as 0. */
   eps?: number;
 }
 
@@ -198,7 +263,7 @@ export class Adagrad extends Composed<AdagradOptions> {
 
   protected override update(group: ParamGroup<AdagradOptions>, active: readonly Active[]): void {
     const numbers = this.advance(active, () => [
-      group.eps,
+      divisorEps(group.eps),
       group.weightDecay,
       ...active.map(({ state }) => group.lr / (1 + (state.step - 1) * group.lrDecay)),
     ]);
@@ -245,10 +310,12 @@ export class Adadelta extends Composed<AdadeltaOptions> {
       group.rho,
       1 - group.rho,
       group.eps,
+      divisorEps(group.eps),
       group.weightDecay,
     ]);
     for (const a of active) {
-      const [lr, rho, rest, eps, decay] = this.scalars(a.p.dtype, numbers) as [
+      const [lr, rho, rest, eps, floor, decay] = this.scalars(a.p.dtype, numbers) as [
+        Tensor,
         Tensor,
         Tensor,
         Tensor,
@@ -259,7 +326,7 @@ export class Adadelta extends Composed<AdadeltaOptions> {
       const square = this.stateTensor(a, 'squareAvg');
       const moved = this.stateTensor(a, 'accDelta');
       moveMean(square, ops.square(g), rho, rest);
-      const d = ops.mul(ops.div(ops.sqrt(ops.add(moved, eps)), ops.sqrt(ops.add(square, eps))), g);
+      const d = ops.mul(ops.div(ops.sqrt(ops.add(moved, eps)), ops.sqrt(ops.add(square, floor))), g);
       moveMean(moved, ops.square(d), rho, rest);
       subtract(a.p, ops.mul(d, lr));
     }
@@ -293,7 +360,7 @@ export class Adamax extends Composed<AdamaxOptions> {
     const numbers = this.advance(active, () => {
       const [beta1, beta2] = group.betas;
       const rates = active.map(({ state }) => group.lr / (1 - beta1 ** state.step));
-      return [beta1, 1 - beta1, beta2, group.eps, group.weightDecay, ...rates];
+      return [beta1, 1 - beta1, beta2, divisorEps(group.eps), group.weightDecay, ...rates];
     });
     active.forEach((a, i) => {
       const own = [...numbers.slice(0, 5), ...numbers.slice(5 + i, 6 + i)];
@@ -324,6 +391,8 @@ export interface NAdamOptions extends Common {
   eps?: number;
   /** How fast the momentum approaches β1. Default 0.004. */
   momentumDecay?: number;
+  /** Takes weight decay off the parameter, p ← p (1 - lr · weightDecay), as in AdamW. Default false. */
+  decoupledWeightDecay?: boolean;
 }
 
 const nadamTable: OptionTable<NAdamOptions> = {
@@ -332,6 +401,7 @@ const nadamTable: OptionTable<NAdamOptions> = {
   eps: [1e-8, checks.notNegative],
   weightDecay,
   momentumDecay: [0.004, checks.notNegative],
+  decoupledWeightDecay,
   maximize,
 };
 
@@ -351,7 +421,7 @@ export class NAdam extends Composed<NAdamOptions> {
       () => {
         const [beta1, beta2] = group.betas;
         const { lr, momentumDecay } = group;
-        const out = [beta1, 1 - beta1, beta2, 1 - beta2, group.eps, group.weightDecay];
+        const out = [beta1, 1 - beta1, beta2, 1 - beta2, divisorEps(group.eps), ...decays(group)];
         products = active.map(({ state }) => state.numbers.muProduct);
         for (const { state } of active) {
           const t = state.step;
@@ -371,19 +441,21 @@ export class NAdam extends Composed<NAdamOptions> {
         });
       },
     );
+    const decoupled = this.when(() => group.decoupledWeightDecay);
     active.forEach((a, i) => {
-      const own = [...numbers.slice(0, 6), ...numbers.slice(6 + 3 * i, 9 + 3 * i)];
-      const [beta1, rest1, beta2, rest2, eps, decay, c2, ofGradient, ofMean] = this.scalars(
+      const own = [...numbers.slice(0, 7), ...numbers.slice(7 + 3 * i, 10 + 3 * i)];
+      const [beta1, rest1, beta2, rest2, eps, decay, shrink, c2, ofGradient, ofMean] = this.scalars(
         a.p.dtype,
         own,
-      ) as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+      ) as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
       const g = this.gradient(a, group, decay);
       const m = this.stateTensor(a, 'expAvg');
       const v = this.stateTensor(a, 'expAvgSq');
       moveMean(m, g, beta1, rest1);
       moveMean(v, ops.square(g), beta2, rest2);
       const root = ops.add(ops.sqrt(ops.div(v, c2)), eps);
-      subtract(a.p, ops.div(ops.add(ops.mul(g, ofGradient), ops.mul(m, ofMean)), root));
+      const d = ops.div(ops.add(ops.mul(g, ofGradient), ops.mul(m, ofMean)), root);
+      subtract(a.p, d, decoupled ? shrink : undefined);
     });
   }
 }
@@ -395,6 +467,8 @@ export interface RAdamOptions extends Common {
   betas?: readonly [number, number];
   /** Default 1e-8. */
   eps?: number;
+  /** Takes weight decay off the parameter, p ← p (1 - lr · weightDecay), as in AdamW. Default false. */
+  decoupledWeightDecay?: boolean;
 }
 
 const radamTable: OptionTable<RAdamOptions> = {
@@ -402,6 +476,7 @@ const radamTable: OptionTable<RAdamOptions> = {
   betas: [[0.9, 0.999], checks.fractions],
   eps: [1e-8, checks.notNegative],
   weightDecay,
+  decoupledWeightDecay,
   maximize,
 };
 
@@ -419,7 +494,7 @@ export class RAdam extends Composed<RAdamOptions> {
   protected override update(group: ParamGroup<RAdamOptions>, active: readonly Active[]): void {
     const numbers = this.advance(active, () => {
       const [beta1, beta2] = group.betas;
-      const out = [beta1, 1 - beta1, beta2, 1 - beta2, group.eps, group.weightDecay];
+      const out = [beta1, 1 - beta1, beta2, 1 - beta2, divisorEps(group.eps), ...decays(group)];
       const infinite = 2 / (1 - beta2) - 1;
       for (const { state } of active) {
         const t = state.step;
@@ -435,25 +510,20 @@ export class RAdam extends Composed<RAdamOptions> {
       }
       return out;
     });
+    const decoupled = this.when(() => group.decoupledWeightDecay);
     active.forEach((a, i) => {
-      const own = [...numbers.slice(0, 6), ...numbers.slice(6 + 2 * i, 8 + 2 * i)];
-      const [beta1, rest1, beta2, rest2, eps, decay, adaptive, plain] = this.scalars(a.p.dtype, own) as [
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-      ];
+      const own = [...numbers.slice(0, 7), ...numbers.slice(7 + 2 * i, 9 + 2 * i)];
+      const [beta1, rest1, beta2, rest2, eps, decay, shrink, adaptive, plain] = this.scalars(
+        a.p.dtype,
+        own,
+      ) as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
       const g = this.gradient(a, group, decay);
       const m = this.stateTensor(a, 'expAvg');
       const v = this.stateTensor(a, 'expAvgSq');
       moveMean(m, g, beta1, rest1);
       moveMean(v, ops.square(g), beta2, rest2);
       const rate = ops.add(ops.div(adaptive, ops.add(ops.sqrt(v), eps)), plain);
-      subtract(a.p, ops.mul(m, rate));
+      subtract(a.p, ops.mul(m, rate), decoupled ? shrink : undefined);
     });
   }
 }

@@ -44,3 +44,4 @@ export {
   StepLR,
 } from './schedules.js';
 export { SGD, type SGDOptions } from './sgd.js';
+export { SignSGD, type SignSGDOptions, SteepestDescent, type SteepestDescentOptions } from './steepest.js';

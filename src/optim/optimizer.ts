@@ -69,7 +69,21 @@ export const checks = {
   flag: ((x) => (typeof x === 'boolean' ? undefined : `must be true or false, not ${describe(x)}`)) as Check,
   fractions: pair((x) => x >= 0 && x < 1, 'in [0, 1)'),
   positives: pair((x) => x > 0 && x < Infinity, '> 0'),
+  oneOf:
+    (...choices: readonly (string | number | boolean)[]): Check =>
+    (x) =>
+      choices.includes(x as string)
+        ? undefined
+        : `must be one of ${choices.map(describe).join(', ')}, not ${describe(x)}`,
 };
+
+/**
+ * What a step adds to a divisor. An eps of 0 becomes the least normal float32 number: lost beside every divisor that is not
+ * 0 itself, and a weight whose gradient has always been 0 gets 0 / eps = 0 and not NaN.
+ */
+export function divisorEps(eps: number): number {
+  return eps === 0 ? 2 ** -126 : eps;
+}
 
 /** Options of a kind of optimizer: the default and the rule of each. */
 export type OptionTable<O> = { readonly [K in keyof Required<O>]: readonly [Required<O>[K], Check] };
@@ -303,6 +317,11 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     return state;
   }
 
+  /** For subclasses: what is remembered of a parameter, before its gradient is there. */
+  protected stateOf(p: Tensor): ParamState {
+    return this.#state(p);
+  }
+
   /** A choice that depends on options: a compiled step is compiled anew where it comes out differently. */
   protected when(test: () => boolean): boolean {
     observe(test);
@@ -313,7 +332,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
    * State of a parameter: a tensor like it, filled with `initial` when it is first asked for. It is real
    * memory also while a step is compiled, so that programs can keep it.
    */
-  protected stateTensor({ p, state }: Active, name: string, initial = 0): Tensor {
+  protected stateTensor({ p, state }: Omit<Active, 'g'>, name: string, initial = 0): Tensor {
     let t = state.tensors.get(name);
     if (t === undefined) {
       t = persistent(p.shape, p.dtype);

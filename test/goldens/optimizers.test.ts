@@ -1,4 +1,4 @@
-import { type DType, optim, type Tensor, tensor } from 'simdgrad';
+import { compile, type DType, optim, type Tensor, tensor } from 'simdgrad';
 import { describe, expect, it } from 'vitest';
 import { expectClose, type GoldenNumber, load, type Tolerance } from './golden.js';
 
@@ -20,13 +20,17 @@ const notYet: readonly string[] = [];
 interface Optimizer {
   lr: number;
   step(): unknown;
+  zeroGrad(): void;
 }
 type OptimizerClass = new (params: unknown, options: unknown) => Optimizer;
 
 const classes = optim as unknown as Record<string, OptimizerClass | undefined>;
-const { cases, shapes } = load<OptimizerCase, { readonly shapes: readonly (readonly number[])[] }>(
-  'optimizers',
-);
+interface Header {
+  readonly shapes: readonly (readonly number[])[];
+}
+const first = load<OptimizerCase, Header>('optimizers');
+const { shapes } = first;
+const cases = [...first.cases, ...load<OptimizerCase, Header>('optimizerOptions').cases];
 
 const tolerances: Record<OptimizerCase['dtype'], Tolerance> = {
   float64: { relative: 1e-13, absolute: 1e-15 },
@@ -63,25 +67,37 @@ describe('optimizers against PyTorch', () => {
     if (notYet.includes(c.optimizer)) continue;
     const what = JSON.stringify(c.options) + (c.groups ? ` groups ${JSON.stringify(c.groups)}` : '');
     const changes = c.lrChanges ? ` lr set to ${JSON.stringify(c.lrChanges)}` : '';
-    it(`${c.optimizer} ${c.dtype} ${what}${changes}`, () => {
+    const run = (compiled: boolean): void => {
       const params = shapes.map((_, k) => initial(k, c.dtype));
       const Optimizer = classes[c.optimizer] as OptimizerClass;
       const groups = c.groups?.map((g, k) => ({ params: [params[k]], ...g }));
       const optimizer = new Optimizer(groups ?? params, c.options);
-      for (let step = 1; step <= 30; step++) {
-        const lr = c.lrChanges?.[step];
-        if (lr !== undefined) optimizer.lr = lr;
-        for (const [k, p] of params.entries()) p.grad = gradient(k, step, c.dtype);
+      const eager = (...gradients: readonly Tensor[]): void => {
+        for (const [k, p] of params.entries()) p.grad = gradients[k] as Tensor;
         optimizer.step();
-        for (const [k, values] of (c.after[step] ?? []).entries()) {
-          expectClose(
-            `parameter ${k} after ${step} steps`,
-            (params[k] as Tensor).data,
-            values,
-            tolerances[c.dtype],
-          );
+      };
+      // The gradient of sum(p * g) is g.
+      const step = compiled
+        ? compile((...gradients: readonly Tensor[]) => {
+            optimizer.zeroGrad();
+            for (const [k, p] of params.entries())
+              p.mul(gradients[k] as Tensor)
+                .sum()
+                .backward();
+            optimizer.step();
+          })
+        : eager;
+      for (let t = 1; t <= 30; t++) {
+        const lr = c.lrChanges?.[t];
+        if (lr !== undefined) optimizer.lr = lr;
+        step(...params.map((_, k) => gradient(k, t, c.dtype)));
+        for (const [k, values] of (c.after[t] ?? []).entries()) {
+          const what = `parameter ${k} after ${t} steps`;
+          expectClose(what, (params[k] as Tensor).data.slice(), values, tolerances[c.dtype]);
         }
       }
-    });
+    };
+    it(`${c.optimizer} ${c.dtype} ${what}${changes}`, () => run(false));
+    it(`${c.optimizer} ${c.dtype} ${what}${changes}, compiled`, () => run(true));
   }
 });
