@@ -229,7 +229,7 @@ export class SGD extends Optimizer<SGDOptions> {
   #velocity(group: ParamGroup<SGDOptions>, active: readonly Active[], gradients: readonly Tensor[]): void {
     const numbers = this.advance(active, () => [
       group.maximize ? -group.lr : group.lr,
-      looksAhead(group) ? 0 : group.lr * group.weightDecay,
+      group.lr * group.weightDecay,
       group.momentum,
     ]);
     const decays = this.when(() => !looksAhead(group) && group.weightDecay !== 0);
