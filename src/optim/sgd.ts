@@ -81,7 +81,10 @@ const table: OptionTable<SGDOptions> = {
  * Gradient descent, θ ← θ - α g: stochastic where g is the gradient of a mini-batch. As in PyTorch unless options say
  * otherwise. With g' = ±g + weightDecay p: buf = momentum buf + (1 - dampening) g' (g' itself in the first step); p -= lr d,
  * where d is g' without momentum, g' + momentum buf with nesterov, else buf. The forms of momentum that the lectures write
- * are those of the options momentumForm, biasCorrection and nesterov.
+ * are those of the options momentumForm, biasCorrection and nesterov; of these, some exclude each other.
+ *
+ * @throws ArgumentError naming options that do not exist, are out of range or contradict each other; DTypeError for
+ * parameters that are neither float32 nor float64.
  */
 export class SGD extends Optimizer<SGDOptions> {
   constructor(params: Params<SGDOptions>, options: SGDOptions = {}) {

@@ -54,8 +54,8 @@ export class SignSGD extends Composed<SignSGDOptions> {
 export interface SteepestDescentOptions extends Common {
   /** The length of a step, η, in the norm. Default 0.001. */
   lr?: number;
-  /** The norm of Δθ that η bounds: 2 (default) or Infinity. */
-  norm?: 2 | typeof Infinity;
+  /** The norm of Δθ that η bounds: 2 (default) or Infinity; there are no others. */
+  norm?: number;
 }
 
 const steepestTable: OptionTable<SteepestDescentOptions> = {
