@@ -1,6 +1,9 @@
 import type { DType } from '../dtype.js';
 import { ShapeError } from '../errors.js';
+import { describe } from '../options.js';
 import type { Storage } from './storage.js';
+
+export { describe };
 
 export type Shape = readonly number[];
 
@@ -153,16 +156,4 @@ export function checkShape(op: string, shape: unknown): number[] {
     throw new ShapeError(`${op}: rank ${shape.length} is above the limit of ${maxRank}`);
   if (sizeOf(shape) > 2 ** 33) throw new ShapeError(`${op}: shape ${showShape(shape)} is too large`);
   return shape.map((n: number) => n + 0);
-}
-
-/** A value in an error message: short, and safe to build for anything. */
-export function describe(x: unknown): string {
-  if (typeof x === 'string') return JSON.stringify(x.length > 40 ? `${x.slice(0, 40)}…` : x);
-  if (typeof x === 'function') return 'a function';
-  if (typeof x === 'symbol') return x.toString();
-  if (typeof x === 'bigint') return `${x}n`;
-  if (x === null || typeof x !== 'object') return String(x);
-  if (Array.isArray(x)) return `an array of ${x.length}`;
-  const name: unknown = Object.getPrototypeOf(x)?.constructor?.name;
-  return typeof name === 'string' && name !== 'Object' ? `a ${name}` : 'an object';
 }

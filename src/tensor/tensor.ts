@@ -10,6 +10,7 @@ import * as ops from '../ops/index.js';
 import { isTensor, tensorBrand } from '../ops/primitive.js';
 import type { AxesOrOptions, ReduceOptions } from '../ops/reduction.js';
 import type { Range } from '../ops/slice.js';
+import { checkOptions } from '../options.js';
 import { contiguous, copy, emitMap } from '../program/calls.js';
 import { Cell } from '../program/cell.js';
 import { checkReadable, constantStorage, tracing, withRecorder } from '../program/emit.js';
@@ -24,9 +25,10 @@ import {
   sizeOf,
   View,
 } from '../program/view.js';
-import { didYouMean } from '../suggest.js';
 import { ConsumedGrad, PublishedGrad } from './published.js';
 import { showTensor } from './show.js';
+
+export { checkOptions };
 
 /** Values of a tensor as nested arrays: numbers, or booleans for bool. */
 export type NestedArray = number | boolean | NestedArray[];
@@ -853,20 +855,6 @@ function convert(values: ArrayLike<number>, dtype: DType): TypedArray {
     }
   } else for (let i = 0; i < out.length; i++) out[i] = values[i] as number;
   return out;
-}
-
-/** Refuses options that do not exist, with the ones that do. */
-export function checkOptions(op: string, options: unknown, names: readonly string[]): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new ArgumentError(`${op}: options are an object, not ${describe(options)}`);
-  }
-  for (const key of Object.keys(options)) {
-    if (!names.includes(key)) {
-      throw new ArgumentError(
-        `${op}: there is no option ${describe(key)}${didYouMean(key, names)} Options are ${names.join(', ')}`,
-      );
-    }
-  }
 }
 
 /** A leaf that lives long (a parameter or a buffer of a module): zeroed shared memory. */
