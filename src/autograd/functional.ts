@@ -5,6 +5,7 @@ import { describe, sameShape, showShape } from '../program/view.js';
 import { full } from '../tensor/create.js';
 import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
 import { backwardPass, seedGradient } from './engine.js';
+import { checkFits } from './fits.js';
 import { enableGrad } from './mode.js';
 
 export interface GradOptions {
@@ -265,7 +266,8 @@ function rowsOfJacobian(y: Tensor, xs: readonly Tensor[], createGraph: boolean):
 
 /**
  * The Jacobian of f at the inputs, of shape [...f(x).shape, ...x.shape] (one per input for an array of
- * inputs). Without inputs: the function x ↦ J(x).
+ * inputs). Without inputs: the function x ↦ J(x). One backward pass per element of f(x). ShapeError, with the bytes it
+ * would need, for a Jacobian that is larger than the memory of the machine.
  */
 export function jacobian(f: TensorFunction, inputs: Tensor): Tensor;
 export function jacobian(f: TensorFunction, inputs: readonly Tensor[]): Tensor[];
@@ -275,13 +277,17 @@ export function jacobian(f: TensorFunction, inputs?: Inputs): Tensor | Tensor[] 
   const createGraph = nested('jacobian', inputs);
   return enableGrad(() => {
     const { xs, y } = run('jacobian', f, inputs);
+    const columns = xs.reduce((sum, x) => sum + x.size, 0);
+    checkFits('jacobian', y.size, columns, (xs[0] as Tensor).dtype, 'use vjp or jvp for products with it');
     return shaped(inputs, rowsOfJacobian(y, xs, createGraph));
   });
 }
 
 /**
  * The Hessian of a scalar-valued f, of shape [...x.shape, ...x.shape]; for an array of inputs the block
- * matrix hessian[i][j] = ∂²f / ∂xᵢ∂xⱼ. Without inputs: the function x ↦ H(x).
+ * matrix hessian[i][j] = ∂²f / ∂xᵢ∂xⱼ. Without inputs: the function x ↦ H(x). One backward pass per element of x.
+ * ShapeError, with the bytes it would need, for a Hessian that is larger than the memory of the machine (lecture 004: for
+ * 10⁹ parameters 4,000,000,000 GB); hvp gives its products with vectors.
  */
 export function hessian(f: TensorFunction, inputs: Tensor): Tensor;
 export function hessian(f: TensorFunction, inputs: readonly Tensor[]): Tensor[][];
@@ -289,6 +295,9 @@ export function hessian(f: TensorFunction): (x: Tensor) => Tensor;
 export function hessian(f: TensorFunction, inputs?: Inputs): Tensor | Tensor[][] | ((x: Tensor) => Tensor) {
   if (inputs === undefined) return (x) => hessian(f, x);
   const createGraph = nested('hessian', inputs);
+  const given = asList('hessian', inputs);
+  const n = given.reduce((sum, x) => sum + x.size, 0);
+  checkFits('hessian', n, n, (given[0] as Tensor).dtype, 'use hvp for products with it');
   return enableGrad(() => {
     const { xs, y } = run('hessian', f, inputs);
     if (y.size !== 1)
