@@ -4,11 +4,17 @@ import { defineConfig } from 'vitest/config';
 const at = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 // The suite runs on the sources; SIMDGRAD_TEST_DIST=1 runs it on the bundle that is published.
-const entry = process.env.SIMDGRAD_TEST_DIST === '1' ? './dist/index.js' : './src/index.ts';
+const dist = process.env.SIMDGRAD_TEST_DIST === '1';
 
 export default defineConfig({
   resolve: {
-    alias: [{ find: /^simdgrad$/, replacement: at(entry) }],
+    alias: [
+      { find: /^simdgrad$/, replacement: at(dist ? './dist/index.js' : './src/index.ts') },
+      {
+        find: /^simdgrad\/analysis$/,
+        replacement: at(dist ? './dist/analysis.js' : './src/analysis/index.ts'),
+      },
+    ],
   },
   test: {
     include: ['test/**/*.test.ts'],

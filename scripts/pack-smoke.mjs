@@ -1,6 +1,16 @@
 // node scripts/pack-smoke.mjs: packs the package with its prebuilt addon, installs the tarball into an empty folder
-// with install scripts ignored and no compiler in PATH, and trains a small network from ESM and through require().
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+// with install scripts ignored and no compiler in PATH, and trains a small network from ESM and through require(). The
+// packages it needs at run time are packed from node_modules: nothing is fetched.
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
@@ -25,16 +35,32 @@ const right = model.forward(x).argmax(1).toArray().filter((label, i) => label ==
 const info = backendInfo();
 if (info.backend !== process.env.EXPECTED_BACKEND) throw new Error('runs on ' + JSON.stringify(info));
 if (!(loss < 0.1) || right !== 4) throw new Error('did not learn: loss ' + loss + ', ' + right + ' of 4 right');
+// One step of Newton's method to the minimum (0, 1) of the toy regression, by the package for linear algebra.
+const toy = (w) => tensor([[2, 2], [2, 0]], { dtype: 'float64' }).matmul(w).sub(tensor([2, 0], { dtype: 'float64' })).square().sum();
+const [w0, w1] = newtonStep(toy, [3, 3]).point.toArray();
+if (!(Math.hypot(w0, w1 - 1) < 1e-12)) throw new Error('Newton stepped to ' + w0 + ', ' + w1);
+// The subpath shares the classes of the package.
+let error;
+try {
+  newtonStep((w) => w.sum(), [1, 1]);
+} catch (e) {
+  error = e;
+}
+if (!(error instanceof LinAlgError)) throw new Error('not a LinAlgError of the package: ' + error);
 console.log(info.backend + (info.isa ? ' ' + info.isa : '') + ', loss ' + loss.toFixed(4));
 `;
-const names = '{ backendInfo, compile, F, manualSeed, nn, optim, tensor }';
+const names = '{ backendInfo, compile, F, LinAlgError, manualSeed, nn, optim, tensor }';
+const more = '{ newtonStep }';
 const programs = {
-  'train.mjs': `import ${names} from 'simdgrad';${body}`,
-  'train.cjs': `const ${names} = require('simdgrad');${body}`,
+  'train.mjs': `import ${names} from 'simdgrad';import ${more} from 'simdgrad/analysis';${body}`,
+  'train.cjs': `const ${names} = require('simdgrad');const ${more} = require('simdgrad/analysis');${body}`,
 };
 // What a user's compiler makes of the declarations, with nothing skipped.
 const typed = `import { compile, nn, F, optim, tensor, type Tensor } from 'simdgrad';
+import { linearize, Recorder, type StepRecord } from 'simdgrad/analysis';
 const model = new nn.Linear(2, 2);
+export const features: Tensor = linearize(model).features(tensor([[1, 2]]));
+export const history: readonly StepRecord[] = new Recorder(model).history;
 const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
 const step = compile((x: Tensor, y: Tensor): Tensor => {
   const loss = F.crossEntropy(model.forward(x), y);
@@ -54,6 +80,24 @@ async function check(what, promise) {
   return result.output;
 }
 
+/** The folders of the packages that a package needs at run time, and that those need. */
+function dependencies(folder, found = new Map()) {
+  const { dependencies: wanted = {} } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  for (const name of Object.keys(wanted)) {
+    const paths = createRequire(join(folder, 'package.json')).resolve.paths(name);
+    const path = paths
+      .map((place) => join(place, name))
+      .find((place) => existsSync(join(place, 'package.json')));
+    if (path === undefined) throw new ScriptError(`${name} is not installed: run npm ci`);
+    if (found.has(name) && found.get(name) !== path)
+      throw new ScriptError(`there are two versions of ${name}`);
+    if (found.has(name)) continue;
+    found.set(name, path);
+    dependencies(path, found);
+  }
+  return found;
+}
+
 await main(async () => {
   const folder = mkdtempSync(join(tmpdir(), 'simdgrad-pack-'));
   try {
@@ -62,6 +106,12 @@ await main(async () => {
     const packed = ['pack', '--silent', '--pack-destination', folder];
     const output = await check('npm pack', runNode(npm, packed, { log: 'smoke-pack' }));
     const tarball = output.trim().split('\n').at(-1);
+    const needed = [...dependencies(at()).values()];
+    const bundled = await check(
+      'npm pack of the dependencies',
+      runNode(npm, [...packed, '--ignore-scripts', ...needed], { log: 'smoke-pack-dependencies' }),
+    );
+    const tarballs = [tarball, ...bundled.trim().split('\n').slice(-needed.length)];
 
     // A machine with node and nothing else.
     const bin = join(folder, 'bin');
@@ -80,7 +130,7 @@ await main(async () => {
       '--offline',
       '--no-audit',
       '--no-fund',
-      join(folder, tarball),
+      ...tarballs.map((name) => join(folder, name)),
     ];
     const where = (log) => ({ cwd: home, env, log });
     await check('npm install', runNode(npm, install, where('smoke-install')));
@@ -109,8 +159,8 @@ await main(async () => {
       '--target',
       'es2023',
     ];
-    const more = ['--lib', 'es2023,esnext.disposable', '--types', 'node', 'typed.mts'];
-    const tsc = runNode(packageFile('typescript', 'bin/tsc'), [...options, ...more], where('smoke-types'));
+    const rest = ['--lib', 'es2023,esnext.disposable', '--types', 'node', 'typed.mts'];
+    const tsc = runNode(packageFile('typescript', 'bin/tsc'), [...options, ...rest], where('smoke-types'));
     await check("the user's tsc", tsc);
     console.log(`pack-smoke: ${tarball} installs and trains`);
   } finally {

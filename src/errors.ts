@@ -64,6 +64,13 @@ export class StateError extends SimdgradError {
   }
 }
 
+/** A matrix that a method cannot work with: singular, not positive definite, or not finite. */
+export class LinAlgError extends SimdgradError {
+  constructor(message: string) {
+    super(message, 'SIMDGRAD_LINALG');
+  }
+}
+
 /** A file whose content is not what its format says. */
 export class FormatError extends SimdgradError {
   constructor(message: string) {

@@ -71,3 +71,14 @@ export function solve(
   if (lu.isSingular()) return null;
   return fromMatrix(lu.solve(toMatrix('solve', b, n, columns)));
 }
+
+/** Singular values of a rows × columns matrix (row-major), in descending order. */
+export function singularValues(values: ArrayLike<number>, rows: number, columns: number): Float64Array {
+  const { SingularValueDecomposition } = load();
+  const found = new SingularValueDecomposition(toMatrix('singularValues', values, rows, columns), {
+    computeLeftSingularVectors: false,
+    computeRightSingularVectors: false,
+    autoTranspose: true,
+  });
+  return Float64Array.from(found.diagonal).sort((a, b) => b - a);
+}

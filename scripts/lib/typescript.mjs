@@ -6,9 +6,12 @@ import { at, filesUnder, isStale, packageFile, printFailure, runNode } from './c
 const isSource = (path) => path.endsWith('.ts');
 const settings = () => [at('package.json'), at('tsconfig.json'), at('tsconfig.build.json')];
 
-/** What is built: the package itself, then the programs that import it by name. */
+/** What is built: the package itself, its subpaths, then the programs that import it by name. */
 function targets() {
-  const targets = [{ out: at('dist', 'index.js'), entry: at('src', 'index.ts'), inputs: [at('src')] }];
+  const targets = [
+    { out: at('dist', 'index.js'), entry: at('src', 'index.ts'), inputs: [at('src')] },
+    { out: at('dist', 'analysis.js'), entry: at('src', 'analysis', 'index.ts'), inputs: [at('src')] },
+  ];
   for (const folder of ['examples', 'benchmarks']) {
     if (!existsSync(at(folder))) continue;
     for (const name of readdirSync(at(folder)).filter(isSource)) {
@@ -23,6 +26,17 @@ function targets() {
 export const canBuildTypeScript = () =>
   packageFile('esbuild', 'package.json') !== null && packageFile('typescript', 'package.json') !== null;
 
+/**
+ * For every bundle but the package's own: what has an identity (the error classes, which people test with instanceof)
+ * is imported from the package by name, also where a stateless helper shared by both asks for it by its path.
+ */
+const oneCopy = {
+  name: 'one-copy',
+  setup(build) {
+    build.onResolve({ filter: /^\.{1,2}\/(.*\/)?errors\.js$/ }, () => ({ path: 'simdgrad', external: true }));
+  },
+};
+
 async function bundle({ out, entry }) {
   const { build } = await import('esbuild');
   const { outputFiles } = await build({
@@ -35,6 +49,7 @@ async function bundle({ out, entry }) {
     // The package's own name stays an import: a program must share the one copy of the classes in dist/index.js.
     packages: 'external',
     external: ['simdgrad'],
+    plugins: entry === at('src', 'index.ts') ? [] : [oneCopy],
     tsconfigRaw: { compilerOptions: { target: 'ES2023', verbatimModuleSyntax: true } },
     legalComments: 'none',
     logLevel: 'warning',

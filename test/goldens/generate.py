@@ -1453,6 +1453,134 @@ def activations():
     write('activations', cases)
 
 
+# ---- second order and analysis ----
+
+
+def analysis():
+    """A small network with its Taylor expansion, Hessian and norms; Newton's method; gradient descent on a quadratic."""
+    rng = np.random.RandomState(61)  # of its own: the other files stay as they are
+    draw = lambda *shape, scale=1.0: torch.tensor(np.round(rng.uniform(-1, 1, shape) * scale, 3), dtype=F64)
+    listed = lambda t: [number(v) for v in np.asarray(t, dtype=np.float64).reshape(-1)]
+    cases = []
+
+    # A network 3-4-2 with tanh; parameters in the order w1, b1, w2, b2.
+    shapes = [(3, 4), (4,), (4, 2), (2,)]
+    sizes = [int(np.prod(s)) for s in shapes]
+    x, other, y = draw(5, 3, scale=2), draw(2, 3, scale=2), draw(5, 2)
+    theta, delta = draw(sum(sizes)), draw(sum(sizes), scale=0.3)
+
+    def parts(t):
+        return [p.reshape(s) for p, s in zip(torch.split(t, sizes), shapes)]
+
+    def net(t, inputs):
+        w1, b1, w2, b2 = parts(t)
+        return torch.tanh(inputs @ w1 + b1) @ w2 + b2
+
+    def loss(t):
+        return ((net(t, x) - y) ** 2).mean()
+
+    features = torch.autograd.functional.jacobian(lambda t: net(t, x), theta)
+    features2 = torch.autograd.functional.jacobian(lambda t: net(t, other), theta)
+    outputs = net(theta, x)
+    curved = torch.stack(
+        [
+            delta @ torch.autograd.functional.hessian(lambda t, k=k: net(t, x).reshape(-1)[k], theta) @ delta
+            for k in range(outputs.numel())
+        ]
+    ).reshape(outputs.shape)
+    first = outputs + features @ delta
+    flat, flat2 = features.reshape(-1, sum(sizes)), features2.reshape(-1, sum(sizes))
+    h = torch.autograd.functional.hessian(loss, theta)
+    g = torch.autograd.functional.jacobian(loss, theta)
+    shift = 2.0  # more than the lowest eigenvalue is below zero
+    step = np.linalg.solve(h.numpy() + shift * np.eye(len(theta)), g.numpy())
+    # The same network layer by layer, for the norms.
+    w1, b1, w2, b2 = (p.detach().clone().requires_grad_() for p in parts(theta))
+    layers = [x @ w1 + b1]
+    layers.append(torch.tanh(layers[0]))
+    layers.append(layers[1] @ w2 + b2)
+    for z in layers:
+        z.retain_grad()
+    ((layers[2] - y) ** 2).mean().backward()
+    cases.append(
+        {
+            'case': 'network',
+            'x': encode(x),
+            'other': encode(other),
+            'y': encode(y),
+            'parameters': [encode(p.contiguous()) for p in parts(theta)],
+            'delta': encode(delta),
+            'output': encode(outputs),
+            'features': encode(features),
+            'kernel': encode(flat @ flat.T),
+            'kernelOther': encode(flat @ flat2.T),
+            'exact': encode(net(theta + delta, x)),
+            'linear': encode(first),
+            'quadratic': encode(first + curved / 2),
+            'loss': number(loss(theta)),
+            'hessian': encode((h + h.T) / 2),
+            'eigenvalues': listed(np.linalg.eigvalsh(((h + h.T) / 2).numpy())),
+            'hvp': listed(h @ delta),
+            'regularization': shift,
+            'newton': listed(theta.numpy() - step),
+            'activationNorms': listed([z.norm().item() for z in layers]),
+            'gradientNorms': listed([z.grad.norm().item() for z in layers]),
+            'parameterGradientNorms': listed([p.grad.norm().item() for p in (w1, b1, w2, b2)]),
+        }
+    )
+
+    # Logistic regression with an L2 penalty: Newton's method in NumPy, full and damped.
+    a = np.round(rng.uniform(-2, 2, (12, 3)), 3)
+    labels = (rng.uniform(size=12) < 0.5).astype(float)
+    penalty = 0.1
+    for alpha in (1.0, 0.5):
+        w, path = np.zeros(3), []
+        for _ in range(4):
+            p = 1 / (1 + np.exp(-a @ w))
+            grad = a.T @ (p - labels) + penalty * w
+            hess = (a.T * (p * (1 - p))) @ a + penalty * np.eye(3)
+            w = w - alpha * np.linalg.solve(hess, grad)
+            path.append(listed(w))
+        cases.append(
+            {
+                'case': 'logistic',
+                'x': encode(torch.tensor(a)),
+                'labels': listed(labels),
+                'penalty': penalty,
+                'stepSize': alpha,
+                'path': path,
+            }
+        )
+
+    # Gradient descent on a quadratic with known eigenvalues.
+    q, _ = np.linalg.qr(rng.standard_normal((5, 5)))
+    m = q @ np.diag([0.4, 0.9, 1.5, 2.0, 4.0]) @ q.T
+    m = (m + m.T) / 2
+    b = np.round(rng.uniform(-1, 1, 5), 3)
+    best = np.linalg.solve(m, b)
+    eigenvalues = np.linalg.eigvalsh(m)
+    for lr in (2 / (eigenvalues[0] + eigenvalues[-1]), 0.1, 0.55):
+        w = np.round(rng.uniform(-1, 1, 5), 3)
+        start, distances = w, [np.linalg.norm(w - best)]
+        for _ in range(60):
+            w = w - lr * (m @ w - b)
+            distances.append(np.linalg.norm(w - best))
+        cases.append(
+            {
+                'case': 'quadratic',
+                'A': encode(torch.tensor(m)),
+                'b': listed(b),
+                'minimizer': listed(best),
+                'eigenvalues': listed(eigenvalues),
+                'conditionNumber': number(np.linalg.cond(m)),
+                'lr': number(lr),
+                'start': listed(start),
+                'distances': listed(distances),
+            }
+        )
+    write('analysis', cases)
+
+
 if __name__ == '__main__':
     ops()
     promotion()
@@ -1464,3 +1592,4 @@ if __name__ == '__main__':
     initializers()
     derivatives()
     activations()
+    analysis()
