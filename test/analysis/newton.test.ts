@@ -183,7 +183,7 @@ describe.each(dtypes)('critical points in %s', (dtype) => {
     ['degenerate', two((a, b) => a.pow(4).add(b.square())), [0, 0], [0, 2]],
     ['degenerate', two((a, b) => a.pow(3).sub(b.square())), [0, 0], [-2, 0]],
     ['degenerate', two((a, b) => a.pow(4).add(b.pow(4))), [0, 0], [0, 0]],
-  ] as const)('%s', (kind, f, at, expected) => {
+  ] as const)('tells a %s by the signs of the eigenvalues', (kind, f, at, expected) => {
     const found = classifyCriticalPoint(f, tensor(at as unknown as number[], { dtype }));
     expect(found.kind).toBe(kind);
     expected.forEach((v, i) => {

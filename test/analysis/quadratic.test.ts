@@ -11,7 +11,7 @@ describe.each(dtypes)('a quadratic in %s', (dtype) => {
   const digits = dtype === 'float64' ? 12 : 5;
   const matrix = (rows: number[][]): Tensor => tensor(rows, { dtype });
 
-  it('the toy regression has A = [[8, 4], [4, 4]], b = (4, 4) and w* = A⁻¹b = (0, 1)', () => {
+  it('the toy regression has the A and b of its data, and its minimum at w* = A⁻¹b = (0, 1)', () => {
     // Lecture 001: L = ½ Σ (y − wᵀx)² on (2, 2) → 2 and (2, 0) → 0; A = Σ x xᵀ, b = Σ y x, c = ½ Σ y².
     const x = matrix([
       [2, 2],
@@ -49,7 +49,7 @@ describe.each(dtypes)('a quadratic in %s', (dtype) => {
     }
   });
 
-  it('every component shrinks by |1 − ηλ_m| per step of gradient descent', () => {
+  it('every component shrinks by a factor of its own per step of gradient descent, 1 − ηλ_m in size', () => {
     // Eigenvectors (1, 1)/√2 and (1, −1)/√2 with the eigenvalues 3 and 1.
     const q = new Quadratic(
       matrix([
@@ -146,6 +146,38 @@ describe.each(dtypes)('a quadratic in %s', (dtype) => {
       });
     }
     expect(hessianMatrix(loss, [0, 0, 0]).dtype).toBe('float64');
+  });
+
+  it('inputs with the identity for their covariance let gradient descent converge in one step; standardised ones in fewer', () => {
+    // Lectures 001 and 003. Inputs of different size that hang together: x₁ = u, x₂ = 20 u + 5 v, of u and v = ±1.
+    const signs = [
+      [1, 1],
+      [1, -1],
+      [-1, 1],
+      [-1, -1],
+    ];
+    const raw = signs.map(([u, v]) => [u as number, 20 * (u as number) + 5 * (v as number)]);
+    const deviation = Math.sqrt(425);
+    const standard = raw.map(([a, b]) => [a as number, (b as number) / deviation]);
+    const y = tensor([1, 2, -1, 0.5], { dtype });
+    const approximate = (x: number[][]): Quadratic =>
+      Quadratic.approximate(
+        (w: Tensor) => F.mseLoss(matrix(x).matmul(w), y).mul(0.5),
+        tensor([0, 0], { dtype }),
+      );
+    const [plain, scaled, white] = [raw, standard, signs].map(approximate) as [
+      Quadratic,
+      Quadratic,
+      Quadratic,
+    ];
+    // Covariances [[1, 20], [20, 425]] and [[1, ρ], [ρ, 1]] with ρ = 20/√425.
+    const root = Math.sqrt(426 ** 2 - 4 * 25);
+    expect(plain.conditionNumber / ((426 + root) / (426 - root))).toBeCloseTo(1, dtype === 'float64' ? 9 : 3);
+    const rho = 20 / deviation;
+    expect(scaled.conditionNumber / ((1 + rho) / (1 - rho))).toBeCloseTo(1, dtype === 'float64' ? 9 : 4);
+    expect(white.conditionNumber).toBeCloseTo(1, digits);
+    expect(white.measure().distances[1]).toBeLessThan(1e-6);
+    expect(scaled.optimalRate).toBeLessThan(plain.optimalRate);
   });
 
   it('the quadratic approximation is far better than the linear one nearby: errors of third and second order', () => {

@@ -110,6 +110,18 @@ describe.each(dtypes)('the linearised network in %s', (dtype) => {
     expect(Math.hypot(...rest)).toBeCloseTo(at(near).secondOrderError, dtype === 'float64' ? 15 : 6);
   });
 
+  it('the loss changes by the product of its gradient with a small step', () => {
+    // Lecture 003: ℓ(θ + Δθ) = ℓ(θ) + (∂ℓ/∂θ) Δθ + …; here ℓ = ½ (θ₁² + 3 θ₂)², by hand ∂ℓ/∂θ = (θ₁² + 3 θ₂) (2 θ₁, 3).
+    const loss = (theta: Tensor): Tensor =>
+      theta.select(0, 0).square().add(theta.select(0, 1).mul(3)).square().mul(0.5);
+    const about = linearize(loss, tensor([2, 1], { dtype }));
+    expect(numbers(about.features([]))).toEqual([28, 21].map((v) => expect.closeTo(v, digits)));
+    expect(about.linear([], tensor([0.5, -1], { dtype })).item()).toBeCloseTo(24.5 + 14 - 21, digits);
+    // Hessian by hand: (2 θ₁, 3)(2 θ₁, 3)ᵀ + 7 diag(2, 0) = [[30, 12], [12, 9]].
+    const second = (30 * 0.25 - 2 * 12 * 0.5 + 9) / 2;
+    expect(about.quadratic([], tensor([0.5, -1], { dtype })).item()).toBeCloseTo(17.5 + second, digits);
+  });
+
   it('can be trained: gradient descent on Δθ follows the kernel', () => {
     // On the linearised network with squared error ½‖f − y‖² the outputs obey f_{t+1} − y = (I − ηK)(f_t − y) exactly.
     manualSeed(7);

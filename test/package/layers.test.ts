@@ -23,10 +23,9 @@ const floorOf = (file: string): number => {
   return floor;
 };
 
+const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
+
 it('imports run downward only', () => {
-  const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((name) =>
-    name.endsWith('.ts'),
-  );
   const upward: string[] = [];
   for (const path of files) {
     const file = relative(src, join(src, path)).split(sep).join('/');
@@ -38,4 +37,16 @@ it('imports run downward only', () => {
     }
   }
   expect(upward).toEqual([]);
+});
+
+it('the analysis stands on the public API, so that there is one copy of every class', () => {
+  // It is a bundle of its own. Of the sources it may take functions without state, which are bundled twice.
+  const stateless = ['../linalg.js', '../options.js'];
+  for (const file of files.filter((name) => name.startsWith('analysis'))) {
+    const text = readFileSync(join(src, file), 'utf8');
+    for (const [, target] of text.matchAll(/\sfrom\s'([^']+)'/g)) {
+      const allowed = target === 'simdgrad' || target!.startsWith('./') || stateless.includes(target!);
+      expect(allowed, `src/${file} imports ${target}`).toBe(true);
+    }
+  }
 });

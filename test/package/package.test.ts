@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 const at = (path: string): URL => new URL(`../../${path}`, import.meta.url);
@@ -28,5 +30,30 @@ describe('the package', () => {
   it('keeps the names of classes in the bundle, which messages show', async () => {
     const { data, nn, Tensor } = await import(at('dist/index.js').href);
     expect([Tensor.name, nn.Module.name, data.Subset.name]).toEqual(['Tensor', 'Module', 'Subset']);
+  });
+
+  it('has one copy of its classes, for the subpath and for require() too', () => {
+    // In a Node of its own: here the package's name means the sources.
+    const program = `
+      import { createRequire } from 'node:module';
+      import * as simdgrad from 'simdgrad';
+      import * as analysis from 'simdgrad/analysis';
+      const require = createRequire(process.cwd() + '/package.json');
+      const caught = (run) => { try { run(); } catch (error) { return error; } };
+      const kinds = [
+        [simdgrad.LinAlgError, () => analysis.newtonStep((w) => w.sum(), [1])],
+        [simdgrad.ArgumentError, () => analysis.newtonStep((w) => w.sum(), [1], { stepsize: 1 })],
+        [simdgrad.ShapeError, () => analysis.eigh([[1, 2]])],
+      ];
+      const list = kinds.map(([kind, run]) => caught(run) instanceof kind);
+      const point = analysis.newtonStep((w) => w.square().sum(), [1]).point;
+      list.push(point instanceof simdgrad.Tensor, analysis.hessian === simdgrad.hessian);
+      list.push(require('simdgrad').Tensor === simdgrad.Tensor);
+      list.push(require('simdgrad/analysis').Quadratic === analysis.Quadratic, analysis.Quadratic.name === 'Quadratic');
+      console.log(JSON.stringify(list));`;
+    const args = ['--no-warnings', '--input-type=module', '-e', program];
+    const out = execFileSync(process.execPath, args, { encoding: 'utf8', cwd: fileURLToPath(at('')) });
+    expect(JSON.parse(out)).toEqual(Array.from({ length: 8 }, () => true));
+    expect(read('dist/analysis.js')).not.toContain('extends Error');
   });
 });
