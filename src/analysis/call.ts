@@ -40,7 +40,8 @@ function put(holder: Holder, key: string | number, value: Tensor): void {
  * those that are missing stay)
  * @param inputs what forward() takes
  * @returns what forward() gives
- * @throws ArgumentError for a name that does not exist or a wrong number of tensors; ShapeError for a wrong shape
+ * @throws ArgumentError for a name that does not exist, a wrong number of tensors, or a parameter that only a private field
+ * holds; ShapeError for a wrong shape
  */
 export function functionalCall(
   model: nn.Module,
@@ -84,6 +85,7 @@ export function functionalCall(
     );
   }
   const undo: (() => void)[] = [];
+  const placed = new Set<Tensor>();
   try {
     for (const m of model.modules()) {
       eachPlace(m, (holder, key, held) => {
@@ -91,7 +93,14 @@ export function functionalCall(
         if (value === undefined) return;
         undo.push(() => put(holder, key, held));
         put(holder, key, value);
+        placed.add(held);
       });
+    }
+    const left = own.find(([, held]) => given.has(held) && !placed.has(held));
+    if (left !== undefined) {
+      throw new ArgumentError(
+        `functionalCall: the parameter ${left[0]} is in no field, array, plain object or Map where it can be replaced`,
+      );
     }
     return model.forward(...inputs) as Tensor;
   } finally {

@@ -67,7 +67,8 @@ export function flatten(list: readonly Tensor[]): Float64Array {
   let at = 0;
   for (const t of list) {
     // A converted copy: handing out the memory of a parameter would keep compiled steps from owning it.
-    out.set(t.detach().to('float64').clone().data, at);
+    const copy = t.dtype === 'float64' ? t.detach().clone() : t.detach().to('float64');
+    out.set(copy.data, at);
     at += t.size;
   }
   return out;

@@ -31,7 +31,10 @@ export interface MeasureOptions {
   readonly lr?: number;
   /** w₀, of shape [n]. Default: w∗ plus the sum of all eigenvectors, so that every component starts at 1. */
   readonly start?: Tensor | TensorValues;
-  /** How many steps of gradient descent to run. Default 200. */
+  /**
+   * How many steps of gradient descent to run. Default: as many as bring the slowest component down (or up) by a factor of a
+   * million, at least 20 and at most 20,000.
+   */
   readonly steps?: number;
 }
 
@@ -236,7 +239,10 @@ export class Quadratic {
    */
   measure(options: MeasureOptions = {}): Convergence {
     checkOptions('Quadratic.measure', options, ['lr', 'start', 'steps']);
-    const { lr = this.optimalLearningRate, steps = 200 } = options;
+    const { lr = this.optimalLearningRate } = options;
+    const slowest = this.rate(lr);
+    const needed = Math.ceil(Math.log(1e6) / Math.abs(Math.log(slowest)));
+    const { steps = Math.min(Math.max(needed, 20), 20_000) } = options;
     if (!Number.isSafeInteger(steps) || steps < 1) {
       throw new ArgumentError(`Quadratic.measure: steps is a whole number from 1 up, not ${describe(steps)}`);
     }
@@ -265,7 +271,7 @@ export class Quadratic {
     const distances = Float64Array.from(path, (z) => norm(z));
     return {
       learningRate: lr,
-      predicted: largestOf(predictedComponents),
+      predicted: slowest,
       measured: ratio(distances, floor),
       predictedComponents,
       measuredComponents: Float64Array.from({ length: n }, (_, m) =>

@@ -69,6 +69,8 @@ describe.each(dtypes)('the elbows of a ReLU layer in %s', (dtype) => {
     });
     expect(elbowCoverage(layer, x.reshape(3, 1), { bins: 2 }).covered).toBe(1);
     expect(elbowCoverage(layer, x, { bins: 4 }).covered).toBe(3 / 4);
+    // Two in one part of the range cover it once.
+    expect(elbowCoverage(layerOf([[1, 1]], [-0.25, -0.75]), x)).toMatchObject({ share: 1, covered: 0.1 });
     // An elbow at either end counts.
     expect(elbowCoverage(layerOf([[1, 1]], [0, -10]), x)).toMatchObject({ share: 1, covered: 0.2 });
     // In a plane: x + y = 1.5 cuts the box [0, 1]², though not between these data; x = 2 does not.
