@@ -1,13 +1,10 @@
 import { noGrad } from '../autograd/mode.js';
 import { isFloat } from '../dtype.js';
-import { DTypeError, ShapeError, StateError } from '../errors.js';
-import { checkTensor, isTensor } from '../ops/primitive.js';
+import { StateError } from '../errors.js';
+import { isTensor } from '../ops/primitive.js';
 import { sameShape, showShape } from '../program/view.js';
-import { zeros } from '../tensor/create.js';
 import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
-
-/** Rows converted to float64 at a time, so that a large dataset is never held twice. */
-const chunk = 4096;
+import { checkExampleShape, checkExamples, meanOf, total } from './moments.js';
 
 /**
  * Shifts and scales every feature to mean 0 and standard deviation 1: (x - mean) / std, with the mean and the population
@@ -39,27 +36,12 @@ export class StandardScaler {
 
   /** Takes mean and standard deviation over the first axis of x [n, …], n >= 1; int32 will do. */
   fit(x: Tensor): this {
-    checkTensor('StandardScaler.fit', x);
-    if (x.dtype === 'bool')
-      throw new DTypeError(`StandardScaler.fit: takes float32, float64 or int32, not ${x.dtype}`);
-    if (x.rank === 0 || x.shape[0] === 0) {
-      throw new ShapeError(
-        `StandardScaler.fit: takes examples [n, …] with n >= 1, not ${showShape(x.shape)}`,
-      );
-    }
+    checkExamples('StandardScaler.fit', x, 1);
     noGrad(() => {
-      const n = x.shape[0];
-      const total = (f: (rows: Tensor) => Tensor): Tensor => {
-        const sum = zeros(x.shape.slice(1), { dtype: 'float64' });
-        for (let start = 0; start < n; start += chunk) {
-          sum.add_(f(x.narrow(0, start, Math.min(chunk, n - start)).to('float64')).sum(0));
-        }
-        return sum;
-      };
-      const mean = total((rows) => rows).div(n);
+      const mean = meanOf(x);
       // Two passes: the sum of squares minus the square of the sum would cancel.
-      const std = total((rows) => rows.sub(mean).square())
-        .div(n)
+      const std = total(x, mean.shape, (rows) => rows.sub(mean).square().sum(0))
+        .div(x.shape[0] as number)
         .sqrt();
       this.#mean = mean;
       this.#std = std.eq(0).where(1, std);
@@ -68,14 +50,7 @@ export class StandardScaler {
   }
 
   #check(op: string, x: Tensor): Tensor {
-    checkTensor(op, x);
-    if (x.dtype === 'bool') throw new DTypeError(`${op}: takes float32, float64 or int32, not ${x.dtype}`);
-    const { shape } = this.mean;
-    if (!sameShape(x.shape.slice(x.rank - shape.length), shape)) {
-      throw new ShapeError(
-        `${op}: fitted to examples of shape ${showShape(shape)}, not to ${showShape(x.shape)}`,
-      );
-    }
+    checkExampleShape(op, x, this.mean.shape);
     return isFloat(x.dtype) ? x : x.to('float32');
   }
 

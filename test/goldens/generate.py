@@ -1451,6 +1451,76 @@ def activations():
     put('LogSoftmax', lambda x: F.log_softmax(x, -1))
     put('Identity', lambda x: x * 1)
     write('activations', cases)
+# ---- whitening ----
+
+
+def whitening_data(kind):
+    """Examples whose values are float32 numbers, so that both dtypes see the same."""
+    values = Minstd(2024)
+    if kind == 'correlated':  # 18 examples, 5 features that hang together, far from zero
+        x = values.tensor((18, 5), F64).numpy() @ values.tensor((5, 5), F64, 2.0).numpy() + [3, -1, 100, 0.5, 0]
+    elif kind == 'deficient':  # a constant feature, and one that is the sum of two others
+        x = np.float32(values.tensor((14, 6), F64).numpy()).astype(float)
+        x = np.round(x * 1024) / 1024
+        x[:, 2] = 0.1
+        x[:, 4] = x[:, 0] + x[:, 1]
+    else:  # 'wide': fewer examples than features
+        x = values.tensor((5, 8), F64).numpy()
+    return np.float32(np.round(x * 1024) / 1024 if kind != 'deficient' else x).astype(float)
+
+
+def whitening():
+    """PCA and ZCA whitening from NumPy's eigenvalues of the covariance, in float64 (lecture 001)."""
+    cases = []
+    for kind, options in (
+        ('correlated', {}),
+        ('correlated', {'correction': 1}),
+        ('correlated', {'nComponents': 3}),
+        ('correlated', {'retainedVariance': 0.9}),
+        ('correlated', {'eps': 0.25}),
+        ('correlated', {'nComponents': 2, 'retainedVariance': 0.99, 'eps': 0.01, 'correction': 1}),
+        ('deficient', {}),
+        ('deficient', {'eps': 0.125}),
+        ('deficient', {'tolerance': 0.2}),
+        ('wide', {}),
+        ('wide', {'nComponents': 2}),
+    ):
+        x = whitening_data(kind)
+        n, p = x.shape
+        mean = x.mean(0)
+        centred = x - mean
+        d, e = np.linalg.eigh(centred.T @ centred / (n - options.get('correction', 0)))
+        d, e = d[::-1], e[:, ::-1]
+        kept = d > options.get('tolerance', 1e-12) * d[0]
+        k = int(kept.sum())
+        assert kept[:k].all()
+        share = np.cumsum(d) / d.sum()
+        if 'retainedVariance' in options:
+            k = min(k, int(np.argmax(share >= options['retainedVariance'])) + 1)
+        k = min(k, options.get('nComponents', p))
+        d, e = d[:k], e[:, :k]
+        # No two largest entries of an eigenvector are near each other here, so the sign rule is clear.
+        largest = np.argmax(np.abs(e), axis=0)
+        e = e * np.sign(e[largest, np.arange(k)])
+        scale = np.sqrt(d + options.get('eps', 0))
+        pca = centred @ e / scale
+        zca = pca @ e.T
+        back = pca * scale @ e.T + mean
+        cases.append(
+            {
+                'kind': kind,
+                'options': options,
+                'x': encode(torch.tensor(x)),
+                'mean': encode(torch.tensor(mean)),
+                'components': encode(torch.tensor(e.T.copy())),
+                'explainedVariance': encode(torch.tensor(d.copy())),
+                'ratio': [number(v) for v in d / np.trace(centred.T @ centred) * (n - options.get('correction', 0))],
+                'pca': encode(torch.tensor(pca)),
+                'zca': encode(torch.tensor(zca)),
+                'back': encode(torch.tensor(back)),
+            }
+        )
+    write('whitening', cases)
 
 
 # ---- second order and analysis ----
@@ -1593,3 +1663,4 @@ if __name__ == '__main__':
     derivatives()
     activations()
     analysis()
+    whitening()
