@@ -13,9 +13,9 @@ export interface DataLoaderOptions {
   /** Leaves out a last batch that is not full; default false. */
   readonly dropLast?: boolean;
   /**
-   * Every batch holds each class in its share of the dataset, as nearly as whole numbers allow (the count of a class in
-   * the first k examples is always within one of k times its share). true: the classes are the last tensor of a
-   * TensorDataset, an int32 or bool vector; or the class of each example, whole numbers. Default false.
+   * Keeps the balance of the classes (lecture 001): in every batch the count of a class is its share of the dataset times
+   * the size of the batch, rounded down or up, and so is its count in all batches so far. true: the classes are the last
+   * tensor of a TensorDataset, an int32 or bool vector; or the class of each example, whole numbers. Default false.
    */
   readonly stratified?: boolean | Indices;
   /** Where the order comes from; default: the generator that manualSeed() seeds. */
@@ -55,7 +55,7 @@ export class DataLoader<T extends readonly Tensor[] = readonly Tensor[]> impleme
     this.shuffle = shuffle;
     this.dropLast = dropLast;
     this.#generator = generatorOf('DataLoader', options.generator);
-    if (stratified !== false) this.#strata = strata(classes(dataset, stratified));
+    if (stratified !== false) this.#strata = strata(classes(dataset, stratified), batchSize);
   }
 
   /** Number of batches per epoch. */
@@ -125,12 +125,20 @@ function classes(ds: Dataset, stratified: true | Indices): Int32Array {
   return out;
 }
 
+/** Rounds a / b to whole numbers, without the error of a quotient in floating point. */
+const floorDiv = (a: number, b: number): number => (a - (a % b)) / b;
+const ceilDiv = (a: number, b: number): number => floorDiv(a + b - 1, b);
+
 /**
- * Spreads classes evenly over an epoch. Place by place, of the classes that are due (fewer placed so far than their
- * share of the places so far), the one whose next member is due soonest: every prefix then holds every class to within
- * one of its share (R. Tijdeman, "The chairman assignment problem", 1980).
+ * Spreads classes evenly over an epoch: members of each class, and which class stands at which place.
+ *
+ * Of a class with N of the n examples a batch of b gets b N / n, rounded down or up. What is rounded away is a fraction
+ * w / n, w = b N mod n, that the class is owed in every batch, and the fractions of a batch add up to a whole number of
+ * places. To give those places so that no class is ever a whole place behind or ahead is to schedule tasks of weight w / n
+ * on as many processors, one slot to a batch (Baruah et al., "Proportionate progress", 1996); the rule that decides is PD²
+ * (Anderson and Srinivasan, "Mixed Pfair/ERfair scheduling of asynchronous periodic tasks", 2004).
  */
-function strata(labels: Int32Array): { members: Int32Array[]; pattern: Int32Array } {
+function strata(labels: Int32Array, batchSize: number): { members: Int32Array[]; pattern: Int32Array } {
   const lists = new Map<number, number[]>();
   labels.forEach((c, i) => {
     const list = lists.get(c);
@@ -141,20 +149,77 @@ function strata(labels: Int32Array): { members: Int32Array[]; pattern: Int32Arra
   const n = labels.length;
   const placed = new Int32Array(members.length);
   const pattern = new Int32Array(n);
-  for (let k = 1; k <= n; k++) {
-    let best = -1;
-    let soonest = Infinity;
-    for (let c = 0; c < members.length; c++) {
-      const count = members[c].length;
-      if (placed[c] * n >= k * count) continue;
-      const due = (placed[c] + 1) / count;
-      if (due < soonest) {
-        soonest = due;
-        best = c;
-      }
+  let at = 0;
+  /** Writes a batch with `take[c]` members of each class, the one that is due soonest first. */
+  const write = (take: Int32Array): void => {
+    const due: { readonly c: number; readonly when: number }[] = [];
+    take.forEach((count, c) => {
+      for (let i = 1; i <= count; i++) due.push({ c, when: (placed[c] + i) / members[c].length });
+      placed[c] += count;
+    });
+    due.sort((a, b) => a.when - b.when || a.c - b.c);
+    for (const { c } of due) pattern[at++] = c;
+  };
+
+  const full = floorDiv(n, batchSize);
+  const tasks = members.map(({ length }) => new Task((batchSize * length) % n, n));
+  const base = Int32Array.from(members, ({ length }) => floorDiv(batchSize * length, n));
+  const places = batchSize - base.reduce((a, b) => a + b, 0);
+  for (let slot = 0; slot < full; slot++) {
+    const take = base.slice();
+    for (let k = 0; k < places; k++) {
+      let best = -1;
+      tasks.forEach((task, c) => {
+        if (take[c] > base[c] || task.release > slot) return;
+        if (best < 0 || task.before(tasks[best])) best = c;
+      });
+      take[best]++;
+      tasks[best].next();
     }
-    pattern[k - 1] = best;
-    placed[best]++;
+    write(take);
   }
+  // What is left is the last batch.
+  write(Int32Array.from(members, ({ length }, c) => length - placed[c]));
   return { members, pattern };
+}
+
+/** A class that is owed w / n of a place in every slot: when its next place may and must be given. */
+class Task {
+  #count = 0;
+  /** The first slot that may give the next place. */
+  release = 0;
+  /** The place has to be given in a slot before this one. */
+  #deadline = 0;
+  /** The slot before the deadline may give the place after it as well. */
+  #overlap = false;
+  /** Until when places given at the last moment leave no choice for the next ones. */
+  #group = 0;
+
+  constructor(
+    readonly w: number,
+    readonly n: number,
+  ) {
+    this.next();
+  }
+
+  /** Goes on to the place after. */
+  next(): void {
+    const { w, n } = this;
+    if (w === 0) {
+      this.release = Infinity;
+      return;
+    }
+    this.release = floorDiv(this.#count * n, w);
+    const i = ++this.#count;
+    this.#deadline = ceilDiv(i * n, w);
+    this.#overlap = (i * n) % w !== 0;
+    this.#group = 2 * w < n ? 0 : ceilDiv(ceilDiv(this.#deadline * (n - w), n) * n, n - w);
+  }
+
+  /** True if this task goes first. */
+  before(other: Task): boolean {
+    if (this.#deadline !== other.#deadline) return this.#deadline < other.#deadline;
+    if (this.#overlap !== other.#overlap) return this.#overlap;
+    return this.#overlap && this.#group > other.#group;
+  }
 }

@@ -249,35 +249,76 @@ describe('DataLoader', () => {
     ]);
   });
 
-  it('stratified: holds every class to its share in every prefix', () => {
+  it('stratified: every batch has every class in its share, rounded down or up', () => {
     fc.assert(
       fc.property(
-        fc.array(fc.integer({ min: 0, max: 6 }), { minLength: 1, maxLength: 120 }),
-        fc.integer({ min: 1, max: 20 }),
+        fc.array(fc.nat({ max: 40 }), { minLength: 1, maxLength: 12 }),
+        fc.integer({ min: 1, max: 40 }),
         fc.boolean(),
-        (labels, batchSize, shuffle) => {
-          const n = labels.length;
+        fc.boolean(),
+        (sizes, batchSize, shuffle, dropLast) => {
+          const n = sizes.reduce((a, b) => a + b, 0);
+          fc.pre(n > 0);
+          const grouped = sizes.flatMap((size, c) => new Array<number>(size).fill(c));
+          const labels = Array.from(new Generator(n).permutation(n), (i) => grouped[i]);
           const ds = new data.TensorDataset(arange(n), tensor(Int32Array.from(labels)));
+          const generator = new Generator(n);
           const loader = new data.DataLoader(ds, {
             batchSize,
             shuffle,
+            dropLast,
             stratified: true,
-            generator: new Generator(n),
+            generator,
           });
-          const batches = [...loader];
-          const order = batches.flatMap(([i]) => Array.from(i.data));
-          expect(sorted(order)).toEqual(range(n));
-          for (const c of new Set(labels)) {
-            const share = labels.filter((l) => l === c).length / n;
+          const batches = [...loader].map(([i]) => Array.from(i.data));
+          expect(batches).toHaveLength(loader.length);
+          const order = batches.flat();
+          const whole = dropLast ? n - (n % batchSize) : n;
+          expect(order).toHaveLength(whole);
+          expect(new Set(order).size).toBe(whole);
+          const far = sizes.map((size, c) => {
             let seen = 0;
-            order.forEach((i, k) => {
-              seen += Number(labels[i] === c);
-              expect(Math.abs(seen - (k + 1) * share)).toBeLessThan(1);
-            });
-          }
+            let places = 0;
+            let worst = 0;
+            for (const batch of batches) {
+              const count = batch.filter((i) => labels[i] === c).length;
+              seen += count;
+              places += batch.length;
+              // Exact, in whole numbers: how far n count lies from size times places.
+              worst = Math.max(
+                worst,
+                Math.abs(n * count - size * batch.length),
+                Math.abs(n * seen - size * places),
+              );
+            }
+            return worst;
+          });
+          for (const d of far) expect(d).toBeLessThan(n);
         },
       ),
+      { numRuns: 400, seed: 11 },
     );
+  });
+
+  it('stratified: the digits of MNIST, in batches of any size', () => {
+    const { train } = data.mnist();
+    const labels = train.tensors[1].data;
+    const sizes = new Array<number>(10).fill(0);
+    for (const c of labels) sizes[c]++;
+    for (const batchSize of [1, 7, 100, 128, 6000]) {
+      const loader = new data.DataLoader(train, { batchSize, shuffle: true, stratified: true });
+      let seen = 0;
+      for (const [, y] of loader) {
+        const counts = new Array<number>(10).fill(0);
+        for (const c of y.data) counts[c]++;
+        counts.forEach((count, c) => {
+          if (Math.abs(count - (y.size * sizes[c]) / 60_000) >= 1)
+            throw new Error(`batch of ${batchSize}: ${counts}`);
+        });
+        seen += y.size;
+      }
+      expect(seen).toBe(60_000);
+    }
   });
 
   it('stratified: shuffles within classes, and takes classes from outside', () => {
