@@ -1,8 +1,9 @@
 import { erfOf } from '../backend/js/erf.js';
 import { isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
+import type { Module } from '../nn/module.js';
 import { checkNumber } from '../ops/elementwise.js';
-import { checkTensor } from '../ops/primitive.js';
+import { checkTensor, isTensor } from '../ops/primitive.js';
 import * as random from '../ops/random.js';
 import { defaultGenerator, Generator } from '../program/generator.js';
 import { describe, showShape, sizeOf } from '../program/view.js';
@@ -10,7 +11,7 @@ import { camelCase, didYouMean } from '../suggest.js';
 import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
 
 // Initializers. Each fills a tensor in place, outside the graph, and returns it. For [nIn, nOut] the fan-in
-// is shape[0].
+// is shape[0] and the fan-out shape[1]: n^[l-1] and n^[l] of lecture 002, N_x and N_y of lecture 001.
 
 export interface InitOptions {
   /** Where the numbers come from; default: the generator that manualSeed() seeds. */
@@ -29,17 +30,20 @@ function checkTarget(op: string, t: Tensor): Tensor {
   return t;
 }
 
-/** Sets every element to 0. */
+/**
+ * Sets every element to 0: the usual start of biases (lecture 003, (a)). Weights that start so never move in networks of
+ * two and more layers with σ(0) = 0 and zero biases (lectures 000, 002 and 004). Any dtype.
+ */
 export function zeros(t: Tensor): Tensor {
   return checkTensor('init.zeros', t).fill_(0);
 }
 
-/** Sets every element to 1. */
+/** Sets every element to 1. Any dtype. */
 export function ones(t: Tensor): Tensor {
   return checkTensor('init.ones', t).fill_(1);
 }
 
-/** Sets every element to a value. */
+/** Sets every element to a value: init.constant(bias, 0.01) is lecture 003's (b) for biases. Any dtype. */
 export function constant(t: Tensor, value: number): Tensor {
   return checkTensor('init.constant', t).fill_(value);
 }
@@ -52,6 +56,12 @@ export function eye(t: Tensor): Tensor {
   const values = new Float64Array(n * m);
   for (let i = 0; i < Math.min(n, m); i++) values[i * m + i] = 1;
   return t.copy_(tensor(values, { shape: [n, m] }));
+}
+
+function checkNonNegative(op: string, name: string, x: unknown): number {
+  const value = checkNumber(op, name, x);
+  if (value >= 0 && value < Infinity) return value;
+  throw new ArgumentError(`${op}: ${name} must be a finite number >= 0, not ${value}`);
 }
 
 export interface UniformOptions extends InitOptions {
@@ -96,20 +106,35 @@ export interface NormalOptions extends InitOptions {
   readonly std?: number;
 }
 
-/** Normal: normal(t, { mean, std, generator }) or normal(t, mean, std, { generator }). */
-export function normal(t: Tensor, options?: NormalOptions): Tensor;
+export interface VarianceOptions extends NormalOptions {
+  /** σ², in the place of `std` = σ. */
+  readonly variance?: number;
+}
+
+/**
+ * Normal: normal(t, { mean, std, generator }) or normal(t, mean, std, { generator }). With `variance`: W ~ N(0, σ² I), as
+ * lectures 000 and 004 write it. float32 or float64.
+ *
+ * @throws ArgumentError for a negative variance, and for one given beside a standard deviation
+ */
+export function normal(t: Tensor, options?: VarianceOptions): Tensor;
 export function normal(t: Tensor, mean: number, std?: number, options?: InitOptions): Tensor;
 export function normal(
   t: Tensor,
-  first?: number | NormalOptions,
+  first?: number | VarianceOptions,
   second?: number,
   rest?: InitOptions,
 ): Tensor {
   const op = 'init.normal';
-  const options = positional<NormalOptions>(['mean', 'std'], first, second, rest);
-  checkOptions(op, options, ['mean', 'std', 'generator']);
+  const options = positional<VarianceOptions>(['mean', 'std'], first, second, rest);
+  checkOptions(op, options, ['mean', 'std', 'variance', 'generator']);
   checkTarget(op, t);
-  const [mean, std] = [checkNumber(op, 'mean', options.mean ?? 0), checkNumber(op, 'std', options.std ?? 1)];
+  const mean = checkNumber(op, 'mean', options.mean ?? 0);
+  let std = checkNonNegative(op, 'std', options.std ?? 1);
+  if (options.variance !== undefined) {
+    if (options.std !== undefined) throw new ArgumentError(`${op}: takes std or variance, not both`);
+    std = Math.sqrt(checkNonNegative(op, 'variance', options.variance));
+  }
   return t.copy_(random.normal(t.shape, mean, std, t.dtype, generatorOf(op, options)));
 }
 
@@ -184,13 +209,29 @@ function fans(op: string, t: Tensor): [number, number] {
   return [nIn * n, nOut * n];
 }
 
-const nonlinearities = ['linear', 'identity', 'sigmoid', 'tanh', 'relu', 'leakyRelu', 'selu'] as const;
+const nonlinearities = [
+  'linear',
+  'identity',
+  'sigmoid',
+  'tanh',
+  'relu',
+  'leakyRelu',
+  'selu',
+  'elu',
+  'gelu',
+  'silu',
+  'softplus',
+] as const;
 
 export type Nonlinearity = (typeof nonlinearities)[number];
 
 /**
  * The recommended gain for a nonlinearity, as in PyTorch: linear, identity and sigmoid 1, tanh 5/3, relu √2,
- * leakyRelu √(2 / (1 + a²)) with its negative slope `param` (default 0.01), selu 3/4.
+ * leakyRelu √(2 / (1 + a²)) with its negative slope `param` (default 0.01), selu 3/4. For those that PyTorch has no gain
+ * for it is He's condition, which gives relu its √2 and keeps the mean square of a signal: 1 / √E[σ(z)²] with z ~ N(0, 1);
+ * elu (α = 1) 1.2452, gelu 1.5335, silu 1.6765, softplus 1.0419.
+ *
+ * @throws ArgumentError for other names
  */
 export function calculateGain(nonlinearity: Nonlinearity, param?: number): number {
   switch (camelCase(nonlinearity)) {
@@ -208,6 +249,14 @@ export function calculateGain(nonlinearity: Nonlinearity, param?: number): numbe
     }
     case 'selu':
       return 3 / 4;
+    case 'elu':
+      return 1.2451983007;
+    case 'gelu':
+      return 1.5335304412;
+    case 'silu':
+      return 1.6765324703;
+    case 'softplus':
+      return 1.0418668355;
     default: {
       const hint = typeof nonlinearity === 'string' ? didYouMean(nonlinearity, nonlinearities) : '';
       throw new ArgumentError(
@@ -215,6 +264,44 @@ export function calculateGain(nonlinearity: Nonlinearity, param?: number): numbe
       );
     }
   }
+}
+
+export interface VarianceScalingOptions extends InitOptions {
+  /** The variance times the fan. Default 1. */
+  readonly scale?: number;
+  /** Which fan: 'fanIn' (default), 'fanOut' or 'fanAvg', half the sum of the two. */
+  readonly mode?: 'fanIn' | 'fanOut' | 'fanAvg';
+  /** 'normal' (default) or 'uniform', which has bounds √3 times the standard deviation. */
+  readonly distribution?: 'normal' | 'uniform';
+}
+
+/**
+ * Mean 0 and variance σ² = scale / fan, the form that lectures 000 and 004 vary (1/n, 2/n, 3/n with n the fan-in) and
+ * lecture 002 derives: 1 / n^[l-1] (scale 1, 'fanIn') keeps the variance of the signals of linear layers on their way
+ * forward, 1 / n^[l] ('fanOut') that of the gradients on their way back, and 2 / (n^[l-1] + n^[l]) ('fanAvg') is the
+ * harmonic mean of the two; scale 2 does the same for ReLU. The other initializers here are cases of it. t is
+ * [nIn, nOut, …], float32 or float64.
+ *
+ * @throws ShapeError for fewer than two axes; ArgumentError for a scale below 0
+ */
+export function varianceScaling(t: Tensor, options: VarianceScalingOptions = {}): Tensor {
+  const op = 'init.varianceScaling';
+  checkOptions(op, options, ['scale', 'mode', 'distribution', 'generator']);
+  const [fanIn, fanOut] = fans(op, t);
+  const scale = checkNonNegative(op, 'scale', options.scale ?? 1);
+  const { distribution = 'normal', generator } = options;
+  const mode: unknown = camelCase(options.mode ?? 'fanIn');
+  if (mode !== 'fanIn' && mode !== 'fanOut' && mode !== 'fanAvg') {
+    throw new ArgumentError(`${op}: mode must be 'fanIn', 'fanOut' or 'fanAvg', not ${describe(mode)}`);
+  }
+  const fan = { fanIn, fanOut, fanAvg: (fanIn + fanOut) / 2 }[mode];
+  const std = Math.sqrt(scale / (fan || 1));
+  if (distribution === 'normal') return normal(t, { std, generator });
+  if (distribution === 'uniform') {
+    const bound = Math.sqrt(3) * std;
+    return uniform(t, { a: -bound, b: bound, generator });
+  }
+  throw new ArgumentError(`${op}: distribution must be 'normal' or 'uniform', not ${describe(distribution)}`);
 }
 
 export interface XavierOptions extends InitOptions {
@@ -228,16 +315,29 @@ function xavierStd(op: string, t: Tensor, options: XavierOptions): number {
   return checkNumber(op, 'gain', options.gain ?? 1) * Math.sqrt(2 / Math.max(fanIn + fanOut, 1));
 }
 
-/** Uniform on ±gain √(6 / (fanIn + fanOut)) (Glorot and Bengio, 2010). */
+/**
+ * Uniform on ±gain √(6 / (fanIn + fanOut)), of variance gain² · 2 / (fanIn + fanOut) (Glorot and Bengio, 2010): Xavier's
+ * initialization in lecture 001. t is [nIn, nOut, …], float32 or float64; throws ShapeError for fewer than two axes.
+ */
 export function xavierUniform(t: Tensor, options: XavierOptions = {}): Tensor {
   const bound = Math.sqrt(3) * xavierStd('init.xavierUniform', t, options);
   return uniform(t, { a: -bound, b: bound, generator: options.generator });
 }
 
-/** Normal with standard deviation gain √(2 / (fanIn + fanOut)) (Glorot and Bengio, 2010). */
+/**
+ * Normal with variance gain² · 2 / (fanIn + fanOut) (Glorot and Bengio, 2010): the second of the two forms of Xavier's
+ * initialization in lecture 002; the first, N(0, 1/fanIn), is lecunNormal. t is [nIn, nOut, …], float32 or float64; throws
+ * ShapeError for fewer than two axes.
+ */
 export function xavierNormal(t: Tensor, options: XavierOptions = {}): Tensor {
   return normal(t, { std: xavierStd('init.xavierNormal', t, options), generator: options.generator });
 }
+
+/** Another name of xavierUniform. */
+export const glorotUniform = xavierUniform;
+
+/** Another name of xavierNormal. */
+export const glorotNormal = xavierNormal;
 
 export interface KaimingOptions extends InitOptions {
   /** 'fanIn' (default) keeps the variance of the forward pass, 'fanOut' that of the backward pass. */
@@ -259,13 +359,20 @@ function kaimingStd(op: string, t: Tensor, options: KaimingOptions): number {
   return calculateGain(nonlinearity, a) / Math.sqrt(Math.max(mode === 'fanIn' ? fanIn : fanOut, 1));
 }
 
-/** Uniform on ±gain √(3 / fan) (He et al., 2015), with the gain of `nonlinearity`. */
+/**
+ * Uniform on ±gain √(3 / fan) (He et al., 2015), with the gain of `nonlinearity`: variance 2 / fan for ReLU. t is
+ * [nIn, nOut, …], float32 or float64; throws ShapeError for fewer than two axes.
+ */
 export function kaimingUniform(t: Tensor, options: KaimingOptions = {}): Tensor {
   const bound = Math.sqrt(3) * kaimingStd('init.kaimingUniform', t, options);
   return uniform(t, { a: -bound, b: bound, generator: options.generator });
 }
 
-/** Normal with standard deviation gain / √fan (He et al., 2015), with the gain of `nonlinearity`. */
+/**
+ * Normal with standard deviation gain / √fan (He et al., 2015), with the gain of `nonlinearity`. For ReLU, whose output is 0
+ * half the time, and the default fan-in that is N(0, 2/n), the form of lectures 000, 002, 003 and 004; for leakyRelu with
+ * slope `a` N(0, 2 / ((1 + a²) n)). t is [nIn, nOut, …], float32 or float64; throws ShapeError for fewer than two axes.
+ */
 export function kaimingNormal(t: Tensor, options: KaimingOptions = {}): Tensor {
   return normal(t, { std: kaimingStd('init.kaimingNormal', t, options), generator: options.generator });
 }
@@ -276,7 +383,11 @@ export const heUniform = kaimingUniform;
 /** Another name of kaimingNormal. */
 export const heNormal = kaimingNormal;
 
-/** Normal with standard deviation 1 / √fanIn (LeCun et al., 1998). */
+/**
+ * Normal with variance 1 / fanIn (LeCun et al., 1998): N(0, 1/n), which lectures 002 (in the first of two forms) and 003
+ * call Xavier's initialization, and 000, 001 and 004 derive for linear layers. PyTorch's Xavier is xavierNormal. t is
+ * [nIn, nOut, …], float32 or float64; throws ShapeError for fewer than two axes.
+ */
 export function lecunNormal(t: Tensor, options: InitOptions = {}): Tensor {
   const op = 'init.lecunNormal';
   checkOptions(op, options, ['generator']);
@@ -284,7 +395,7 @@ export function lecunNormal(t: Tensor, options: InitOptions = {}): Tensor {
   return normal(t, { std: 1 / Math.sqrt(Math.max(fanIn, 1)), generator: options.generator });
 }
 
-/** Uniform on ±√(3 / fanIn), which has the variance of lecunNormal. */
+/** Uniform on ±√(3 / fanIn), which has the variance of lecunNormal, 1 / fanIn. */
 export function lecunUniform(t: Tensor, options: InitOptions = {}): Tensor {
   const op = 'init.lecunUniform';
   checkOptions(op, options, ['generator']);
@@ -294,9 +405,70 @@ export function lecunUniform(t: Tensor, options: InitOptions = {}): Tensor {
 }
 
 /**
+ * A bias "treated as Xavier" (lecture 003, (c)): normal with variance 1 / d, as the weights of lecunNormal are that it is
+ * added to, as though it were one more weight with the constant input 1. d is the fan-in of the layer: a number, or that of
+ * its weight [d, nOut, …]. float32 or float64.
+ *
+ * `init.xavierBias(layer.bias, layer.weight)`, or `init.apply(model, { bias: init.xavierBias })`
+ */
+export function xavierBias(t: Tensor, fanIn: Tensor | number, options: InitOptions = {}): Tensor {
+  const op = 'init.xavierBias';
+  checkOptions(op, options, ['generator']);
+  checkTarget(op, t);
+  const d = isTensor(fanIn) ? fans(op, fanIn)[0] : checkNumber(op, 'fanIn', fanIn);
+  if (!(d > 0 && d < Infinity)) throw new ArgumentError(`${op}: the fan-in must be > 0, not ${d}`);
+  return normal(t, { std: 1 / Math.sqrt(d), generator: options.generator });
+}
+
+export interface ApplyOptions extends InitOptions {
+  /** Fills the weight of each layer: any initializer of matrices, or an own function. Default: left as it is. */
+  readonly weight?: (weight: Tensor, options: InitOptions) => unknown;
+  /** A value for all biases, or what fills the bias of each layer: xavierBias or an own function. Default: left as they are. */
+  readonly bias?: number | ((bias: Tensor, weight: Tensor, options: InitOptions) => unknown);
+}
+
+/**
+ * Initializes a whole model: the layers y = x · W + b in it, which are the modules with a `weight` of two or more axes and a
+ * `bias` (or null in its place); normalisation layers and embeddings are left alone. `init.apply(model, { weight:
+ * init.kaimingNormal, bias: 0 })`; with options: `weight: (w, o) => init.varianceScaling(w, { ...o, scale: 3 })`. Layers
+ * come in the order of `model.modules()`, the weight before the bias, and `generator` is handed on to both. For other rules
+ * there is `model.apply(fn)`. Returns the model.
+ *
+ * @throws ArgumentError if there is no such layer in the model
+ */
+export function apply<M extends Module>(model: M, options: ApplyOptions): M {
+  const op = 'init.apply';
+  checkOptions(op, options, ['weight', 'bias', 'generator']);
+  const given: { readonly modules?: unknown } | null | undefined = model;
+  if (typeof given?.modules !== 'function') {
+    throw new ArgumentError(`${op}: takes a module, not ${describe(model)}`);
+  }
+  const { weight, bias } = options;
+  if (weight !== undefined && typeof weight !== 'function') {
+    throw new ArgumentError(
+      `${op}: weight is an initializer such as init.kaimingNormal, not ${describe(weight)}`,
+    );
+  }
+  if (bias !== undefined && typeof bias !== 'function') checkNumber(op, 'bias', bias);
+  const handed: InitOptions = { generator: generatorOf(op, options) };
+  let found = false;
+  for (const layer of model.modules() as { readonly weight?: unknown; readonly bias?: unknown }[]) {
+    const { weight: w, bias: b } = layer;
+    if (!isTensor(w) || w.rank < 2 || !(isTensor(b) || b === null)) continue;
+    found = true;
+    weight?.(w, handed);
+    if (b === null || bias === undefined) continue;
+    if (typeof bias === 'number') constant(b, bias);
+    else bias(b, w, handed);
+  }
+  if (!found) throw new ArgumentError(`${op}: the model has no layer with a weight matrix and a bias`);
+  return model;
+}
+
+/**
  * gain (default 1) times a random matrix with orthonormal rows or columns, whichever are fewer (Saxe et al.,
  * 2013); axes behind the first are taken as one. Gram–Schmidt on normal vectors, each orthogonalised twice,
- * in float64.
+ * in float64. t has two axes or more, float32 or float64; throws ShapeError for fewer.
  */
 export function orthogonal(t: Tensor, options: XavierOptions = {}): Tensor {
   const op = 'init.orthogonal';
