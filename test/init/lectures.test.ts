@@ -13,7 +13,7 @@ import {
   vjp,
 } from 'simdgrad';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { alarms, zOfMean } from './laws.js';
+import { alarms, zOfMean } from '../support/laws.js';
 
 // What the lectures claim about initial weights, with the conditions that each claim needs (docs/lectures.md).
 

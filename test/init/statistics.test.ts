@@ -1,6 +1,6 @@
 import { ArgumentError, Generator, init, nn, ShapeError, type Tensor, tensor, zeros } from 'simdgrad';
 import { describe, expect, it } from 'vitest';
-import { alarms, type Law } from './laws.js';
+import { alarms, type Law } from '../support/laws.js';
 
 // Unequal sides, so that fan-in, fan-out and their mean are told apart: 60,000 values tell variances apart that differ
 // by 3 %, and these are 300, 200 and 250.
