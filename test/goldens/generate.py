@@ -1451,6 +1451,8 @@ def activations():
     put('LogSoftmax', lambda x: F.log_softmax(x, -1))
     put('Identity', lambda x: x * 1)
     write('activations', cases)
+
+
 # ---- whitening ----
 
 
