@@ -146,6 +146,13 @@ bool Program::read_buffers(napi_env env, napi_value list) {
         napi_get_value_bool(env, property, &local);
       }
       slots_of_[i].local = local;
+      if (napi_get_named_property(env, item, "writable", &property) != napi_ok) return false;
+      bool writable = false;
+      if (!local && napi_typeof(env, property, &kind) == napi_ok && kind == napi_boolean) {
+        napi_get_value_bool(env, property, &writable);
+      }
+      slots_of_[i].writable = writable;
+      if (writable) updates_inputs_ = true;
       if (!local) num_inputs++;
       return true;
     }();
@@ -193,7 +200,8 @@ bool Program::read_code(napi_env env) {
                     row.name, instruction.buffers[b], table_.size());
         return false;
       }
-      if (b < row.outputs && slots_of_[index].reference == nullptr && !slots_of_[index].local) {
+      const Slot& slot = slots_of_[index];
+      if (b < row.outputs && slot.reference == nullptr && !slot.local && !slot.writable) {
         throw_error(env, kArgument, "Program: instruction %zu (%s) writes buffer %zu, which is an input", i,
                     row.name, index);
         return false;
@@ -313,9 +321,9 @@ bool Program::resolve_rows(napi_env env, const char* what, uint32_t input, const
   const uint32_t index = inputs_[input];
   Buffer& place = table_[index];
   Buffer given;
-  const bool fits = to_buffer(env, rows, &given) && given.type == Type::I32 && values.type == place.type &&
-                    given.length > 0 && place.length >= given.length && place.length % given.length == 0 &&
-                    values.length % (place.length / given.length) == 0;
+  const bool fits = !slots_of_[index].writable && to_buffer(env, rows, &given) && given.type == Type::I32 &&
+                    values.type == place.type && given.length > 0 && place.length >= given.length &&
+                    place.length % given.length == 0 && values.length % (place.length / given.length) == 0;
   if (!fits) {
     throw_error(env, kArgument,
                 "Program.%s: rows of %s of length %lld do not make input %u, which is %s of length %lld",
@@ -432,6 +440,9 @@ bool Program::run_async(napi_env env, napi_value self, napi_value inputs, napi_v
   napi_valuetype kind;
   if (napi_typeof(env, callback, &kind) != napi_ok || kind != napi_function) {
     return fail(env, "Program.runAsync: a callback is expected");
+  }
+  if (updates_inputs_) {
+    return fail(env, "Program.runAsync: this program updates its inputs, and such a run would update copies");
   }
   if (!prepare(env, "runAsync", inputs, rows)) return false;
   // From here on no JavaScript runs until the inputs are copied.

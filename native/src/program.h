@@ -69,6 +69,7 @@ class Program {
     void* staging;        // of an input: memory for rows that are gathered, and for asynchronous runs
     Buffer values, rows;  // of an input, in a run that gathers it; rows.data is null otherwise
     bool local;           // lives inside one chain only
+    bool writable;        // an input that instructions may write: the caller's memory is updated in place
     int64_t place;        // of a local one: bytes before it per element of a block
   };
   struct Chain {
@@ -111,8 +112,9 @@ class Program {
   Array<Instruction> instructions_;
   Array<Buffer> table_;
   Array<Slot> slots_of_;
-  Array<uint32_t> inputs_;    // their indices in table_
-  Array<napi_value> values_;  // of the inputs, then of their rows
+  Array<uint32_t> inputs_;       // their indices in table_
+  bool updates_inputs_ = false;  // some input is writable
+  Array<napi_value> values_;     // of the inputs, then of their rows
   Array<Patch> patches_;
   Array<Chain> chains_;
   Array<size_t> owner_;  // of every buffer: one more than the chain that used it last

@@ -43,6 +43,8 @@ export type ProgramBuffer =
       readonly like: TypedArray['constructor'];
       readonly type: number;
       readonly length: number;
+      /** Instructions may write it: the array that a run is given is updated in place. Such programs do not run off the main thread. */
+      readonly writable?: boolean;
     }
   | { readonly kind: 'local'; readonly type: number; readonly length: number };
 

@@ -10,7 +10,7 @@ import {
   type Kernel,
   type ProgramSpec,
 } from './backend.js';
-import { arrayOver, checkBinding, checkInputs, copyOf, JsExecutable } from './js/executable.js';
+import { arrayOver, checkBinding, checkCopies, checkInputs, copyOf, JsExecutable } from './js/executable.js';
 import { typeCode } from './js/strided.js';
 
 /** A row of the addon's kernel table. */
@@ -54,7 +54,12 @@ export interface NativeProgramSpec {
   readonly code: Float64Array;
   readonly buffers: readonly (
     | TypedArray
-    | { readonly type: number; readonly length: number; readonly local?: boolean }
+    | {
+        readonly type: number;
+        readonly length: number;
+        readonly local?: boolean;
+        readonly writable?: boolean;
+      }
   )[];
   readonly patches: Float64Array;
   /** Triples: first instruction, count, length. */
@@ -252,7 +257,12 @@ class NativeExecutable implements Executable {
         buffers: spec.buffers.map((buffer) =>
           buffer.kind === 'pinned'
             ? buffer.array
-            : { type: buffer.type, length: buffer.length, local: buffer.kind === 'local' },
+            : {
+                type: buffer.type,
+                length: buffer.length,
+                local: buffer.kind === 'local',
+                writable: buffer.kind === 'input' && buffer.writable === true,
+              },
         ),
         patches: Float64Array.from(
           spec.patches.flatMap(({ instruction, param, slot }) => [instruction, param, slot]),
@@ -410,6 +420,7 @@ class SegmentedExecutable implements Executable {
   }
 
   async runAsync(inputs: readonly Input[]): Promise<void> {
+    checkCopies(this.spec);
     this.prepare('runAsync', inputs);
     const copies = inputs.map((input, i) => copyOf(input, this.inputs[i]!.length));
     this.inFlight = true;

@@ -1,4 +1,11 @@
 // The namespace optim: optimizers and learning-rate schedules.
+import { Adam } from './adam.js';
+import { Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop, Rprop } from './composed.js';
+import { recordUpdates } from './optimizer.js';
+import { SGD } from './sgd.js';
+
+recordUpdates(SGD, Adam, Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop, Rprop);
+
 export { Adam, type AdamOptions, AdamW } from './adam.js';
 export {
   Adadelta,

@@ -3,9 +3,10 @@ import { type DType, isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError, StateError } from '../errors.js';
 import { fillKernelRow } from '../ops/full.js';
 import { isTensor } from '../ops/primitive.js';
-import { emitMap, fresh } from '../program/calls.js';
+import { contiguous, emitMap, fresh } from '../program/calls.js';
 import { advance, enterOp, leaveOp, observe, type Param, tracing, withRecorder } from '../program/emit.js';
-import { describe, sameShape, showShape } from '../program/view.js';
+import { Replays } from '../program/replay.js';
+import { describe, sameShape, showShape, type View } from '../program/view.js';
 import { didYouMean } from '../suggest.js';
 import { persistent, Tensor } from '../tensor/tensor.js';
 
@@ -107,6 +108,17 @@ function isIterable(x: unknown): x is Iterable<unknown> {
   return typeof x === 'object' && x !== null && Symbol.iterator in x;
 }
 
+const recordable = new WeakSet<object>();
+
+/**
+ * Says that the `update` of these classes is recorded, so that an eager step makes one call for each group: it must not
+ * look at values, what it branches on must be observed (`when`), and numbers that change must come from `advance`. An
+ * update that a subclass overrides is not recorded.
+ */
+export function recordUpdates(...classes: readonly { readonly prototype: object }[]): void {
+  for (const { prototype } of classes) recordable.add((prototype as { update: object }).update);
+}
+
 /**
  * Base of optimizers: parameter groups, options, state. A step updates the parameters in place; those whose
  * `grad` is null are left alone. Inside a compiled step everything that changes from step to step is refilled
@@ -119,6 +131,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   readonly #defaults: Readonly<Record<string, unknown>>;
   readonly #states = new Map<Tensor, ParamState>();
   readonly #names = new Map<Tensor, string>();
+  readonly #replays = new WeakMap<ParamGroup<O>, Replays>();
   readonly #stepName = `${this.constructor.name}.step`;
 
   /** For subclasses: what was given, and the table of options. */
@@ -278,24 +291,41 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       for (let i = 0; i < paramGroups.length; i++) {
         const group = paramGroups[i] as ParamGroup<O>;
         if (tracing() !== null) this.#watch(group, i);
-        const active: Active[] = [];
-        for (const p of group.params) {
+        const params: Tensor[] = [];
+        const grads: View[] = [];
+        for (let j = 0; j < group.params.length; j++) {
+          const p = group.params[j] as Tensor;
           const g = p.peekGrad();
           if (g === null) continue;
-          const value = g.node === null ? g : g.detach();
-          active.push({
-            p,
-            g: value.view.contiguous ? value : value.contiguous(),
-            state: this.#state(p),
-          });
+          params.push(p);
+          grads.push(g.view.contiguous ? g.view : contiguous(g.view));
         }
-        if (active.length > 0) this.update(group, active);
+        if (params.length > 0) this.#updateGroup(group, params, grads);
       }
     } finally {
       setGradEnabled(mode);
       leaveOp(before);
     }
     return value;
+  }
+
+  #updateGroup(group: ParamGroup<O>, params: readonly Tensor[], grads: readonly View[]): void {
+    const update = (views: readonly View[]): void => {
+      const active = params.map(
+        (p, i): Active => ({ p, g: new Tensor(views[i] as View), state: this.#state(p) }),
+      );
+      this.update(group, active);
+    };
+    if (!recordable.has(this.update)) {
+      update(grads);
+      return;
+    }
+    let replays = this.#replays.get(group);
+    if (replays === undefined) {
+      replays = new Replays();
+      this.#replays.set(group, replays);
+    }
+    replays.run(this.#stepName, params, group.params, grads, update);
   }
 
   /** Tells the trace in progress which parameters it is about. */

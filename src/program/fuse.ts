@@ -292,3 +292,31 @@ export function hoistFills(
       : call,
   );
 }
+
+/** Fills of single numbers that give the same become one: what a group of parameters shares is then there once. */
+export function shareFills(calls: readonly Recorded[]): readonly Recorded[] {
+  const writes = new Map<Storage, number>();
+  for (const call of calls) for (const s of writesOf(call)) writes.set(s, (writes.get(s) ?? 0) + 1);
+  const known = new Map<number | Slot, { readonly call: Recorded; readonly storage: Storage }[]>();
+  const same = new Map<Storage, Storage>();
+  const rest = calls.filter((call) => {
+    const [s] = call.storages as [Storage];
+    if (call.kernel.name !== 'fill' || s.array !== null || s.length !== 1 || writes.get(s) !== 1) return true;
+    const value = call.params[call.params.length - 1] as number | Slot;
+    const list = known.get(value) ?? [];
+    known.set(value, list);
+    const found = list.find(
+      (other) =>
+        other.storage.dtype === s.dtype && other.call.params.every((p, i) => Object.is(p, call.params[i])),
+    );
+    if (found) same.set(s, found.storage);
+    else list.push({ call, storage: s });
+    return found === undefined;
+  });
+  if (same.size === 0) return calls;
+  return rest.map((call) =>
+    call.storages.some((s) => same.has(s))
+      ? { ...call, storages: call.storages.map((s) => same.get(s) ?? s) }
+      : call,
+  );
+}

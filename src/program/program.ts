@@ -3,7 +3,7 @@ import { typeCode } from '../backend/js/strided.js';
 import { backend } from '../backend/load.js';
 import { arrayType, type TypedArray } from '../dtype.js';
 import { StateError } from '../errors.js';
-import { type Arena, type Interval, idleArena, type Layout, layOut } from './arena.js';
+import { type Arena, arenaArray, idleArena, type Layout, layOut, lifetimes } from './arena.js';
 import { copy } from './calls.js';
 import { type Chain, chainElementwise } from './chains.js';
 import { dropDead, lastCheck, overwrites, readsOutput, writesOf } from './dataflow.js';
@@ -99,20 +99,13 @@ export class Program {
     this.#arguments = trace.inputs;
     this.#slotValues = new Float64Array(new SharedArrayBuffer(Math.max(1, trace.slots.length) * 8));
 
-    const intervals = new Map<Storage, { storage: Storage; first: number; last: number }>();
-    // What a chain touches is in use from its first call to its last.
-    const begins: number[] = [];
-    for (const { first, count } of chains) for (let i = 0; i < count; i++) begins[first + i] = first;
-    this.calls.forEach((call, position) => {
-      const i = begins[position] ?? position;
-      for (const s of call.storages) {
-        if (s.array !== null || trace.inputs.includes(s) || keep.has(s) || locals.has(s)) continue;
-        const known = intervals.get(s);
-        if (known) known.last = i;
-        else intervals.set(s, { storage: s, first: i, last: i });
-      }
-    });
-    this.#layout = layOut([...intervals.values()] as Interval[]);
+    this.#layout = layOut(
+      lifetimes(
+        this.calls,
+        chains,
+        (s) => s.array === null && !trace.inputs.includes(s) && !keep.has(s) && !locals.has(s),
+      ),
+    );
 
     const buffers: ProgramBuffer[] = [];
     const index = new Map<Storage, number>();
@@ -233,8 +226,7 @@ export class Program {
   }
 
   #temporary(s: Storage, arena: Arena): TypedArray {
-    const offset = arena.start + (this.#layout.offsets.get(s) as number);
-    return new (arrayType(s.dtype))(arena.buffer as unknown as ArrayBuffer, offset, s.length);
+    return arenaArray(arena, this.#layout, s);
   }
 
   #acquireArena(): Arena {

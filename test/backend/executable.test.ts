@@ -151,6 +151,30 @@ for (const [name, make, first, second, third] of cases) {
       expect(() => executable.bind(17, shared(0, 4))).toThrow(/pinned/);
     });
 
+    it('updates inputs that it may write, where they are, and only there', async () => {
+      const backend = make!();
+      const input = { kind: 'input', like: Float32Array, type: 0, length: 4 } as const;
+      const executable = backend.program({
+        instructions: [
+          { kernel: first, params: vec(4, 3), buffers: [0, 0, 1] },
+          { kernel: second, params: [...vec(3, 1), 7], buffers: [2] },
+          { kernel: third, params: vec(4, 3), buffers: [0, 0, 1] },
+        ],
+        buffers: [{ ...input, writable: true }, input, { kind: 'pinned', array: shared(1, 3) }],
+        patches: [],
+        slots: shared(1, 0) as Float64Array,
+      });
+      const [state, other] = [Float32Array.of(1, 2, 3, 4), Float32Array.of(1, 1, 1, 1)];
+      executable.run([state, y]);
+      executable.run([other, x]);
+      executable.run([state, x]);
+      expect([...state]).toEqual([25, 2 * 36 * 4, 3 * 49 * 9, 4 * 64 * 16]);
+      expect([...other]).toEqual([1, 4, 9, 16]);
+      expect([...y]).toEqual([5, 6, 7, 8]);
+      await expect(executable.runAsync([state, x])).rejects.toThrow(/updates its inputs/);
+      expect(() => executable.run([new Float32Array(3), x])).toThrow(ArgumentError);
+    });
+
     it('refuses inputs that do not fit', async () => {
       const executable = make!().program(spec(first, second, third).program);
       for (const inputs of [[], [x], [x, y, x], [x, new Float32Array(3)], [new Float64Array(4), y]]) {

@@ -109,6 +109,43 @@ describe('memory stays flat', () => {
     expectFlat(await measure('eager', 10_000, `${model}\nconst step = () => { train(x, target); };`));
   });
 
+  for (const name of ['Adam', 'RMSprop']) {
+    test(`over 10,000 eager steps of ${name}`, async () => {
+      expectFlat(
+        await measure(
+          `eager${name}`,
+          10_000,
+          `const net = new nn.Sequential(new nn.Linear(32, 24), new nn.ReLU(), new nn.Linear(24, 10));
+const o = new optim.${name}(net.parameters());
+const x = randn([16, 32]), y = sg.randint(0, 10, [16]);
+const step = (i) => {
+  o.zeroGrad();
+  F.crossEntropy(net.forward(x), y).backward();
+  if (i % 3 === 0) net.parameters()[i % 4].grad = null;
+  o.step();
+};`,
+        ),
+      );
+    });
+  }
+
+  test('over 400 optimizers of 2.4 MB each, made in one turn of the event loop', async () => {
+    const { rss } = await fromProcess<{ rss: number[] }>(
+      'optimizers',
+      `const rss = [];
+for (let i = 0; i < 400; i++) {
+  const w = randn([200_000]);
+  w.requiresGrad = true;
+  const o = new optim.Adam([w]);
+  for (let k = 0; k < 3; k++) { w.grad = w.detach().clone(); o.step(); }
+  rss.push(process.memoryUsage().rss);
+}
+console.log(JSON.stringify({ rss }));`,
+    );
+    // What is kept until the loop turns would be 480 MB of parameters and moments, and more.
+    expect((Math.max(...rss.slice(200)) - Math.max(...rss.slice(0, 100))) / MB).toBeLessThan(400);
+  });
+
   test('over 10,000 compiled steps', async () => {
     expectFlat(
       await measure(

@@ -277,8 +277,9 @@ describe.skipIf(addonPath === null)('the entry', () => {
         types.forEach((type, b) => {
           const guarded = new Guarded(type, lengths[b]!, true);
           guarded.fill(rng, labels !== null && b === types.length - 1 ? labels : null);
-          if (b >= row.outputs && rng.chance(0.3)) {
-            buffers.push({ type, length: lengths[b] });
+          const writable = rng.chance(0.3);
+          if ((b >= row.outputs || writable) && rng.chance(0.3)) {
+            buffers.push({ type, length: lengths[b], writable });
             inputs.push(guarded.array);
           } else {
             buffers.push(guarded.array);

@@ -195,6 +195,25 @@ describe.skipIf(addonPath === null)('Program', () => {
     );
   });
 
+  it('writes inputs that are said to be writable, and gathers no rows into them', () => {
+    for (const writable of [1, 'true', {}, null, false]) {
+      const buffers = [{ ...input(0, 4), writable: writable as never }, input(0, 4)];
+      rejects(() => build({ code: ins('neg', vec(4, 2), 0, 1), buffers }), /is an input/);
+    }
+    const program = build({
+      code: ins('neg', vec(4, 2), 0, 1),
+      buffers: [{ ...input(0, 4), writable: true }, input(0, 4)],
+    });
+    const out = new Float32Array(4);
+    program.run([out, Float32Array.of(1, 2, 3, 4)]);
+    expect([...out]).toEqual([-1, -2, -3, -4]);
+    rejects(() => program.run([out.subarray(1), out]), /length 3/);
+    rejects(() => program.run([out, out], [Int32Array.of(0), null]), /do not make input 0/);
+    rejects(() => program.runAsync([out, out], () => undefined), /updates its inputs/);
+    structuredClone(out, { transfer: [out.buffer] });
+    rejects(() => program.run([out, new Float32Array(4)]), /length 0/);
+  });
+
   it('refuses buffers that are not, and memory that could be detached', () => {
     const code: number[] = [];
     rejects(() => build({ code, buffers: [new Float32Array(4)] }), /SharedArrayBuffers/);

@@ -101,6 +101,15 @@ export function checkBinding(spec: ProgramSpec, index: number, array: TypedArray
   }
 }
 
+/** Refuses to run a program on copies of its inputs when it is to update them. */
+export function checkCopies(spec: ProgramSpec): void {
+  if (spec.buffers.some((buffer) => buffer.kind === 'input' && buffer.writable)) {
+    throw new ArgumentError(
+      'Program.runAsync: this program updates its inputs, and such a run would update copies',
+    );
+  }
+}
+
 /** Runs a program's instructions one after the other with the JS kernels. */
 export class JsExecutable implements Executable {
   private readonly steps: Step[] = [];
@@ -235,6 +244,7 @@ export class JsExecutable implements Executable {
 
   /** Runs on this thread, but lets the event loop turn every few milliseconds. */
   async runAsync(inputs: readonly Input[]): Promise<void> {
+    checkCopies(this.spec);
     this.prepare('runAsync', inputs);
     this.place(inputs.map((input, i) => copyOf(input, this.inputs[i]!.length)));
     this.inFlight = true;
