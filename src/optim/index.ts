@@ -7,6 +7,7 @@ import { SGD } from './sgd.js';
 recordUpdates(SGD, Adam, Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop, Rprop);
 
 export { Adam, type AdamOptions, AdamW } from './adam.js';
+export { type Averaged, EMA, type EMAOptions, type EMAState } from './average.js';
 export {
   Adadelta,
   type AdadeltaOptions,
@@ -31,6 +32,7 @@ export {
   type Params,
 } from './optimizer.js';
 export {
+  ChainedScheduler,
   ConstantLR,
   CosineAnnealingLR,
   CosineAnnealingWarmRestarts,
@@ -48,7 +50,10 @@ export {
   ReduceLROnPlateau,
   Schedule,
   type ScheduleState,
+  SequentialLR,
   StepLR,
+  WarmupLR,
+  type WarmupOptions,
 } from './schedules.js';
 export { SGD, type SGDOptions } from './sgd.js';
 export { SignSGD, type SignSGDOptions, SteepestDescent, type SteepestDescentOptions } from './steepest.js';

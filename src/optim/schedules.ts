@@ -17,7 +17,17 @@ interface Group extends BaseOptions {
 }
 
 export interface ScheduleState {
-  [key: string]: number | number[] | null | string;
+  [key: string]: number | number[] | null | string | ScheduleState[];
+}
+
+/** The rate of each group before any schedule changed it: what several schedules of one optimizer start from. */
+const initialLrs = new WeakMap<Group, number>();
+
+/** What schedules of schedules do with their members. */
+interface Member {
+  tick(): void;
+  begin(): void;
+  restart(): void;
 }
 
 function checkOptimizer(name: string, optimizer: unknown): Optimizer {
@@ -44,6 +54,29 @@ function count(name: string, option: string, x: unknown, least = 1): number {
   return numeric(name, option, x, (v) => Number.isInteger(v) && v >= least, `a whole number >= ${least}`);
 }
 
+/** One number for each group, from one for all or an array. */
+function perGroup(
+  name: string,
+  option: string,
+  x: unknown,
+  groups: number,
+  test?: (x: number) => boolean,
+  what?: string,
+): number[] {
+  if (!Array.isArray(x)) return new Array<number>(groups).fill(numeric(name, option, x, test, what));
+  if (x.length !== groups) {
+    throw new ArgumentError(
+      `${name}: ${option} is a number, or an array of one for each of the ${groups} groups, not of ${x.length}`,
+    );
+  }
+  return x.map((v) => numeric(name, `every ${option}`, v, test, what));
+}
+
+function flag(name: string, option: string, x: unknown): boolean {
+  if (typeof x === 'boolean') return x;
+  throw new ArgumentError(`${name}: ${option} must be true or false, not ${describe(x)}`);
+}
+
 function choice<T extends string>(name: string, option: string, x: unknown, values: readonly T[]): T {
   const given = camelCase(x);
   if (typeof given === 'string' && (values as readonly string[]).includes(given)) return given as T;
@@ -53,16 +86,23 @@ function choice<T extends string>(name: string, option: string, x: unknown, valu
 /**
  * Base of schedules. `step()` is called once after every epoch (or every optimizer step, as the schedule is
  * meant) and sets the rates of all groups of the optimizer. In a compiled step it moves with every replay.
+ *
+ * In the formulas t is the number of calls of step() so far, and base the rate that a group had when the first schedule of
+ * its optimizer was made.
  */
 export abstract class Schedule {
   /** How often step() was called. */
   lastEpoch = 0;
-  /** The rates that the groups had when the schedule was made. */
+  /** The rates that the groups had when the first schedule of the optimizer was made. */
   readonly baseLrs: number[];
 
   constructor(readonly optimizer: Optimizer) {
     checkOptimizer(this.constructor.name, optimizer);
-    this.baseLrs = this.groups.map((g) => g.lr);
+    this.baseLrs = this.groups.map((g) => {
+      const base = initialLrs.get(g) ?? g.lr;
+      initialLrs.set(g, base);
+      return base;
+    });
   }
 
   protected get groups(): Group[] {
@@ -79,6 +119,16 @@ export abstract class Schedule {
     });
   }
 
+  /** The number for group i, or a StateError where that was added when the schedule was there. */
+  protected at(list: readonly number[], i: number): number {
+    const x = list[i];
+    if (x !== undefined) return x;
+    throw new StateError(
+      `${this.constructor.name}: the optimizer has ${this.groups.length} parameter groups now, and had ${list.length} when ` +
+        'the schedule was made; make the schedule when all groups are there',
+    );
+  }
+
   /** The rates of the groups. */
   getLastLr(): number[] {
     return this.groups.map((g) => g.lr);
@@ -86,16 +136,38 @@ export abstract class Schedule {
 
   /** Moves on by one step. */
   step(): void {
-    this.move(() => {
-      this.lastEpoch++;
-      this.set();
+    this.move(() => this.tick());
+  }
+
+  /** What step() changes. */
+  protected tick(): void {
+    this.lastEpoch++;
+    this.set();
+  }
+
+  /** What a new schedule makes of the present rates. */
+  protected begin(): void {
+    this.lastEpoch = 0;
+  }
+
+  /** Starts anew from the base rates, whatever the present ones are. */
+  protected restart(): void {
+    this.groups.forEach((g, i) => {
+      g.lr = this.at(this.baseLrs, i);
     });
+    this.begin();
   }
 
   /** Runs a change of this schedule's state and of the groups, now and at every replay of a compiled step. */
   protected move(change: () => void): void {
     let state: ScheduleState = {};
     let groups: Group[] = [];
+    const back = (): void => {
+      this.loadStateDict(state);
+      groups.forEach((g, i) => {
+        Object.assign(this.groups[i] as Group, g);
+      });
+    };
     advance({
       advance: () => {
         state = this.stateDict();
@@ -104,15 +176,15 @@ export abstract class Schedule {
           ...(momentum === undefined ? {} : { momentum }),
           ...(betas === undefined ? {} : { betas }),
         }));
-        change();
+        try {
+          change();
+        } catch (error) {
+          back();
+          throw error;
+        }
         return [];
       },
-      rewind: () => {
-        this.loadStateDict(state);
-        groups.forEach((g, i) => {
-          Object.assign(this.groups[i] as Group, g);
-        });
-      },
+      rewind: back,
     });
   }
 
@@ -126,7 +198,7 @@ export abstract class Schedule {
     const out: ScheduleState = {};
     for (const name of this.stateNames()) {
       const value = (this as unknown as ScheduleState)[name] as ScheduleState[string];
-      out[name] = Array.isArray(value) ? [...value] : value;
+      out[name] = Array.isArray(value) ? [...(value as number[])] : value;
     }
     return out;
   }
@@ -149,13 +221,17 @@ export abstract class Schedule {
     }
     for (const key of this.stateNames()) {
       const value = state[key];
-      if (Array.isArray(value)) (own[key] as number[]).splice(0, value.length, ...value);
+      if (Array.isArray(value)) (own[key] as number[]).splice(0, value.length, ...(value as number[]));
       else own[key] = value;
     }
   }
 }
 
-/** Multiplies the rate by gamma (default 0.1) every stepSize steps. */
+/**
+ * Multiplies the rate by gamma (default 0.1) every stepSize steps: base · gamma^⌊t / stepSize⌋. "The simplest schedule is to
+ * decrease the learning rate after every n updates" (lecture 001, 001_bc23b3794dd68e11.txt): call step() after every
+ * update, with stepSize n.
+ */
 export class StepLR extends Schedule {
   readonly stepSize: number;
   readonly gamma: number;
@@ -170,7 +246,7 @@ export class StepLR extends Schedule {
   }
 }
 
-/** Multiplies the rate by gamma (default 0.1) at every milestone. */
+/** Multiplies the rate by gamma (default 0.1) at every milestone (a number of steps; one may stand there twice). */
 export class MultiStepLR extends Schedule {
   readonly milestones: readonly number[];
   readonly gamma: number;
@@ -185,13 +261,18 @@ export class MultiStepLR extends Schedule {
     }
     this.milestones = options.milestones.map((m) => count('MultiStepLR', 'every milestone', m, 0));
     this.gamma = numeric('MultiStepLR', 'gamma', options.gamma ?? 0.1);
+    this.begin();
+  }
+  protected override begin(): void {
+    super.begin();
+    this.set();
   }
   protected override rate({ lr }: Group): number {
     return lr * this.gamma ** this.milestones.filter((m) => m === this.lastEpoch).length;
   }
 }
 
-/** Multiplies the rate by gamma at every step. */
+/** Multiplies the rate by gamma at every step: base · gamma^t. */
 export class ExponentialLR extends Schedule {
   readonly gamma: number;
   constructor(optimizer: Optimizer, options: { readonly gamma: number }) {
@@ -221,7 +302,7 @@ export class CosineAnnealingLR extends Schedule {
   protected override rate({ lr }: Group, i: number): number {
     const { tMax, etaMin, lastEpoch } = this;
     if ((lastEpoch - 1 - tMax) % (2 * tMax) === 0) {
-      return lr + (((this.baseLrs[i] as number) - etaMin) * (1 - Math.cos(Math.PI / tMax))) / 2;
+      return lr + ((this.at(this.baseLrs, i) - etaMin) * (1 - Math.cos(Math.PI / tMax))) / 2;
     }
     const now = 1 + Math.cos((Math.PI * lastEpoch) / tMax);
     const before = 1 + Math.cos((Math.PI * (lastEpoch - 1)) / tMax);
@@ -229,7 +310,10 @@ export class CosineAnnealingLR extends Schedule {
   }
 }
 
-/** A factor from startFactor (default 1/3) to endFactor (1), in equal steps over totalIters (5) steps. */
+/**
+ * A factor from startFactor (default 1/3) to endFactor (1), in equal steps over totalIters (5) steps: base · (start + (end -
+ * start) · min(t, n) / n). From a small factor to 1 this is a warm-up (see WarmupLR for one from 0, with what follows).
+ */
 export class LinearLR extends Schedule {
   readonly startFactor: number;
   readonly endFactor: number;
@@ -259,6 +343,10 @@ export class LinearLR extends Schedule {
       'in [0, 1]',
     );
     this.totalIters = count('LinearLR', 'totalIters', options.totalIters ?? 5);
+    this.begin();
+  }
+  protected override begin(): void {
+    super.begin();
     for (const g of this.groups) g.lr *= this.startFactor;
   }
   protected override rate({ lr }: Group): number {
@@ -285,6 +373,10 @@ export class ConstantLR extends Schedule {
       'in (0, 1]',
     );
     this.totalIters = count('ConstantLR', 'totalIters', options.totalIters ?? 5);
+    this.begin();
+  }
+  protected override begin(): void {
+    super.begin();
     for (const g of this.groups) g.lr *= this.factor;
   }
   protected override rate({ lr }: Group): number {
@@ -347,6 +439,11 @@ export class MultiplicativeLR extends Schedule {
     const factor = (this.#lambdas[i] as Lambda)(this.lastEpoch);
     return lr * numeric('MultiplicativeLR', 'what lrLambda returns', factor);
   }
+  /** As in PyTorch, where a sequence of schedules goes on from the present rate here. */
+  protected override restart(): void {
+    this.lastEpoch = 0;
+    this.set();
+  }
 }
 
 /** base · lrLambda(t): a function of the number of steps, or one per group, as such or as { lrLambda }. */
@@ -355,11 +452,15 @@ export class LambdaLR extends Schedule {
   constructor(optimizer: Optimizer, options: Lambdas | { readonly lrLambda: Lambdas }) {
     super(optimizer);
     this.#lambdas = lambdas('LambdaLR', this.groups.length, options);
+    this.begin();
+  }
+  protected override begin(): void {
+    super.begin();
     this.set();
   }
   protected override rate(_: Group, i: number): number {
     const factor = (this.#lambdas[i] as (epoch: number) => number)(this.lastEpoch);
-    return (this.baseLrs[i] as number) * numeric('LambdaLR', 'what lrLambda returns', factor);
+    return this.at(this.baseLrs, i) * numeric('LambdaLR', 'what lrLambda returns', factor);
   }
 }
 
@@ -392,10 +493,10 @@ export interface OneCycleOptions {
   readonly annealStrategy?: 'cos' | 'linear';
   /** Whether momentum moves against the rate. Default true. */
   readonly cycleMomentum?: boolean;
-  /** Default 0.85. */
-  readonly baseMomentum?: number;
-  /** Default 0.95. */
-  readonly maxMomentum?: number;
+  /** Momentum at the highest rate; an array has one for each group. Default 0.85. */
+  readonly baseMomentum?: number | readonly number[];
+  /** Momentum at the lowest rates. Default 0.95. */
+  readonly maxMomentum?: number | readonly number[];
   /** The first rate is maxLr / divFactor. Default 25. */
   readonly divFactor?: number;
   /** The last rate is the first / finalDivFactor. Default 1e4. */
@@ -404,10 +505,20 @@ export interface OneCycleOptions {
   readonly threePhase?: boolean;
 }
 
-/** One rise to maxLr and one descent (Smith and Topin, 2018); step() is called after every optimizer step. */
+/**
+ * One rise from maxLr / divFactor to maxLr in pctStart of the cycle, and one descent to a 1 / finalDivFactor of the first rate
+ * (Smith and Topin, 2018), each along half a cosine or a line, while the momentum (or β1) falls from maxMomentum to
+ * baseMomentum and comes back. step() is called after every optimizer step; more than totalSteps times is an ArgumentError.
+ */
 export class OneCycleLR extends Schedule {
   readonly totalSteps: number;
-  readonly #options: Required<Omit<OneCycleOptions, 'totalSteps' | 'epochs' | 'stepsPerEpoch' | 'maxLr'>>;
+  readonly #options: Required<
+    Omit<
+      OneCycleOptions,
+      'totalSteps' | 'epochs' | 'stepsPerEpoch' | 'maxLr' | 'baseMomentum' | 'maxMomentum'
+    >
+  >;
+  readonly #momenta: { readonly low: readonly number[]; readonly high: readonly number[] };
   readonly #maxLrs: readonly number[];
 
   constructor(optimizer: Optimizer, options: OneCycleOptions) {
@@ -437,30 +548,33 @@ export class OneCycleLR extends Schedule {
       options.totalSteps === undefined
         ? count(name, 'epochs', options.epochs) * count(name, 'stepsPerEpoch', options.stepsPerEpoch)
         : count(name, 'totalSteps', options.totalSteps);
-    const { maxLr } = options;
-    this.#maxLrs = typeof maxLr === 'number' ? this.groups.map(() => maxLr) : maxLr;
-    if (
-      !Array.isArray(this.#maxLrs) ||
-      this.#maxLrs.length !== this.groups.length ||
-      !this.#maxLrs.every(isNumber)
-    ) {
-      throw new ArgumentError(
-        `${name}: maxLr is a number, or an array of one for each of the ${this.groups.length} groups`,
-      );
-    }
+    const n = this.groups.length;
+    this.#maxLrs = perGroup(name, 'maxLr', options.maxLr, n);
+    this.#momenta = {
+      low: perGroup(name, 'baseMomentum', options.baseMomentum ?? 0.85, n),
+      high: perGroup(name, 'maxMomentum', options.maxMomentum ?? 0.95, n),
+    };
     const factor = (option: 'divFactor' | 'finalDivFactor', otherwise: number): number =>
       numeric(name, option, options[option] ?? otherwise, (x) => x > 0, 'a number > 0');
     this.#options = {
       pctStart: numeric(name, 'pctStart', options.pctStart ?? 0.3, (x) => x >= 0 && x <= 1, 'in [0, 1]'),
       annealStrategy: choice(name, 'annealStrategy', options.annealStrategy ?? 'cos', ['cos', 'linear']),
-      cycleMomentum: options.cycleMomentum ?? true,
-      baseMomentum: numeric(name, 'baseMomentum', options.baseMomentum ?? 0.85),
-      maxMomentum: numeric(name, 'maxMomentum', options.maxMomentum ?? 0.95),
+      cycleMomentum: flag(name, 'cycleMomentum', options.cycleMomentum ?? true),
       divFactor: factor('divFactor', 25),
       finalDivFactor: factor('finalDivFactor', 1e4),
-      threePhase: options.threePhase ?? false,
+      threePhase: flag(name, 'threePhase', options.threePhase ?? false),
     };
     if (this.#options.cycleMomentum) for (const g of this.groups) getMomentum(name, g);
+    this.groups.forEach((g, i) => {
+      const first = (this.#maxLrs[i] as number) / this.#options.divFactor;
+      initialLrs.set(g, first);
+      this.baseLrs[i] = first;
+    });
+    this.begin();
+  }
+
+  protected override begin(): void {
+    super.begin();
     this.set();
   }
 
@@ -483,7 +597,7 @@ export class OneCycleLR extends Schedule {
 
   protected override rate(_: Group, i: number): number {
     const { pctStart, divFactor, finalDivFactor, threePhase } = this.#options;
-    const top = this.#maxLrs[i] as number;
+    const top = this.at(this.#maxLrs, i);
     const first = top / divFactor;
     const last = first / finalDivFactor;
     const n = this.totalSteps;
@@ -498,23 +612,27 @@ export class OneCycleLR extends Schedule {
   }
 
   protected override set(): void {
-    if (this.lastEpoch >= this.totalSteps) {
+    // After the last step of the cycle one more call is all right: nobody uses the rate that it gives.
+    if (this.lastEpoch > this.totalSteps) {
       throw new ArgumentError(
         `OneCycleLR: step ${this.lastEpoch} is beyond the cycle of ${this.totalSteps} steps`,
       );
     }
     super.set();
-    const { pctStart, cycleMomentum, baseMomentum: low, maxMomentum: high, threePhase } = this.#options;
+    const { pctStart, cycleMomentum, threePhase } = this.#options;
     if (!cycleMomentum) return;
     const n = this.totalSteps;
-    const points: [number, number][] = [
-      [0, high],
-      [pctStart * n - 1, low],
-    ];
-    if (threePhase) points.push([2 * pctStart * n - 2, high]);
-    points.push([n - 1, high]);
-    const momentum = this.#curve(points);
-    for (const g of this.groups) setMomentum(g, momentum);
+    this.groups.forEach((g, i) => {
+      const low = this.#momenta.low[i] as number;
+      const high = this.#momenta.high[i] as number;
+      const points: [number, number][] = [
+        [0, high],
+        [pctStart * n - 1, low],
+      ];
+      if (threePhase) points.push([2 * pctStart * n - 2, high]);
+      points.push([n - 1, high]);
+      setMomentum(g, this.#curve(points));
+    });
   }
 }
 
@@ -523,6 +641,8 @@ export class OneCycleLR extends Schedule {
  * further one tMult (1) times as long (Loshchilov and Hutter, 2017).
  */
 export class CosineAnnealingWarmRestarts extends Schedule {
+  /** lastEpoch with its fraction, where step(epoch) was given one. */
+  position = 0;
   readonly t0: number;
   readonly tMult: number;
   readonly etaMin: number;
@@ -536,9 +656,44 @@ export class CosineAnnealingWarmRestarts extends Schedule {
     this.t0 = count(name, 't0', options.t0);
     this.tMult = count(name, 'tMult', options.tMult ?? 1);
     this.etaMin = numeric(name, 'etaMin', options.etaMin ?? 0);
+    this.begin();
+  }
+  protected override begin(): void {
+    super.begin();
+    this.position = 0;
+    this.set();
+  }
+  protected override tick(): void {
+    this.position++;
+    super.tick();
+  }
+  protected override stateNames(): readonly string[] {
+    return [...super.stateNames(), 'position'];
+  }
+
+  /**
+   * Moves on by one step; or to an epoch, which may be a fraction (`epoch + batch / batches` moves the rate at every batch).
+   * The latter is refused in a compiled step (CompileError), where the number would be the same at every replay.
+   */
+  override step(epoch?: number): void {
+    if (epoch === undefined) {
+      super.step();
+      return;
+    }
+    if (tracing() !== null) {
+      throw new CompileError(
+        'CosineAnnealingWarmRestarts: step(epoch) sets a number that a compiled step cannot change; call it outside, or step()',
+      );
+    }
+    const at = numeric('CosineAnnealingWarmRestarts', 'epoch', epoch, (x) => x >= 0, 'a number >= 0');
+    this.move(() => {
+      this.position = at;
+      this.lastEpoch = Math.floor(at);
+      this.set();
+    });
   }
   protected override rate(_: Group, i: number): number {
-    let at = this.lastEpoch;
+    let at = this.position;
     let length = this.t0;
     if (this.tMult === 1) at %= length;
     else {
@@ -548,15 +703,16 @@ export class CosineAnnealingWarmRestarts extends Schedule {
       }
     }
     return (
-      this.etaMin +
-      (((this.baseLrs[i] as number) - this.etaMin) * (1 + Math.cos((Math.PI * at) / length))) / 2
+      this.etaMin + ((this.at(this.baseLrs, i) - this.etaMin) * (1 + Math.cos((Math.PI * at) / length))) / 2
     );
   }
 }
 
 export interface CyclicOptions {
-  readonly baseLr: number;
-  readonly maxLr: number;
+  /** The lowest rate; an array has one for each group. */
+  readonly baseLr: number | readonly number[];
+  /** The highest rate, before it is scaled. */
+  readonly maxLr: number | readonly number[];
   /** Steps up. Default 2000. */
   readonly stepSizeUp?: number;
   /** Steps down. Default stepSizeUp. */
@@ -565,20 +721,30 @@ export interface CyclicOptions {
   readonly mode?: 'triangular' | 'triangular2' | 'expRange' | 'exp_range';
   /** Default 1. */
   readonly gamma?: number;
+  /** Scales the height in place of `mode`: a function of the number of the cycle, from 1, or of the steps (scaleMode). */
+  readonly scaleFn?: (x: number) => number;
+  /** What scaleFn is given. Default 'cycle'. */
+  readonly scaleMode?: 'cycle' | 'iterations';
   /** Whether momentum moves against the rate. Default true. */
   readonly cycleMomentum?: boolean;
   /** Default 0.8. */
-  readonly baseMomentum?: number;
+  readonly baseMomentum?: number | readonly number[];
   /** Default 0.9. */
-  readonly maxMomentum?: number;
+  readonly maxMomentum?: number | readonly number[];
 }
 
 /** Triangles between baseLr and maxLr (Smith, 2017); step() is called after every optimizer step. */
 export class CyclicLR extends Schedule {
-  readonly #options: Required<CyclicOptions>;
+  readonly #up: number;
+  readonly #down: number;
+  /** Scale of the height in cycle c (from 1) at step t. */
+  readonly #scale: (c: number, t: number) => number;
+  readonly #lrs: { readonly low: readonly number[]; readonly high: readonly number[] };
+  readonly #momenta: { readonly low: readonly number[]; readonly high: readonly number[] } | null;
+
   constructor(optimizer: Optimizer, options: CyclicOptions) {
-    super(optimizer);
     const name = 'CyclicLR';
+    checkOptimizer(name, optimizer);
     checkOptions(name, options, [
       'baseLr',
       'maxLr',
@@ -586,55 +752,87 @@ export class CyclicLR extends Schedule {
       'stepSizeDown',
       'mode',
       'gamma',
+      'scaleFn',
+      'scaleMode',
       'cycleMomentum',
       'baseMomentum',
       'maxMomentum',
     ]);
-    const up = count(name, 'stepSizeUp', options.stepSizeUp ?? 2000);
-    this.#options = {
-      baseLr: numeric(name, 'baseLr', options.baseLr),
-      maxLr: numeric(name, 'maxLr', options.maxLr),
-      stepSizeUp: up,
-      stepSizeDown: count(name, 'stepSizeDown', options.stepSizeDown ?? up),
-      mode: choice(name, 'mode', options.mode ?? 'triangular', [
-        'triangular',
-        'triangular2',
-        'expRange',
-        'exp_range',
-      ]),
-      gamma: numeric(name, 'gamma', options.gamma ?? 1),
-      cycleMomentum: options.cycleMomentum ?? true,
-      baseMomentum: numeric(name, 'baseMomentum', options.baseMomentum ?? 0.8),
-      maxMomentum: numeric(name, 'maxMomentum', options.maxMomentum ?? 0.9),
+    const groups = optimizer.paramGroups as unknown as Group[];
+    const n = groups.length;
+    const lrs = {
+      low: perGroup(name, 'baseLr', options.baseLr, n),
+      high: perGroup(name, 'maxLr', options.maxLr, n),
     };
-    if (this.#options.cycleMomentum) for (const g of this.groups) getMomentum(name, g);
-    this.baseLrs.fill(this.#options.baseLr);
+    const up = count(name, 'stepSizeUp', options.stepSizeUp ?? 2000);
+    const down = count(name, 'stepSizeDown', options.stepSizeDown ?? up);
+    const mode = choice(name, 'mode', options.mode ?? 'triangular', [
+      'triangular',
+      'triangular2',
+      'expRange',
+      'exp_range',
+    ]);
+    const gamma = numeric(name, 'gamma', options.gamma ?? 1);
+    const { scaleFn } = options;
+    if (scaleFn !== undefined && !isPlainFunction(scaleFn)) {
+      throw new ArgumentError(`${name}: scaleFn is a function, not ${describe(scaleFn)}`);
+    }
+    const byCycle =
+      choice(name, 'scaleMode', options.scaleMode ?? 'cycle', ['cycle', 'iterations']) === 'cycle';
+    const cycleMomentum = flag(name, 'cycleMomentum', options.cycleMomentum ?? true);
+    const momenta = {
+      low: perGroup(name, 'baseMomentum', options.baseMomentum ?? 0.8, n),
+      high: perGroup(name, 'maxMomentum', options.maxMomentum ?? 0.9, n),
+    };
+    if (cycleMomentum) for (const g of groups) getMomentum(name, g);
+    groups.forEach((g, i) => {
+      g.lr = lrs.low[i] as number;
+    });
+    super(optimizer);
+    this.#up = up;
+    this.#down = down;
+    this.#lrs = lrs;
+    this.#momenta = cycleMomentum ? momenta : null;
+    if (scaleFn) {
+      this.#scale = (c, t) => numeric(name, 'what scaleFn returns', scaleFn(byCycle ? c : t));
+    } else if (mode === 'triangular') this.#scale = () => 1;
+    else if (mode === 'triangular2') this.#scale = (c) => 1 / 2 ** (c - 1);
+    else this.#scale = (_, t) => gamma ** t;
+    this.baseLrs.splice(0, n, ...lrs.low);
+    this.begin();
+  }
+
+  protected override begin(): void {
+    super.begin();
     this.set();
   }
 
-  /** How far up the triangle the present step is, in [0, 1], times the factor of the mode. */
+  /** How far up the triangle the present step is, in [0, 1], times the scale. */
   #height(): number {
-    const { stepSizeUp: up, stepSizeDown: down, mode, gamma } = this.#options;
+    const up = this.#up;
+    const down = this.#down;
     const t = this.lastEpoch;
     const cycle = Math.floor(1 + t / (up + down));
     const x = 1 + t / (up + down) - cycle;
     const ratio = up / (up + down);
     const height = x <= ratio ? x / ratio : (x - 1) / (ratio - 1);
-    if (mode === 'triangular') return height;
-    return height * (mode === 'triangular2' ? 1 / 2 ** (cycle - 1) : gamma ** t);
+    return height * this.#scale(cycle, t);
   }
 
-  protected override rate(): number {
-    const { baseLr, maxLr } = this.#options;
-    return baseLr + (maxLr - baseLr) * this.#height();
+  protected override rate(_: Group, i: number): number {
+    const low = this.at(this.#lrs.low, i);
+    return low + (this.at(this.#lrs.high, i) - low) * this.#height();
   }
 
   protected override set(): void {
     super.set();
-    const { cycleMomentum, baseMomentum, maxMomentum } = this.#options;
-    if (!cycleMomentum) return;
-    const momentum = maxMomentum - (maxMomentum - baseMomentum) * this.#height();
-    for (const g of this.groups) setMomentum(g, momentum);
+    const momenta = this.#momenta;
+    if (momenta === null) return;
+    const height = this.#height();
+    this.groups.forEach((g, i) => {
+      const high = momenta.high[i] as number;
+      setMomentum(g, high - (high - (momenta.low[i] as number)) * height);
+    });
   }
 }
 
@@ -651,8 +849,8 @@ export interface PlateauOptions {
   readonly thresholdMode?: 'rel' | 'abs';
   /** Steps to wait after a reduction. Default 0. */
   readonly cooldown?: number;
-  /** Default 0. */
-  readonly minLr?: number;
+  /** The rate is not reduced below this; an array has one for each group. Default 0. */
+  readonly minLr?: number | readonly number[];
   /** Smaller changes of the rate are not made. Default 1e-8. */
   readonly eps?: number;
 }
@@ -687,7 +885,9 @@ export class ReduceLROnPlateau extends Schedule {
       threshold: numeric(name, 'threshold', options.threshold ?? 1e-4),
       thresholdMode: choice(name, 'thresholdMode', options.thresholdMode ?? 'rel', ['rel', 'abs']),
       cooldown: count(name, 'cooldown', options.cooldown ?? 0, 0),
-      minLr: numeric(name, 'minLr', options.minLr ?? 0),
+      minLr: Array.isArray(options.minLr)
+        ? perGroup(name, 'minLr', options.minLr, this.groups.length)
+        : numeric(name, 'minLr', options.minLr ?? 0),
       eps: numeric(name, 'eps', options.eps ?? 1e-8),
     };
     this.best = this.#options.mode === 'min' ? Infinity : -Infinity;
@@ -707,9 +907,9 @@ export class ReduceLROnPlateau extends Schedule {
     return down ? metric < bar : metric > bar;
   }
 
-  protected override rate({ lr }: Group): number {
+  protected override rate({ lr }: Group, i: number): number {
     const { factor, minLr, eps } = this.#options;
-    const next = Math.max(lr * factor, minLr);
+    const next = Math.max(lr * factor, typeof minLr === 'number' ? minLr : this.at(minLr, i));
     return lr - next > eps ? next : lr;
   }
 
@@ -739,5 +939,219 @@ export class ReduceLROnPlateau extends Schedule {
       this.cooldownCounter = cooldown;
       this.numBadEpochs = 0;
     }
+  }
+}
+
+/** The schedules of a schedule, checked. */
+function members(name: string, optimizer: Optimizer, given: unknown): readonly Schedule[] {
+  if (!Array.isArray(given) || given.length === 0) {
+    throw new ArgumentError(`${name}: schedulers is an array of schedules, not ${describe(given)}`);
+  }
+  given.forEach((s: unknown, i) => {
+    if (!(s instanceof Schedule)) {
+      throw new ArgumentError(`${name}: schedulers[${i}] must be a schedule, not ${describe(s)}`);
+    }
+    if (s instanceof ReduceLROnPlateau) {
+      throw new ArgumentError(
+        `${name}: schedulers[${i}] is a ReduceLROnPlateau, whose step takes a metric; step it on its own`,
+      );
+    }
+    if (s.optimizer !== optimizer) {
+      throw new ArgumentError(`${name}: schedulers[${i}] (${s.constructor.name}) is of another optimizer`);
+    }
+    if (given.indexOf(s) !== i) throw new ArgumentError(`${name}: schedulers[${i}] is given twice`);
+  });
+  return [...(given as Schedule[])];
+}
+
+/** Base of schedules that move others. */
+abstract class Combined extends Schedule {
+  readonly schedulers: readonly Schedule[];
+
+  constructor(optimizer: Optimizer, name: string, schedulers: unknown) {
+    super(optimizer);
+    this.schedulers = members(name, this.optimizer, schedulers);
+  }
+
+  protected member(i: number): Member {
+    return this.schedulers[i] as unknown as Member;
+  }
+
+  protected override rate({ lr }: Group): number {
+    return lr;
+  }
+
+  /** What moves, and under `schedulers` that of the members. */
+  override stateDict(): ScheduleState {
+    return { ...super.stateDict(), schedulers: this.schedulers.map((s) => s.stateDict()) };
+  }
+
+  override loadStateDict(state: ScheduleState): void {
+    const given = (state as ScheduleState | null)?.schedulers;
+    if (typeof state === 'object' && state !== null) {
+      if (!Array.isArray(given) || given.length !== this.schedulers.length) {
+        throw new StateError(
+          `${this.constructor.name}: loadStateDict: the state has not that of ${this.schedulers.length} schedulers`,
+        );
+      }
+    }
+    super.loadStateDict(state);
+    this.schedulers.forEach((s, i) => {
+      s.loadStateDict((given as ScheduleState[])[i] as ScheduleState);
+    });
+  }
+}
+
+/**
+ * Schedules one after the other: schedulers[i] from step milestones[i - 1] on, where it starts as if it were new, from the base
+ * rates (MultiplicativeLR from the present ones, as in PyTorch). The members are stepped by this schedule only. Making it
+ * puts the rates back to the base rates and begins the first member.
+ *
+ * @example
+ * const warmup = new optim.LinearLR(optimizer, { startFactor: 0.01, totalIters: 100 });
+ * const decay = new optim.CosineAnnealingLR(optimizer, { tMax: 900 });
+ * const schedule = new optim.SequentialLR(optimizer, { schedulers: [warmup, decay], milestones: [100] });
+ *
+ * @throws ArgumentError unless there is one milestone less than schedulers, in ascending order, and all schedules are of
+ * this optimizer and none is a ReduceLROnPlateau.
+ */
+export class SequentialLR extends Combined {
+  readonly milestones: readonly number[];
+
+  constructor(
+    optimizer: Optimizer,
+    options: { readonly schedulers: readonly Schedule[]; readonly milestones: readonly number[] },
+  ) {
+    const name = new.target.name;
+    checkOptimizer(name, optimizer);
+    checkOptions(name, options, ['schedulers', 'milestones']);
+    super(optimizer, name, options.schedulers);
+    const { milestones } = options;
+    if (!Array.isArray(milestones)) {
+      throw new ArgumentError(`${name}: milestones is an array, not ${describe(milestones)}`);
+    }
+    this.milestones = milestones.map((m) => count(name, 'every milestone', m, 0));
+    if (this.milestones.some((m, i) => i > 0 && m < (this.milestones[i - 1] as number))) {
+      throw new ArgumentError(`${name}: milestones must ascend, not [${this.milestones.join(', ')}]`);
+    }
+    if (this.milestones.length !== this.schedulers.length - 1) {
+      throw new ArgumentError(
+        `${name}: ${this.schedulers.length} schedulers need ${this.schedulers.length - 1} milestones, not ${this.milestones.length}`,
+      );
+    }
+    this.restart();
+  }
+
+  /** Which member moves at step t. */
+  #at(t: number): number {
+    return this.milestones.filter((m) => m <= t).length;
+  }
+
+  protected override begin(): void {
+    super.begin();
+    this.member(this.#at(0)).begin();
+  }
+
+  protected override tick(): void {
+    this.lastEpoch++;
+    const i = this.#at(this.lastEpoch);
+    if (i > 0 && this.milestones[i - 1] === this.lastEpoch) this.member(i).restart();
+    else this.member(i).tick();
+  }
+}
+
+/**
+ * Schedules at the same time: step() steps all, in order, so that the factors of recursive ones multiply (ConstantLR with
+ * ExponentialLR, say). The members are stepped by this schedule only.
+ *
+ * @throws ArgumentError unless all schedules are of one optimizer and none is a ReduceLROnPlateau.
+ */
+export class ChainedScheduler extends Combined {
+  constructor(schedulers: readonly Schedule[], optimizer?: Optimizer);
+  constructor(optimizer: Optimizer, options: { readonly schedulers: readonly Schedule[] });
+  constructor(
+    first: Optimizer | readonly Schedule[],
+    second?: Optimizer | { readonly schedulers: readonly Schedule[] },
+  ) {
+    const name = 'ChainedScheduler';
+    if (Array.isArray(first)) {
+      const own: unknown = (first[0] as Schedule | undefined)?.optimizer;
+      super((second ?? own) as Optimizer, name, first);
+      return;
+    }
+    checkOptimizer(name, first);
+    checkOptions(name, second as { readonly schedulers: readonly Schedule[] }, ['schedulers']);
+    super(first as Optimizer, name, (second as { readonly schedulers: unknown } | undefined)?.schedulers);
+  }
+
+  protected override begin(): void {
+    super.begin();
+    for (let i = 0; i < this.schedulers.length; i++) this.member(i).begin();
+  }
+
+  protected override tick(): void {
+    this.lastEpoch++;
+    for (let i = 0; i < this.schedulers.length; i++) this.member(i).tick();
+  }
+}
+
+/** base · (start + (1 - start) · min(t, n) / n). */
+class Ramp extends Schedule {
+  constructor(
+    optimizer: Optimizer,
+    private readonly n: number,
+    private readonly start: number,
+  ) {
+    super(optimizer);
+  }
+  protected override begin(): void {
+    super.begin();
+    this.set();
+  }
+  protected override rate(_: Group, i: number): number {
+    const share = Math.min(this.lastEpoch, this.n) / this.n;
+    return this.at(this.baseLrs, i) * (this.start + (1 - this.start) * share);
+  }
+}
+
+export interface WarmupOptions {
+  /** Steps until the base rate is reached, >= 1. */
+  readonly warmupSteps: number;
+  /** The first rate as a share of the base rate, in [0, 1]. Default 0: the first update then moves nothing. */
+  readonly startFactor?: number;
+  /** The schedule that starts, from the base rate, when it is reached. Default: the rate stays. */
+  readonly after?: Schedule;
+}
+
+/**
+ * Linear warm-up (Goyal et al., 2017): base · (start + (1 - start) · t / warmupSteps) in step t < warmupSteps, then the rates of
+ * the schedule `after`, counted from there. step() is called after every optimizer step. The same as SequentialLR of a
+ * LinearLR and `after`, but that it may start from 0.
+ *
+ * @example
+ * const after = new optim.CosineAnnealingLR(optimizer, { tMax: 900 });
+ * const schedule = new optim.WarmupLR(optimizer, { warmupSteps: 100, after });
+ *
+ * @throws ArgumentError for a number of steps below 1, a factor outside [0, 1], or a schedule of another optimizer.
+ */
+export class WarmupLR extends SequentialLR {
+  constructor(optimizer: Optimizer, options: WarmupOptions) {
+    const name = 'WarmupLR';
+    checkOptimizer(name, optimizer);
+    checkOptions(name, options, ['warmupSteps', 'startFactor', 'after']);
+    const n = count(name, 'warmupSteps', options.warmupSteps);
+    const start = numeric(
+      name,
+      'startFactor',
+      options.startFactor ?? 0,
+      (x) => x >= 0 && x <= 1,
+      'in [0, 1]',
+    );
+    const ramp = new Ramp(optimizer, n, start);
+    const { after } = options;
+    super(optimizer, {
+      schedulers: after === undefined ? [ramp] : [ramp, after],
+      milestones: after === undefined ? [] : [n],
+    });
   }
 }

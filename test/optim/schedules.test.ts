@@ -111,8 +111,12 @@ describe('schedules', () => {
         }),
     ).toThrow(/cycleMomentum/);
     const short = new optim.OneCycleLR(o, { maxLr: 1, totalSteps: 2 });
+    // As in PyTorch, a call after the last step is all right: a loop steps the schedule once after every update.
     short.step();
+    short.step();
+    const last = [o.lr, o.paramGroups[0]?.momentum, short.lastEpoch];
     expect(() => short.step()).toThrow(/beyond the cycle/);
+    expect([o.lr, o.paramGroups[0]?.momentum, short.lastEpoch]).toEqual(last);
     expect(() => new optim.StepLR(o, { stepSize: 1 }).loadStateDict({ lastEpoch: 'x' } as never)).toThrow(
       StateError,
     );
