@@ -119,8 +119,8 @@ export abstract class Schedule {
     });
   }
 
-  /** The number for group i, or a StateError where that was added when the schedule was there. */
-  protected at(list: readonly number[], i: number): number {
+  /** What there is for group i, or a StateError where that was added when the schedule was there. */
+  protected at<T>(list: readonly T[], i: number): T {
     const x = list[i];
     if (x !== undefined) return x;
     throw new StateError(
@@ -436,7 +436,7 @@ export class MultiplicativeLR extends Schedule {
     this.#lambdas = lambdas('MultiplicativeLR', this.groups.length, options);
   }
   protected override rate({ lr }: Group, i: number): number {
-    const factor = (this.#lambdas[i] as Lambda)(this.lastEpoch);
+    const factor = this.at(this.#lambdas, i)(this.lastEpoch);
     return lr * numeric('MultiplicativeLR', 'what lrLambda returns', factor);
   }
   /** As in PyTorch, where a sequence of schedules goes on from the present rate here. */
@@ -459,7 +459,7 @@ export class LambdaLR extends Schedule {
     this.set();
   }
   protected override rate(_: Group, i: number): number {
-    const factor = (this.#lambdas[i] as (epoch: number) => number)(this.lastEpoch);
+    const factor = this.at(this.#lambdas, i)(this.lastEpoch);
     return this.at(this.baseLrs, i) * numeric('LambdaLR', 'what lrLambda returns', factor);
   }
 }
