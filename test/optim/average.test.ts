@@ -148,6 +148,24 @@ describe('EMA', () => {
     expect(run).not.toHaveBeenCalled();
   });
 
+  it('averages parameters of both dtypes at once', () => {
+    const params = [
+      tensor([1, 2], { requiresGrad: true }),
+      tensor([3], { dtype: 'float64', requiresGrad: true }),
+    ];
+    const ema = new optim.EMA(params, { decay: 0.9 });
+    for (let k = 0; k < 4; k++) {
+      for (const p of params) p.detach().add_(1);
+      ema.update();
+    }
+    // 4 - Σ γ^k … of what was added.
+    const lag = 0.9 + 0.81 + 0.729 + 0.6561;
+    const [a, b] = ema.averages() as [Tensor, Tensor];
+    expect([a.dtype, b.dtype]).toEqual(['float32', 'float64']);
+    expectNear(a.data, [5 - lag, 6 - lag], 1e-6);
+    expectNear(b.data, [7 - lag], 1e-14);
+  });
+
   it('does not drift where the parameters stay, whatever the decay is rounded to', () => {
     const p = tensor([1, 3, -7e5], { requiresGrad: true });
     const ema = new optim.EMA(p, { decay: 0.9999 });
@@ -282,6 +300,16 @@ describe('EMA', () => {
     const reading = compile((input: Tensor) => net.forward(input));
     reading(x);
     const raw = net.parameters().map(bytes);
+    // Only the last parameter is read: nothing before it may be changed either.
+    const last = net.parameters().at(-1) as Tensor;
+    const partly = compile((input: Tensor) => input.matmul(input.transpose()).exp().sum().add(last));
+    partly(x);
+    const summing = partly.async(x);
+    expect(() => ema.swapOut()).toThrow(/being read by an asynchronous step/);
+    await summing;
+    net.parameters().forEach((p, i) => {
+      expect(bytes(p).equals(raw[i] as Buffer)).toBe(true);
+    });
     const evaluating = reading.async(x);
     expect(() => ema.swapOut()).toThrow(/being read by an asynchronous step/);
     net.parameters().forEach((p, i) => {

@@ -4,6 +4,7 @@ import {
   backendInfo,
   compile,
   type DType,
+  data,
   F,
   manualSeed,
   noGrad,
@@ -249,6 +250,69 @@ describe('an eager step', () => {
     }
   });
 
+  it('sees the parameter as the step before left it, where a gradient is a window on another one', () => {
+    const [a, b] = [classOf('RMSprop'), plain('RMSprop')].map((Class) => {
+      manualSeed(4);
+      // In a recording the first and the last run together, before the one between them.
+      const params = [randn([40_000]), randn([80_000]), randn([40_000])];
+      for (const p of params) p.requiresGrad = true;
+      const [p, q, r] = params as [Tensor, Tensor, Tensor];
+      const o = new Class(params, { lr: 0.1 });
+      for (let k = 0; k < 5; k++) {
+        p.grad = randn([40_000]);
+        q.grad = randn([80_000]);
+        r.grad = k < 3 ? randn([40_000]) : q.detach().slice([0, 40_000]);
+        o.step();
+      }
+      return params.map(bytes);
+    }) as [Buffer[], Buffer[]];
+    a.forEach((p, i) => {
+      expect(p.equals(b[i] as Buffer), `parameter ${i}`).toBe(true);
+    });
+  });
+
+  it('leaves batches that were taken before with the values from before', () => {
+    const p = tensor([1, 2, 3, 4]);
+    const o = new optim.SGD([p], { lr: 1 });
+    const loader = new data.DataLoader(new data.TensorDataset(p), { batchSize: 4 });
+    for (let k = 0; k < 4; k++) {
+      const before = p.toArray();
+      const [[batch]] = [...loader] as [[Tensor]];
+      p.grad = tensor([1, 1, 1, 1]);
+      o.step();
+      expect(batch.toArray()).toEqual(before);
+    }
+  });
+
+  it('has memory of its own while an asynchronous step uses that of all', async () => {
+    const sizes = [600, 30_000];
+    const grads = (k: number) => {
+      manualSeed(k);
+      return sizes.map((n) => randn([n]));
+    };
+    const run = async (Class: Make, beside: boolean): Promise<Buffer[]> => {
+      manualSeed(6);
+      const params = sizes.map((n) => randn([n]));
+      for (const p of params) p.requiresGrad = true;
+      const o = new Class(params);
+      const x = randn([256, 256]);
+      const step = compile((y: Tensor) => y.matmul(y).tanh().matmul(y).exp().matmul(y).sum());
+      const pendings: Promise<unknown>[] = [];
+      for (let k = 0; k < 6; k++) {
+        if (beside && k >= 3) pendings.push(step.async(x));
+        for (const [i, g] of grads(k).entries()) (params[i] as Tensor).grad = g;
+        o.step();
+      }
+      await Promise.all(pendings);
+      return params.map(bytes);
+    };
+    const alone = await run(plain('NAdam'), false);
+    const together = await run(classOf('NAdam'), true);
+    together.forEach((p, i) => {
+      expect(p.equals(alone[i] as Buffer), `parameter ${i}`).toBe(true);
+    });
+  });
+
   it('gives the same bits on any number of threads', () => {
     const { threads } = backendInfo();
     try {
@@ -274,10 +338,13 @@ describe('an eager step', () => {
     const o = new optim.SGD([p], { lr: 0.5, momentum: 0.5 });
     p.grad = tensor([1, 1, 1]);
     try {
-      for (let k = 0; k < 6; k++) {
-        if (k === 3) setBackend('js');
-        o.step();
-      }
+      for (let k = 0; k < 3; k++) o.step();
+      setBackend('js');
+      const count = counted();
+      o.step();
+      // On that backend a step is recorded again, unless it was there already.
+      expect([count.kernels(), count.programs()]).toEqual([0, name === 'js' ? 0 : 1]);
+      for (let k = 4; k < 6; k++) o.step();
     } finally {
       setBackend(name);
     }
@@ -353,6 +420,15 @@ describe('an eager step', () => {
     expect(o.stateDict().state[0]?.step).toBe(3);
     expect(p.toArray()).toEqual(before);
     p.grad = tensor([1, 1]);
+    // The same in the step that is recorded.
+    const q = tensor([1, 2], { requiresGrad: true });
+    const other = new optim.NAdam([q]);
+    q.grad = tensor([1, 1]);
+    other.step();
+    const { step, muProduct } = other.stateDict().state[0] as Record<string, unknown>;
+    q.grad = g;
+    expect(() => other.step()).toThrow(StateError);
+    expect(other.stateDict().state[0]).toMatchObject({ step, muProduct });
     (o.paramGroups[0] as unknown as { eps: unknown }).eps = 'no number';
     expect(() => o.step()).toThrow(ArgumentError);
     expect(o.stateDict().state[0]?.step).toBe(3);
