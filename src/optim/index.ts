@@ -3,8 +3,9 @@ import { Adam } from './adam.js';
 import { Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop, Rprop } from './composed.js';
 import { recordUpdates } from './optimizer.js';
 import { SGD } from './sgd.js';
+import { SignSGD, SteepestDescent } from './steepest.js';
 
-recordUpdates(SGD, Adam, Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop, Rprop);
+recordUpdates(SGD, Adam, Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop, Rprop, SignSGD, SteepestDescent);
 
 export { Adam, type AdamOptions, AdamW } from './adam.js';
 export { type Averaged, EMA, type EMAOptions, type EMAState } from './average.js';

@@ -46,6 +46,11 @@ const kinds: readonly [string, Options][] = [
   ['Adamax', {}],
   ['NAdam', { lr: 0.01 }],
   ['RAdam', { lr: 0.01 }],
+  ['SGD', { lr: 0.1, momentum: 0.9, momentumForm: 'velocity', weightDecay: 0.01 }],
+  ['SGD', { lr: 0.1, momentum: 0.9, momentumForm: 'average', biasCorrection: true }],
+  ['Rprop', { lr: 0.01, variant: 'sign' }],
+  ['SignSGD', { lr: 0.01, momentum: 0.5 }],
+  ['SteepestDescent', { lr: 0.01 }],
 ];
 
 const classOf = (name: string): Make => (optim as unknown as Record<string, Make>)[name] as Make;
