@@ -4,7 +4,8 @@
  * @packageDocumentation
  */
 
-export { grad, gradcheck, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from './autograd/functional.js';
+export { grad, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from './autograd/functional.js';
+export { type GradcheckOptions, gradcheck, gradgradcheck } from './autograd/gradcheck.js';
 export { enableGrad, isGradEnabled, noGrad } from './autograd/mode.js';
 export { backendInfo, setBackend, setNumThreads } from './backend/load.js';
 export * as data from './data/index.js';

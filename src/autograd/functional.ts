@@ -3,7 +3,7 @@ import { stack } from '../ops/concat.js';
 import { isTensor } from '../ops/primitive.js';
 import { describe, sameShape, showShape } from '../program/view.js';
 import { full } from '../tensor/create.js';
-import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
+import { checkOptions, type Tensor } from '../tensor/tensor.js';
 import { backwardPass, seedGradient } from './engine.js';
 import { checkFits } from './fits.js';
 import { enableGrad } from './mode.js';
@@ -308,70 +308,4 @@ export function hessian(f: TensorFunction, inputs?: Inputs): Tensor | Tensor[][]
     const blocks = gs.map((g, i) => rowsOfJacobian(g ?? zerosOf(xs[i] as Tensor), xs, createGraph));
     return Array.isArray(inputs) ? blocks : ((blocks[0] as Tensor[])[0] as Tensor);
   });
-}
-
-export interface GradcheckOptions {
-  /** Step of the central differences. Default 1e-6. */
-  readonly eps?: number;
-  /** Absolute tolerance. Default 1e-5. */
-  readonly atol?: number;
-  /** Relative tolerance. Default 1e-3. */
-  readonly rtol?: number;
-  /** Return false instead of throwing. Default true: throw. */
-  readonly raiseException?: boolean;
-}
-
-/**
- * Compares the gradients of f with central differences (f(x + eps) - f(x - eps)) / (2 eps), element by element. Inputs
- * must be float64; those that do not require a gradient are left alone (all are checked where none does). Returns true,
- * or throws a GradError naming the first element that differs.
- */
-export function gradcheck(f: TensorFunction, inputs: Inputs, options: GradcheckOptions = {}): boolean {
-  checkOptions('gradcheck', options, ['eps', 'atol', 'rtol', 'raiseException']);
-  if (typeof f !== 'function')
-    throw new ArgumentError(`gradcheck: takes a function first, not ${describe(f)}`);
-  const { eps = 1e-6, atol = 1e-5, rtol = 1e-3, raiseException = true } = options;
-  const given = asList('gradcheck', inputs);
-  const any = given.some((t) => t.requiresGrad);
-  const checked = given.map((t) => (any ? t.requiresGrad : t.dtype === 'float64'));
-  given.forEach((t, i) => {
-    if (checked[i] && t.dtype !== 'float64') {
-      throw new ArgumentError(`gradcheck: input ${i} is ${t.dtype}; differences need float64`);
-    }
-  });
-  if (!checked.includes(true)) throw new ArgumentError('gradcheck: there is no float64 input to check');
-  const xs = given.map((t, i) => (checked[i] ? leaf(t.clone()) : t.detach()));
-  const targets = xs.filter((_, i) => checked[i]);
-  const analytic = enableGrad(() => {
-    const y = tensorOf('gradcheck', f(...xs));
-    return rowsOfJacobian(y, targets, false).map(
-      (j, t) => j.reshape(y.size, (targets[t] as Tensor).size).toArray() as number[][],
-    );
-  });
-  // Recording stays on: f may itself be made of derivatives.
-  const value = (): ArrayLike<number> => enableGrad(() => tensor(f(...xs).data).data);
-  for (let t = 0; t < targets.length; t++) {
-    const x = targets[t] as Tensor;
-    const { data } = x;
-    for (let i = 0; i < data.length; i++) {
-      const held = data[i] as number;
-      data[i] = held + eps;
-      const above = value();
-      data[i] = held - eps;
-      const below = value();
-      data[i] = held;
-      for (let o = 0; o < above.length; o++) {
-        const numeric = ((above[o] as number) - (below[o] as number)) / (2 * eps);
-        const exact = (analytic[t] as number[][])[o]?.[i] as number;
-        if (!(Math.abs(exact - numeric) <= atol + rtol * Math.abs(numeric))) {
-          if (!raiseException) return false;
-          throw new GradError(
-            `gradcheck: d output[${o}] / d input ${given.indexOf(given.filter((_, k) => checked[k])[t] as Tensor)}[${i}] ` +
-              `is ${exact} by backward and ${numeric} by differences`,
-          );
-        }
-      }
-    }
-  }
-  return true;
 }

@@ -1,4 +1,5 @@
-import { grad, gradcheck } from '../../src/autograd/functional.js';
+import { grad } from '../../src/autograd/functional.js';
+import { gradcheck } from '../../src/autograd/gradcheck.js';
 import { noGrad } from '../../src/autograd/mode.js';
 import { backendInfo, setBackend, setIsa } from '../../src/backend/load.js';
 import { type DType, isFloat } from '../../src/dtype.js';
