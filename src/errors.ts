@@ -1,3 +1,5 @@
+import type { DType } from './dtype.js';
+
 /** Base of every error the library throws on purpose. `code` is stable, the message is for people. */
 export class SimdgradError extends Error {
   readonly code: string;
@@ -47,6 +49,50 @@ export class GradError extends SimdgradError {
 export class CompileError extends SimdgradError {
   constructor(message: string) {
     super(message, 'SIMDGRAD_COMPILE');
+  }
+}
+
+/** A tensor that took part in what an AnomalyError reports. */
+export interface AnomalyOperand {
+  /** What it is: 'input 0', 'the gradient of the result', 'momentumBuffer of parameter 3'… */
+  readonly what: string;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  /** Its value at the element in question; null where the element depends on more than one of its values. */
+  readonly value: number | null;
+  /** Its least and largest finite value; null where it has none. */
+  readonly range: readonly [number, number] | null;
+  /** How many of its elements are infinite; none is NaN unless `value` is a number. */
+  readonly infinite: number;
+}
+
+/** What an AnomalyError says, for programs. */
+export interface AnomalyDetails {
+  /** The operation: 'log', 'matmul', 'add_', 'SGD.step'… */
+  readonly op: string;
+  /** Whether it made the value going forward, in its derivative, or in an optimizer's update. */
+  readonly during: 'forward' | 'backward' | 'update';
+  /** NaN, Infinity or -Infinity. */
+  readonly value: number;
+  /** Of the result, or of the gradient, in which the value is. */
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  /** Position of the first such element, one number per axis. */
+  readonly index: readonly number[];
+  /** How many elements of the result the operation made NaN or infinite. */
+  readonly count: number;
+  readonly operands: readonly AnomalyOperand[];
+  /** In backward: the stack of the forward call whose derivative this is; null where it was made outside the mode. */
+  readonly forwardStack: string | null;
+}
+
+/** Thrown under detectAnomaly by the first operation that makes a NaN, or an infinity from finite values. */
+export class AnomalyError extends SimdgradError {
+  /** What the message says, field by field. */
+  readonly details: AnomalyDetails;
+  constructor(message: string, details: AnomalyDetails) {
+    super(message, 'SIMDGRAD_ANOMALY');
+    this.details = details;
   }
 }
 

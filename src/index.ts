@@ -4,6 +4,7 @@
  * @packageDocumentation
  */
 
+export { type AnomalyOptions, detectAnomaly } from './autograd/anomaly.js';
 export { grad, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from './autograd/functional.js';
 export { type GradcheckOptions, gradcheck, gradgradcheck } from './autograd/gradcheck.js';
 export { enableGrad, isGradEnabled, noGrad } from './autograd/mode.js';

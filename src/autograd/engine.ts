@@ -3,7 +3,15 @@ import { GradError, ShapeError } from '../errors.js';
 import { add } from '../ops/add.js';
 import { installApply, nonDifferentiable, type Primitive } from '../ops/primitive.js';
 import { cloneOf } from '../ops/to.js';
-import { enterOp, leaveOp, logAllocations, observe, tracing } from '../program/emit.js';
+import {
+  enterOp,
+  type Inspection,
+  inspecting,
+  leaveOp,
+  logAllocations,
+  observe,
+  tracing,
+} from '../program/emit.js';
 import { release, type Storage } from '../program/storage.js';
 import { maxRank, sameShape, showShape, type View } from '../program/view.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -21,10 +29,13 @@ function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor
       `${op.name}: the result ${showShape(out.shape)} is above the highest rank, ${maxRank}`,
     );
   }
+  const inspection = inspecting();
   const before = enterOp(op.name);
   let result: Tensor;
   try {
-    result = new Tensor(op.run(views, out, attrs));
+    result = new Tensor(
+      inspection === null ? op.run(views, out, attrs) : inspection.operation(op, views, out, attrs),
+    );
   } finally {
     leaveOp(before);
   }
@@ -33,6 +44,7 @@ function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor
     for (let i = 0; i < n; i++) {
       if (!(inputs[i] as Tensor).requiresGrad) continue;
       result.node = new Node(op as Primitive<unknown>, inputs, attrs, result);
+      if (inspection !== null) inspection.recorded(result.node);
       break;
     }
   }
@@ -137,6 +149,7 @@ class Workspace {
 class Pass {
   readonly #space = new Workspace();
   readonly #results = new Map<Tensor, Tensor>();
+  readonly #inspection: Inspection | null = inspecting();
 
   constructor(
     private readonly targets: ReadonlySet<Tensor> | null,
@@ -211,13 +224,17 @@ class Pass {
     const space = this.#space;
     const held = e instanceof Node ? e.pending : (this.#results.get(e) ?? null);
     if (held !== null) space.unpin(held);
-    const sum = space.pin(held === null ? g : add(held, g));
+    const sum = space.pin(held === null ? g : this.#sum(e, held, g));
     if (e instanceof Node) e.pending = sum;
     else this.#results.set(e, sum);
   }
 
+  #sum(e: Node | Tensor, a: Tensor, b: Tensor): Tensor {
+    return this.#inspection === null ? add(a, b) : this.#inspection.sum(e, a, b);
+  }
+
   #visit(node: Node, g: Tensor): void {
-    const grads = node.vjp(g);
+    const grads = this.#inspection === null ? node.vjp(g) : this.#inspection.derivative(node, g);
     const { edges, needs } = node;
     for (let j = 0; j < edges.length; j++) {
       const e = edges[j] as Edge;

@@ -94,6 +94,11 @@ export class Node implements VjpContext<unknown> {
     return vjp(g, this);
   }
 
+  /** What was saved: inputs (null where an input was not) and the result, or null. For inspection. */
+  saved(): { readonly inputs: readonly (Tensor | null)[]; readonly output: Tensor | null } {
+    return { inputs: this.#saved ?? [], output: this.#output };
+  }
+
   /** Memory that the derivative still needs. */
   savedStorages(): Storage[] {
     const saved = this.#output ? [...(this.#saved ?? []), this.#output] : (this.#saved ?? []);

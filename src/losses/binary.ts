@@ -30,6 +30,7 @@ function logOfRest(x: Tensor): Tensor {
  */
 const op = primitive<null>({
   name: 'binaryCrossEntropy',
+  elementwise: true,
   infer: ([x]) => x as Spec,
   run([x, t]) {
     const [input, target] = [constant(x as View), constant(t as View)];

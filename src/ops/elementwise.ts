@@ -92,6 +92,7 @@ export function elementwise(def: Elementwise): Primitive<readonly number[]> {
             return out;
           },
     samples: def.domain === 'bool' ? def.samples.map(asBool) : def.samples,
+    elementwise: true,
   });
 }
 

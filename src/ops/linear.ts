@@ -1,7 +1,7 @@
 import { isFloat } from '../dtype.js';
 import { ArgumentError, ShapeError } from '../errors.js';
 import { type ActivationCode, activationCodes, contiguous, emitMatmul, fresh } from '../program/calls.js';
-import { tracing } from '../program/emit.js';
+import { inspecting, tracing } from '../program/emit.js';
 import { describe, showShape, type View } from '../program/view.js';
 import { didYouMean } from '../suggest.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -109,7 +109,7 @@ export function activatedLinear(
     const z = formalLinear(x, weight, bias);
     return activation === 'none' ? z : activations[activation].apply(z);
   }
-  if (tracing() === null && fits(x, weight, bias)) {
+  if (tracing() === null && inspecting() === null && fits(x, weight, bias)) {
     return apply(rows[activation], bias === null ? [x, weight] : [x, weight, bias], null);
   }
   const y = matmul(x, weight);

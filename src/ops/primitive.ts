@@ -52,6 +52,8 @@ export interface Primitive<A> {
   /** Vector-Jacobian product in terms of other operations, so that it can be differentiated again. */
   readonly vjp: ((g: Tensor, ctx: VjpContext<A>) => readonly (Tensor | null)[]) | typeof nonDifferentiable;
   readonly samples: readonly Sample<A>[];
+  /** True where an element of the result depends on the same element of the (broadcast) inputs and on no other. */
+  readonly elementwise?: boolean;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: rows with different attributes live in one table

@@ -5,6 +5,7 @@ import { emitReduce } from '../program/calls.js';
 import { type Shape, sameShape, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { broadcastTo } from './broadcastTo.js';
+import { div } from './div.js';
 import { mul } from './mul.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
 import {
@@ -58,7 +59,7 @@ export function mean(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): 
   let count = 1;
   for (const a of attrs.axes) count *= t.shape[a] as number;
   return count === 0
-    ? mul(apply(op, [t], { ...attrs, scale: 1 }), Number.NaN)
+    ? div(apply(op, [t], { ...attrs, scale: 1 }), 0)
     : apply(op, [t], { ...attrs, scale: 1 / count });
 }
 

@@ -5,6 +5,7 @@ import { apply, checkTensor, primitive, type Spec } from './primitive.js';
 
 const op = primitive<DType>({
   name: 'to',
+  elementwise: true,
   infer: ([x], dtype) => ({ shape: (x as Spec).shape, dtype }),
   run([x], out) {
     const result = fresh(out.dtype, out.shape);

@@ -18,6 +18,7 @@ const kernel = defineKernel(
 
 const op = primitive<null>({
   name: 'where',
+  elementwise: true,
   infer: (inputs) => ({
     shape: broadcastShapes('where', ...inputs.map((x) => x.shape)),
     dtype: (inputs[1] as Spec).dtype,

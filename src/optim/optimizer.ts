@@ -4,7 +4,16 @@ import { ArgumentError, DTypeError, StateError } from '../errors.js';
 import { fillKernelRow } from '../ops/full.js';
 import { isTensor } from '../ops/primitive.js';
 import { contiguous, emitMap, fresh } from '../program/calls.js';
-import { advance, enterOp, leaveOp, observe, type Param, tracing, withRecorder } from '../program/emit.js';
+import {
+  advance,
+  enterOp,
+  inspecting,
+  leaveOp,
+  observe,
+  type Param,
+  tracing,
+  withRecorder,
+} from '../program/emit.js';
 import { Replays } from '../program/replay.js';
 import { describe, sameShape, showShape, type View } from '../program/view.js';
 import { didYouMean } from '../suggest.js';
@@ -314,6 +323,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       const active = params.map(
         (p, i): Active => ({ p, g: new Tensor(views[i] as View), state: this.#state(p) }),
       );
+      if (inspecting() !== null) for (const { p, g } of active) this.#label(p, g, 'the gradient of ');
       this.update(group, active);
     };
     if (!recordable.has(this.update)) {
@@ -326,6 +336,13 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       this.#replays.set(group, replays);
     }
     replays.run(this.#stepName, params, group.params, grads, update);
+  }
+
+  /** Says what belongs to a parameter, for an inspection in progress. */
+  #label(p: Tensor, t: Tensor, what: string): void {
+    const name = `parameter ${this.#keys().get(p)}`;
+    inspecting()?.label(p.view.storage, name, p.shape);
+    inspecting()?.label(t.view.storage, what + name, p.shape);
   }
 
   /** Tells the trace in progress which parameters it is about. */
@@ -371,6 +388,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       state.tensors.set(name, t);
     }
     if (tracing() !== null) observe(() => state.tensors.get(name));
+    if (inspecting() !== null) this.#label(p, t, `${name} of `);
     return t;
   }
 

@@ -1,9 +1,13 @@
+import type { Node } from '../autograd/graph.js';
 import type { Kernel } from '../backend/backend.js';
 import { backend } from '../backend/load.js';
 import type { DType, TypedArray } from '../dtype.js';
 import { CompileError } from '../errors.js';
+import type { Primitive, Spec } from '../ops/primitive.js';
+import type { Tensor } from '../tensor/tensor.js';
 import type { Cell, Home } from './cell.js';
 import { checkLength, type Deferred, plainArray, Storage } from './storage.js';
+import type { Shape, View } from './view.js';
 
 /** A number of a program that may be another one at every replay; whoever owns it sets `value`. */
 export class Slot {
@@ -46,8 +50,43 @@ export interface Recorder {
   settleCell(cell: Cell, home: Home): void;
 }
 
+/** Looks at everything that is computed, while a mode that wants to is on (autograd/anomaly.ts). */
+export interface Inspection {
+  /** Runs an operation and looks at its result. */
+  operation<A>(op: Primitive<A>, inputs: readonly View[], out: Spec, attrs: A): View;
+  /** Told of every operation that is recorded for backward. */
+  recorded(node: Node): void;
+  /** Runs the derivative of an operation and looks at the gradients. */
+  derivative(node: Node, g: Tensor): readonly (Tensor | null)[];
+  /** Adds up two gradients of one tensor. */
+  sum(e: Node | Tensor, a: Tensor, b: Tensor): Tensor;
+  /** Runs a kernel; looks at its results unless it is part of an operation. */
+  kernel(call: Recorded, run: () => void): void;
+  /** Says what a storage is, for messages. */
+  label(storage: Storage, what: string, shape: Shape): void;
+}
+
 let recorder: Recorder | null = null;
 let opName = '';
+/** The first of the names that were entered and not left; nothing while there is none. */
+let outerName = '';
+/** Finds the inspection that the caller is under. Null while there is none anywhere: the usual case, and one test. */
+let inspector: (() => Inspection | null) | null = null;
+
+/** The inspection that the caller is under, or null. */
+export function inspecting(): Inspection | null {
+  return inspector === null ? null : inspector();
+}
+
+/** Switches inspections on, with the function that finds that of the caller, or off. */
+export function inspectWith(find: (() => Inspection | null) | null): void {
+  inspector = find;
+}
+
+/** The outermost operation in progress (an update in place, a step of an optimizer), or ''. */
+export function outerOp(): string {
+  return opName === '' ? '' : outerName;
+}
 
 /** The trace in progress, or null. */
 export function tracing(): Recorder | null {
@@ -68,6 +107,7 @@ export function withRecorder<T>(target: Recorder | null, fn: () => T): T {
 /** Names the operation whose kernels follow; returns the previous name. */
 export function enterOp(name: string): string {
   const before = opName;
+  if (before === '') outerName = name;
   opName = name;
   return before;
 }
@@ -135,7 +175,25 @@ export function emit(kernel: Kernel, params: Param[], storages: Storage[], outpu
     const { array } = s;
     arrays[i] = array === null || s.torn || array.length !== s.length ? s.read(opName || kernel.name) : array;
   }
+  if (inspector !== null) {
+    inspectKernel(kernel, params, storages, outputs, arrays);
+    return;
+  }
   backend().run(kernel, params as number[], arrays);
+}
+
+/** A function of its own, so that emit has no closure to prepare. */
+function inspectKernel(
+  kernel: Kernel,
+  params: Param[],
+  storages: Storage[],
+  outputs: number,
+  arrays: TypedArray[],
+): void {
+  const run = () => backend().run(kernel, params as number[], arrays);
+  const inspection = inspecting();
+  if (inspection === null) run();
+  else inspection.kernel({ kernel, params, storages, outputs, op: opName || kernel.name }, run);
 }
 
 /** Moves state on by one step and gives its numbers: plain ones in eager mode, slots while tracing. */

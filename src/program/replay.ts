@@ -6,7 +6,15 @@ import { CompileError } from '../errors.js';
 import { type Arena, arenaArray, idleArena, type Layout, layOut, lifetimes } from './arena.js';
 import { chainElementwise } from './chains.js';
 import { dropDead, writesOf } from './dataflow.js';
-import { type Advancing, type Recorded, type Recorder, Slot, tracing, withRecorder } from './emit.js';
+import {
+  type Advancing,
+  inspecting,
+  type Recorded,
+  type Recorder,
+  Slot,
+  tracing,
+  withRecorder,
+} from './emit.js';
 import { hoistFills, shareFills } from './fuse.js';
 import { Storage } from './storage.js';
 import { fullView, type View } from './view.js';
@@ -294,7 +302,7 @@ export class Replays {
     given: readonly View[],
     update: (given: readonly View[]) => void,
   ): void {
-    if (tracing() !== null) {
+    if (tracing() !== null || inspecting() !== null) {
       update(given);
       return;
     }

@@ -7,7 +7,7 @@ import { isTensor } from '../ops/primitive.js';
 import { cloneOf } from '../ops/to.js';
 import { contiguous } from '../program/calls.js';
 import type { Cell } from '../program/cell.js';
-import { constantStorage, tracing, withRecorder } from '../program/emit.js';
+import { constantStorage, inspecting, tracing, withRecorder } from '../program/emit.js';
 import { explainProgram } from '../program/explain.js';
 import { Program } from '../program/program.js';
 import { Rows } from '../program/rows.js';
@@ -158,6 +158,7 @@ class Step<A extends readonly unknown[], R> {
     if (this.#waiting > 0) {
       throw new StateError(`${this.name}: an asynchronous run of this step is in flight; await it first`);
     }
+    if (inspecting() !== null) return this.#eager(args);
     const inputs = this.#inputs;
     try {
       const found = this.#prepared(args, inputs);
@@ -184,6 +185,7 @@ class Step<A extends readonly unknown[], R> {
     const inMode = isGradEnabled() ? enableGrad : noGrad;
     const mine = async () => {
       if (this.#waiting > 1) await before.catch(() => undefined);
+      if (inspecting() !== null) return inMode(() => this.#eager(now));
       // A step that had to wait runs in the mode in which it was called.
       const { found, pending } = inMode(() => {
         const inputs: Input[] = [];
@@ -206,6 +208,35 @@ class Step<A extends readonly unknown[], R> {
     } finally {
       this.#waiting--;
     }
+  }
+
+  /** Runs the function operation by operation, for a mode that looks at each; leaves and returns what the program would. */
+  #eager(args: A): R {
+    this.#key(args); // refuses what is no argument
+    const own = args.map((x) => {
+      if (!isTensor(x)) return x;
+      // Gradients of arguments end with the step.
+      const t = new Tensor(x.view);
+      if (x.requiresGrad) t.requiresGrad = true;
+      return t;
+    });
+    const tensors: Tensor[] = [];
+    const outputs = structure(this.name, this.#call(own), (t) => tensors.push(t) - 1);
+    return rebuild(
+      outputs,
+      tensors.map((t) => noGrad(() => cloneOf(t))),
+    ) as R;
+  }
+
+  #call(args: readonly unknown[]): R {
+    const value = this.fn(...(args as unknown as A));
+    if (value instanceof Promise) {
+      value.catch(() => undefined);
+      throw new CompileError(
+        `${this.name}: a compiled function must be synchronous; use step.async(...) to await it`,
+      );
+    }
+    return value;
   }
 
   explain(): string {
@@ -327,16 +358,7 @@ class Step<A extends readonly unknown[], R> {
           return t;
         });
         const inMode = isGradEnabled() ? enableGrad : noGrad;
-        const result = inMode(() => {
-          const value = this.fn(...(placeholders as unknown as A));
-          if (value instanceof Promise) {
-            value.catch(() => undefined);
-            throw new CompileError(
-              `${this.name}: a compiled function must be synchronous; use step.async(...) to await it`,
-            );
-          }
-          return value;
-        });
+        const result = inMode(() => this.#call(placeholders));
         const kept = new Kept(trace);
         const outputs = structure(this.name, result, (t) => kept.add(t.view));
         // Gradients of arguments belong to the placeholders and end with the trace.

@@ -13,7 +13,7 @@ import type { Range } from '../ops/slice.js';
 import { checkOptions } from '../options.js';
 import { contiguous, copy, emitMap } from '../program/calls.js';
 import { Cell } from '../program/cell.js';
-import { checkReadable, constantStorage, tracing, withRecorder } from '../program/emit.js';
+import { checkReadable, constantStorage, enterOp, leaveOp, tracing, withRecorder } from '../program/emit.js';
 import { newArray, release, sharedStorage } from '../program/storage.js';
 import {
   checkShape,
@@ -313,7 +313,12 @@ export class Tensor {
     const from = fitted(this, 'copy_', source);
     // Overlapping windows on the same memory are copied through a temporary.
     const safe = from.storage === this.view.storage ? ops.cloneOf(new Tensor(from)).view : from;
-    emitMap(copy, this.view, [safe]);
+    const before = enterOp('copy_');
+    try {
+      emitMap(copy, this.view, [safe]);
+    } finally {
+      leaveOp(before);
+    }
     return this;
   }
 
@@ -741,13 +746,18 @@ function fitted(t: Tensor, op: string, other: View): View {
 /** Replaces the values by those of a result. Not recorded. */
 function assign<T extends Tensor>(t: T, name: string, compute: (self: Tensor) => Tensor): T {
   checkInPlace(t, name);
-  const y = compute(t.detach());
-  if (!sameShape(y.shape, t.shape)) {
-    throw new ShapeError(
-      `${name}: a result of shape ${showShape(y.shape)} does not fit ${showShape(t.shape)}`,
-    );
+  const before = enterOp(name);
+  try {
+    const y = compute(t.detach());
+    if (!sameShape(y.shape, t.shape)) {
+      throw new ShapeError(
+        `${name}: a result of shape ${showShape(y.shape)} does not fit ${showShape(t.shape)}`,
+      );
+    }
+    emitMap(copy, t.view, [y.view]);
+  } finally {
+    leaveOp(before);
   }
-  emitMap(copy, t.view, [y.view]);
   return t;
 }
 
