@@ -3,6 +3,7 @@ import { DTypeError } from './errors.js';
 /** Element types. bool is one byte, 0 or 1. */
 export type DType = 'float32' | 'float64' | 'int32' | 'bool';
 
+/** The class of array that holds the values of each dtype: bool is in a Uint8Array. */
 export type TypedArray = Float32Array | Float64Array | Int32Array | Uint8Array;
 
 /** In the order of the native type codes. */

@@ -2,6 +2,7 @@ import type { DType } from './dtype.js';
 
 /** Base of every error the library throws on purpose. `code` is stable, the message is for people. */
 export class SimdgradError extends Error {
+  /** Stable, for programs: 'SIMDGRAD_SHAPE', 'SIMDGRAD_DTYPE'… */
   readonly code: string;
   constructor(message: string, code = 'SIMDGRAD_ERROR') {
     super(message);
@@ -56,7 +57,9 @@ export class CompileError extends SimdgradError {
 export interface AnomalyOperand {
   /** What it is: 'input 0', 'the gradient of the result', 'momentumBuffer of parameter 3'… */
   readonly what: string;
+  /** Its shape. */
   readonly shape: readonly number[];
+  /** Its dtype. */
   readonly dtype: DType;
   /** Its value at the element in question; null where the element depends on more than one of its values. */
   readonly value: number | null;
@@ -76,11 +79,13 @@ export interface AnomalyDetails {
   readonly value: number;
   /** Of the result, or of the gradient, in which the value is. */
   readonly shape: readonly number[];
+  /** Of the same. */
   readonly dtype: DType;
   /** Position of the first such element, one number per axis. */
   readonly index: readonly number[];
   /** How many elements of the result the operation made NaN or infinite. */
   readonly count: number;
+  /** What it was made from. */
   readonly operands: readonly AnomalyOperand[];
   /** In backward: the stack of the forward call whose derivative this is; null where it was made outside the mode. */
   readonly forwardStack: string | null;

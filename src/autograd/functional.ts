@@ -8,6 +8,7 @@ import { backwardPass, seedGradient } from './engine.js';
 import { checkFits } from './fits.js';
 import { enableGrad } from './mode.js';
 
+/** Options of grad(outputs, inputs). */
 export interface GradOptions {
   /** Start of the pass: dL/d(outputs); default 1 for scalars. */
   readonly gradOutputs?: Tensor | readonly (Tensor | null)[] | null;
@@ -19,8 +20,9 @@ export interface GradOptions {
   readonly allowUnused?: boolean;
 }
 
+/** A function of tensors, and of anything else, that gives a tensor. */
 // biome-ignore lint/suspicious/noExplicitAny: a function of tensors and anything else
-type TensorFunction = (...args: any[]) => Tensor;
+export type TensorFunction = (...args: any[]) => Tensor;
 
 function asList(name: string, x: unknown): Tensor[] {
   const list = Array.isArray(x) ? x : [x];
@@ -152,7 +154,13 @@ function shaped<T>(inputs: Inputs, out: T[]): T | T[] {
   return Array.isArray(inputs) ? out : (out[0] as T);
 }
 
-/** [f(x), vᵀ J]: the product of v (shape of f(x); default 1 for a scalar) with the Jacobian. */
+/**
+ * The pair of `f(x)` and `vᵀ J`, the product of v (of the shape of f(x); default 1 for a scalar) with the Jacobian of
+ * f: one gradient of the shape of x, or an array of them for an array of inputs. Zeros where f does not depend on an
+ * input.
+ *
+ * @throws ShapeError where v does not fit; GradError where it is missing and f(x) is no scalar
+ */
 export function vjp(f: TensorFunction, inputs: Tensor, v?: Tensor): [Tensor, Tensor];
 export function vjp(f: TensorFunction, inputs: readonly Tensor[], v?: Tensor): [Tensor, Tensor[]];
 export function vjp(f: TensorFunction, inputs: Inputs, v?: Tensor): [Tensor, Tensor | Tensor[]] {
@@ -184,7 +192,12 @@ function checkDirections(name: string, xs: readonly Tensor[], vs: readonly Tenso
   });
 }
 
-/** [f(x), J v]: the directional derivative along v (shape of x), by differentiating the vector-Jacobian product. */
+/**
+ * The pair of `f(x)` and `J v`, the directional derivative along v (of the shape of x; an array for an array of
+ * inputs), of the shape of f(x). By differentiating the vector-Jacobian product.
+ *
+ * @throws ShapeError where v does not fit
+ */
 export function jvp(f: TensorFunction, inputs: Tensor, v: Tensor): [Tensor, Tensor];
 export function jvp(f: TensorFunction, inputs: readonly Tensor[], v: readonly Tensor[]): [Tensor, Tensor];
 export function jvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tensor] {
@@ -213,7 +226,12 @@ export function jvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tens
   });
 }
 
-/** [f(x), H v]: the product of the Hessian of a scalar-valued f with v (shape of x). */
+/**
+ * The pair of `f(x)` and `H v`, the product of the Hessian of a scalar-valued f with v (of the shape of x; arrays for
+ * an array of inputs). The Hessian itself is never made.
+ *
+ * @throws ShapeError where f(x) is no scalar, or v does not fit
+ */
 export function hvp(f: TensorFunction, inputs: Tensor, v: Tensor): [Tensor, Tensor];
 export function hvp(f: TensorFunction, inputs: readonly Tensor[], v: readonly Tensor[]): [Tensor, Tensor[]];
 export function hvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tensor | Tensor[]] {

@@ -13,8 +13,11 @@ import { enableGrad } from './mode.js';
 export type Differentiable =
   // biome-ignore lint/suspicious/noExplicitAny: a function of tensors and anything else
   | ((...args: any[]) => Tensor | readonly Tensor[])
-  // biome-ignore lint/suspicious/noExplicitAny: as above
-  | { forward(...args: any[]): Tensor | readonly Tensor[] };
+  | {
+      /** What a module computes. */
+      // biome-ignore lint/suspicious/noExplicitAny: as above
+      forward(...args: any[]): Tensor | readonly Tensor[];
+    };
 
 /** Options of gradcheck, with PyTorch's defaults. */
 export interface GradcheckOptions {
@@ -247,7 +250,11 @@ function verdict(complaint: string | null, raise: boolean): boolean {
  * @example
  * gradcheck((x, w) => x.matmul(w).tanh(), [randn(3, 4, { dtype: 'float64' }), randn(4, 2, { dtype: 'float64' })]);
  */
-export function gradcheck(f: Differentiable, inputs: Inputs, options: GradcheckOptions = {}): boolean {
+export function gradcheck(
+  f: Differentiable,
+  inputs: Tensor | readonly Tensor[],
+  options: GradcheckOptions = {},
+): boolean {
   checkOptions('gradcheck', options, names);
   const checked = settings('gradcheck', options);
   return verdict(compare('gradcheck', callOf('gradcheck', f), inputs, checked), checked.raiseException);
@@ -264,7 +271,7 @@ export function gradcheck(f: Differentiable, inputs: Inputs, options: GradcheckO
  */
 export function gradgradcheck(
   f: Differentiable,
-  inputs: Inputs,
+  inputs: Tensor | readonly Tensor[],
   options: GradgradcheckOptions = {},
 ): boolean {
   checkOptions('gradgradcheck', options, [...names, 'gradOutputs']);

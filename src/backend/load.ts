@@ -7,21 +7,32 @@ import type { Backend } from './backend.js';
 import { jsBackend } from './js/index.js';
 import { type Addon, NativeBackend, type NativeInfo, translate } from './native.js';
 
+/** The backends: C++ kernels, or JavaScript. */
 export type BackendName = 'native' | 'js';
 
 /** What runs the kernels, and why. */
 export interface BackendInfo {
+  /** The backend in use. */
   readonly backend: BackendName;
   /** The instruction set in use ('baseline', 'avx2', 'avx512'), or null on the JS backend. */
   readonly isa: string | null;
   /** The instruction sets that SIMDGRAD_ISA may name on this machine. */
   readonly isas: readonly string[];
+  /** How many threads one kernel may use; 1 on the JS backend. */
   readonly threads: number;
   /** The file the native kernels came from, or null. */
   readonly addon: string | null;
+  /** What the processor calls itself, or null. */
   readonly cpu: string | null;
   /** Bytes per level of data cache, as the kernels' block sizes assume them. */
-  readonly cache: { readonly l1: number; readonly l2: number; readonly l3: number } | null;
+  readonly cache: {
+    /** The first level, of one core. */
+    readonly l1: number;
+    /** The second level, of one core. */
+    readonly l2: number;
+    /** The third level, shared by cores. */
+    readonly l3: number;
+  } | null;
   /** Why the backend is this one. */
   readonly reason: string;
 }

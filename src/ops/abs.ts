@@ -3,7 +3,11 @@ import { unary, unarySamples } from './elementwise.js';
 import { mul } from './mul.js';
 import { sign } from './sign.js';
 
-/** |x|; the derivative at 0 is taken as 0. */
+/**
+ * |x|; the derivative at 0 is taken as 0. Element by element, any shape. bool is taken as int32.
+ *
+ * @function
+ */
 export const abs: (x: Tensor) => Tensor = unary({
   name: 'abs',
   domain: 'numeric',

@@ -14,7 +14,8 @@ const op = reduction({
 
 /**
  * Index (int32) of the smallest element along an axis, or in row-major order over all axes. The first of equal
- * elements; a NaN counts as the smallest. Throws ShapeError where there is nothing to reduce.
+ * elements; a NaN counts as the smallest. Throws ShapeError where there is nothing to reduce. Shape: that of x without
+ * the axis (kept with size 1 where `keepdims`); a scalar without one. No gradient.
  */
 export function argmin(
   x: Tensor,

@@ -3,7 +3,12 @@ import { describe } from '../program/view.js';
 import { isTensor } from './primitive.js';
 
 /** An axis as a number, or as { axis }. */
-export type AxisOption = number | { readonly axis?: number };
+export type AxisOption =
+  | number
+  | {
+      /** The axis. */
+      readonly axis?: number;
+    };
 
 /** The axis that is meant. Throws ArgumentError for options other than `axis`. */
 export function axisOption(op: string, axis: AxisOption | undefined, otherwise: number): number {

@@ -24,7 +24,10 @@ const op = primitive<Shape>({
   ],
 });
 
-/** Repeats the tensor along new leading axes and axes of size 1, without a copy. */
+/**
+ * Repeats the tensor along new leading axes and axes of size 1, without a copy. Throws ShapeError for a shape that x
+ * does not broadcast to. Any dtype.
+ */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   checkTensor('broadcastTo', x);
   const target = checkShape('broadcastTo', shape);

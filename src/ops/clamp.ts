@@ -21,14 +21,19 @@ const op = elementwise({
   samples: unarySamples().map((s) => ({ ...s, attrs: [-0.5, 1.5] })),
 });
 
+/** Bounds of clamp, by name. */
 export interface ClampOptions {
+  /** The lower bound. Default: none. */
   readonly min?: number | null;
+  /** The upper bound. Default: none. */
   readonly max?: number | null;
 }
 
 /**
- * Limits every element to [min, max], given as two numbers or as { min, max }; a bound left out or null is no bound. Where min > max the result is max, as in
- * PyTorch, and a bound that is a fraction makes whole numbers float32. The gradient passes where min <= x <= max.
+ * Limits every element to [min, max], given as two numbers or as { min, max }; a bound left out or null is no bound.
+ * Where min > max the result is max, as in PyTorch, and a bound that is a fraction makes whole numbers float32. The
+ * gradient passes where min <= x <= max. Element by element, any shape; bool is taken as int32. Throws ArgumentError
+ * where there is no bound.
  */
 export function clamp(x: Tensor, bounds?: number | ClampOptions | null, upper?: number | null): Tensor {
   const t = requireTensor('clamp', x);

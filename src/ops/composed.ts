@@ -58,7 +58,8 @@ export interface VarianceOptions extends ReduceOptions {
 
 /**
  * Variance over one axis, several, or all: sum((x - mean)^2) / max(0, n - correction). NaN where that divisor is 0 and
- * nothing deviates.
+ * nothing deviates. Reduced axes go, or stay with size 1 where `keepdims`. Whole numbers give float32. Throws
+ * ShapeError for an axis that x does not have.
  */
 export function variance(
   x: Tensor,
@@ -87,7 +88,9 @@ function rootOfSquares(s: Tensor): Tensor {
   return where(eq(s, 0), mul(s, 0), sqrt(where(eq(s, 0), one, s)));
 }
 
-/** Standard deviation: the square root of the variance (options as there). */
+/**
+ * Standard deviation: the square root of the variance (options as there). Where it is 0 its derivative is taken as 0.
+ */
 export function std(x: Tensor, axis?: AxesOrOptions<VarianceOptions>, options?: VarianceOptions): Tensor {
   return rootOfSquares(variance(checkTensor('std', x), axis, options));
 }
@@ -98,7 +101,11 @@ export interface NormOptions extends ReduceOptions {
   readonly p?: number;
 }
 
-/** (sum |x|^p)^(1/p) over one axis, several, or all. The derivative of the 2-norm at 0 is taken as 0. */
+/**
+ * (sum |x|^p)^(1/p) over one axis, several, or all. The derivative of the 2-norm at 0 is taken as 0. Reduced axes go,
+ * or stay with size 1 where `keepdims`. Whole numbers give float32. Throws ShapeError for an axis that x does not
+ * have.
+ */
 export function norm(
   x: Tensor,
   axisOrOptions?: AxesOrOptions<NormOptions>,
@@ -117,7 +124,10 @@ export function norm(
   return pow(sum(pow(abs(t), p), axis, options), 1 / p);
 }
 
-/** Joins the axes from `start` to `end` (default: all of them) into one. */
+/**
+ * Joins the axes from `start` to `end` (default: all of them) into one. [2, 3, 4] becomes [2, 12] from start = 1. A
+ * scalar becomes [1]. Any dtype. Throws ShapeError for an axis that x does not have, or a start behind the end.
+ */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
   checkTensor('flatten', x);
   const rank = x.shape.length;
@@ -130,7 +140,10 @@ export function flatten(x: Tensor, start = 0, end = -1): Tensor {
   return reshape(x, [...x.shape.slice(0, a), n, ...x.shape.slice(b + 1)]);
 }
 
-/** Drops an axis of size 1, or all of them. An axis of another size stays, as in PyTorch. */
+/**
+ * Drops an axis of size 1, or all of them. An axis of another size stays, as in PyTorch. Any dtype. Throws ShapeError
+ * for an axis that x does not have.
+ */
 export function squeeze(x: Tensor, axis?: number): Tensor {
   checkTensor('squeeze', x);
   const only = axis === undefined ? -1 : normalizeAxis('squeeze', axis, x.shape.length);
@@ -140,14 +153,20 @@ export function squeeze(x: Tensor, axis?: number): Tensor {
   );
 }
 
-/** Puts in an axis of size 1. */
+/**
+ * Puts in an axis of size 1. [2, 3] becomes [2, 1, 3] at axis 1. Any dtype. Throws ShapeError for an axis that the
+ * result does not have.
+ */
 export function unsqueeze(x: Tensor, axis: number): Tensor {
   checkTensor('unsqueeze', x);
   const a = normalizeAxis('unsqueeze', axis, x.shape.length + 1);
   return reshape(x, [...x.shape.slice(0, a), 1, ...x.shape.slice(a)]);
 }
 
-/** x where it is positive, else alpha (exp(x) - 1) (Clevert et al., 2015; alpha defaults to 1). */
+/**
+ * x where it is positive, else alpha (exp(x) - 1) (Clevert et al., 2015; alpha defaults to 1). Element by element, any
+ * shape; int32 and bool are taken as float32.
+ */
 export function elu(x: Tensor, alpha = 1): Tensor {
   checkTensor('elu', x);
   const positive = gt(x, 0);
@@ -155,27 +174,30 @@ export function elu(x: Tensor, alpha = 1): Tensor {
   return where(positive, x, mul(expm1(where(positive, 0, x)), checkNumber('elu', 'alpha', alpha)));
 }
 
-/** x sigmoid(x), also called swish. */
+/** x sigmoid(x), also called swish. Element by element, any shape; int32 and bool are taken as float32. */
 export function silu(x: Tensor): Tensor {
   return mul(x, sigmoid(x));
 }
 
-/** log(sigmoid(x)), without overflow. */
+/** log(sigmoid(x)), without overflow. Element by element, any shape; int32 and bool are taken as float32. */
 export function logSigmoid(x: Tensor): Tensor {
   return neg(softplus(neg(x)));
 }
 
-/** x * x. */
+/** x * x. Element by element, any shape; bool is taken as int32. */
 export function square(x: Tensor): Tensor {
   return mul(checkTensor('square', x), x);
 }
 
-/** 1 / x. */
+/** 1 / x. Element by element, any shape; int32 and bool are taken as float32. */
 export function reciprocal(x: Tensor): Tensor {
   return div(1, checkTensor('reciprocal', x));
 }
 
-/** Scalar product of two vectors of one size. */
+/**
+ * Scalar product of two vectors of one size. The result is a scalar. Throws ShapeError for anything else than two
+ * vectors of one size.
+ */
 export function dot(a: Tensor, b: Tensor): Tensor {
   checkTensor('dot', a);
   checkTensor('dot', b);
@@ -185,7 +207,10 @@ export function dot(a: Tensor, b: Tensor): Tensor {
   return matmul(a, b);
 }
 
-/** Outer product of two vectors: out[i][j] = a[i] b[j]. */
+/**
+ * Outer product of two vectors: out[i][j] = a[i] b[j]. Shapes [n] and [m] give [n, m]. Throws ShapeError for anything
+ * else than vectors.
+ */
 export function outer(a: Tensor, b: Tensor): Tensor {
   checkTensor('outer', a);
   checkTensor('outer', b);
@@ -215,7 +240,10 @@ export function oneHot(labels: Tensor, classes: number): Tensor {
 
 // ---- elementwise ----
 
-/** The smallest whole number not below x. Whole numbers give float32, as for floor. The derivative is taken as 0. */
+/**
+ * The smallest whole number not below x. Whole numbers give float32, as for floor. The derivative is taken as 0.
+ * Element by element, any shape.
+ */
 export function ceil(x: Tensor): Tensor {
   return neg(floor(neg(floats('ceil', x))));
 }
@@ -227,8 +255,8 @@ function floats(op: string, x: Tensor): Tensor {
 }
 
 /**
- * The nearest whole number, of two equally near the even one, as in PyTorch and NumPy: 0.5 gives 0, 1.5 and 2.5 give 2.
- * Whole numbers give float32. The derivative is taken as 0.
+ * The nearest whole number, of two equally near the even one, as in PyTorch and NumPy: 1.5 and 2.5 both give 2, and
+ * 0.5 gives 0. Whole numbers give float32. The derivative is taken as 0. Element by element, any shape.
  */
 export function round(x: Tensor): Tensor {
   const t = floats('round', x);
@@ -242,28 +270,31 @@ export function round(x: Tensor): Tensor {
   return mul(add(below, to(up, t.dtype)), sign(t));
 }
 
-/** sin(x) / cos(x). */
+/** sin(x) / cos(x). The angle is in radians. Element by element, any shape; int32 and bool are taken as float32. */
 export function tan(x: Tensor): Tensor {
   const t = floats('tan', x);
   return div(sin(t), cos(t));
 }
 
-/** Logarithm to the base 2. */
+/** Logarithm to the base 2. Element by element, any shape; int32 and bool are taken as float32. */
 export function log2(x: Tensor): Tensor {
   return div(log(floats('log2', x)), Math.LN2);
 }
 
-/** Logarithm to the base 10. */
+/** Logarithm to the base 10. Element by element, any shape; int32 and bool are taken as float32. */
 export function log10(x: Tensor): Tensor {
   return div(log(floats('log10', x)), Math.LN10);
 }
 
-/** 1 / √x. */
+/** 1 / √x. Element by element, any shape; int32 and bool are taken as float32. */
 export function rsqrt(x: Tensor): Tensor {
   return div(1, sqrt(floats('rsqrt', x)));
 }
 
-/** True where the element is Infinity or -Infinity. */
+/**
+ * True where the element is Infinity or -Infinity. Element by element, any shape; the result is bool, without a
+ * gradient.
+ */
 export function isInf(x: Tensor): Tensor {
   const t = checkTensor('isInf', x);
   return logicalNot(logicalOr(isFinite(t), isNan(t)));
@@ -313,7 +344,10 @@ export function all(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): T
   return eq(sum(logicalNot(to(checkTensor('all', x), 'bool')), axis, options), 0);
 }
 
-/** Sums from the start of an axis up to every element. bool is counted as int32. */
+/**
+ * Sums from the start of an axis up to every element. bool is counted as int32. The shape of x. Throws ShapeError for
+ * an axis that x does not have.
+ */
 export function cumsum(x: Tensor, axis: number): Tensor {
   checkTensor('cumsum', x);
   let t = x.dtype === 'bool' ? to(x, 'int32') : x;
@@ -328,6 +362,7 @@ export function cumsum(x: Tensor, axis: number): Tensor {
   return t === x ? add(t, 0) : t;
 }
 
+/** Options of allClose, with PyTorch’s and NumPy’s defaults. */
 export interface CloseOptions {
   /** Relative to b. Default 1e-5. */
   readonly rtol?: number;
@@ -382,7 +417,8 @@ export function equal(a: Tensor, b: Tensor): boolean {
 
 /**
  * Parts along an axis (default 0), without copies: of one size, the last being what remains, or of the given sizes,
- * which add up to that of the axis.
+ * which add up to that of the axis. Any dtype. Throws ShapeError for sizes that do not add up, ArgumentError for one
+ * that is no size.
  */
 export function split(x: Tensor, sizeOrSizes: number | readonly number[], axis = 0): Tensor[] {
   checkTensor('split', x);
@@ -422,8 +458,9 @@ function countOf(op: string, what: string, n: unknown): number {
 }
 
 /**
- * At most n parts of equal size along an axis (default 0), the last one smaller where they do not come out even
- * (and then there may be fewer, as in PyTorch); without copies.
+ * At most n parts of equal size along an axis (default 0), the last one smaller where they do not come out even (and
+ * then there may be fewer, as in PyTorch); without copies. Any dtype. Throws ArgumentError unless n is a positive
+ * whole number.
  */
 export function chunk(x: Tensor, n: number, axis = 0): Tensor[] {
   checkTensor('chunk', x);
@@ -433,7 +470,10 @@ export function chunk(x: Tensor, n: number, axis = 0): Tensor[] {
   return split(x, Math.max(1, Math.ceil(size / n)), axis);
 }
 
-/** The elements in reverse along one axis, several, or (without `axes`) all; without a copy. */
+/**
+ * The elements in reverse along one axis, several, or (without `axes`) all; without a copy. Any dtype. Throws
+ * ShapeError for an axis that x does not have.
+ */
 export function flip(x: Tensor, axes?: number | readonly number[] | null): Tensor {
   checkTensor('flip', x);
   const rank = x.shape.length;
@@ -475,12 +515,18 @@ function triangle(op: string, x: Tensor, diagonal: number, lower: boolean): Tens
   return where(lower ? le(columns, rows) : le(rows, columns), x, full([], 0, x.dtype));
 }
 
-/** The elements on and below a diagonal (0: the main one, > 0: above it) of matrices [..., n, m]; 0 elsewhere. */
+/**
+ * The elements on and below a diagonal (0: the main one, > 0: above it) of matrices [..., n, m]; 0 elsewhere. Any
+ * dtype. Throws ShapeError for a rank below 2.
+ */
 export function tril(x: Tensor, diagonal = 0): Tensor {
   return triangle('tril', x, diagonal, true);
 }
 
-/** The elements on and above a diagonal (0: the main one, > 0: above it) of matrices [..., n, m]; 0 elsewhere. */
+/**
+ * The elements on and above a diagonal (0: the main one, > 0: above it) of matrices [..., n, m]; 0 elsewhere. Any
+ * dtype. Throws ShapeError for a rank below 2.
+ */
 export function triu(x: Tensor, diagonal = 0): Tensor {
   return triangle('triu', x, diagonal, false);
 }

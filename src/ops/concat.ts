@@ -58,7 +58,10 @@ function checkList(name: string, tensors: unknown): Tensor[] {
   return list.map((t) => to(t, dtype));
 }
 
-/** Tensors one behind the other along an axis that exists (default 0; a number or { axis }); all other sizes must agree. */
+/**
+ * Tensors one behind the other along an axis that exists (default 0; a number or { axis }); all other sizes must
+ * agree. Any dtype; different ones are promoted. Throws ShapeError naming the shapes, ArgumentError for an empty list.
+ */
 export function concat(tensors: readonly Tensor[], axis: AxisOption = 0): Tensor {
   const list = checkList('concat', tensors);
   const first = list[0] as Tensor;
@@ -66,7 +69,11 @@ export function concat(tensors: readonly Tensor[], axis: AxisOption = 0): Tensor
   return apply(op, list, normalizeAxis('concat', axisOption('concat', axis, 0), first.shape.length));
 }
 
-/** Tensors of one shape side by side along a new axis (default 0; a number or { axis }). */
+/**
+ * Tensors of one shape side by side along a new axis (default 0; a number or { axis }). n tensors of shape [2, 3] give
+ * [n, 2, 3]. Any dtype; different ones are promoted. Throws ShapeError naming the shapes, ArgumentError for an empty
+ * list.
+ */
 export function stack(tensors: readonly Tensor[], axis: AxisOption = 0): Tensor {
   const list = checkList('stack', tensors);
   const { shape } = list[0] as Tensor;

@@ -4,7 +4,11 @@ import { mul } from './mul.js';
 import { neg } from './neg.js';
 import { sin } from './sin.js';
 
-/** Cosine of an angle in radians. */
+/**
+ * Cosine of an angle in radians. Element by element, any shape. int32 and bool are taken as float32.
+ *
+ * @function
+ */
 export const cos: (x: Tensor) => Tensor = unary({
   name: 'cos',
   domain: 'float',

@@ -3,7 +3,12 @@ import { binary, binarySamples, type Operand } from './elementwise.js';
 import { mul } from './mul.js';
 import { neg } from './neg.js';
 
-/** a / b with broadcasting. Whole numbers give float32. */
+/**
+ * a / b with broadcasting. Whole numbers give float32. Operands are tensors or numbers; dtypes that differ are
+ * promoted as in PyTorch. int32 and bool are taken as float32. Throws ShapeError where shapes do not broadcast.
+ *
+ * @function
+ */
 export const div: (a: Operand, b: Operand) => Tensor = binary({
   name: 'div',
   domain: 'float',

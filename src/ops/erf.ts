@@ -5,7 +5,12 @@ import { exp } from './exp.js';
 import { mul } from './mul.js';
 import { neg } from './neg.js';
 
-/** The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x. */
+/**
+ * The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x. Element by element, any shape. int32 and
+ * bool are taken as float32.
+ *
+ * @function
+ */
 export const erf: (x: Tensor) => Tensor = unary({
   name: 'erf',
   domain: 'float',

@@ -24,12 +24,16 @@ const exact: (x: Tensor) => Tensor = unary({
   samples: unarySamples(),
 });
 
+/** Options of gelu. */
 export interface GeluOptions {
   /** 'none' (default): exact, by erf. 'tanh': x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))). */
   readonly approximate?: 'none' | 'tanh';
 }
 
-/** x Φ(x), with Φ the normal distribution function (Hendrycks and Gimpel, 2016), or its approximation by tanh. */
+/**
+ * x Φ(x), with Φ the normal distribution function (Hendrycks and Gimpel, 2016), or its approximation by tanh. Element
+ * by element, any shape; int32 and bool are taken as float32.
+ */
 export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   const approximate = options?.approximate ?? 'none';
   if (approximate === 'none') return exact(x);

@@ -13,7 +13,10 @@ const op = elementwise({
   samples: unarySamples().map((s) => ({ ...s, attrs: [0.2] })),
 });
 
-/** x where it is positive, else negativeSlope * x (default 0.01). */
+/**
+ * x where it is positive, else negativeSlope * x (default 0.01). Element by element, any shape; the derivative at 0 is
+ * negativeSlope. int32 and bool are taken as float32.
+ */
 export function leakyRelu(x: Tensor, negativeSlope = 0.01): Tensor {
   return call(
     op,

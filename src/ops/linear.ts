@@ -129,7 +129,7 @@ export interface LinearForm {
  * (lecture 000, "Matrix form and broadcasting subtleties"; lecture 004, "Bias broadcasting"): the same numbers, for a
  * matrix of copies that is formed.
  *
- * Throws ShapeError for shapes that do not fit, ArgumentError for an option that does not exist.
+ * The result is [..., nOut]. Throws ShapeError for shapes that do not fit, ArgumentError for an option that does not exist.
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null, options: LinearForm = {}): Tensor {
   return activatedLinear(x, weight, bias ?? null, 'none', formalBias('linear', options));

@@ -2,7 +2,11 @@ import type { Tensor } from '../tensor/tensor.js';
 import { div } from './div.js';
 import { unary, unarySamples } from './elementwise.js';
 
-/** Natural logarithm; NaN below 0, -Infinity at 0. */
+/**
+ * Natural logarithm; NaN below 0, -Infinity at 0. Element by element, any shape. int32 and bool are taken as float32.
+ *
+ * @function
+ */
 export const log: (x: Tensor) => Tensor = unary({
   name: 'log',
   domain: 'float',

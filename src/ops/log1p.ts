@@ -3,7 +3,11 @@ import { add } from './add.js';
 import { div } from './div.js';
 import { unary, unarySamples } from './elementwise.js';
 
-/** log(1 + x), accurate near 0. */
+/**
+ * log(1 + x), accurate near 0. Element by element, any shape. int32 and bool are taken as float32.
+ *
+ * @function
+ */
 export const log1p: (x: Tensor) => Tensor = unary({
   name: 'log1p',
   domain: 'float',

@@ -36,7 +36,11 @@ const op = primitive<null>({
   samples: rowSamples,
 });
 
-/** log(sum(exp(x))) over one axis, several, or all, without overflow. Whole numbers give float32. */
+/**
+ * log(sum(exp(x))) over one axis, several, or all, without overflow. Whole numbers give float32. Reduced axes go, or
+ * stay with size 1 where `keepdims`. Throws ShapeError for an axis that x does not have, or where there is nothing to
+ * reduce.
+ */
 export function logSumExp(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   checkTensor('logSumExp', x);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');

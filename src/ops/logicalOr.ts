@@ -2,7 +2,13 @@ import type { Tensor } from '../tensor/tensor.js';
 import { binary, binarySamples, type Operand } from './elementwise.js';
 import { nonDifferentiable } from './primitive.js';
 
-/** True where either is true (not 0). */
+/**
+ * True where either is true (not 0). Operands are tensors or numbers; dtypes that differ are promoted as in PyTorch.
+ * Any dtype is taken as truth values. The result is bool, without a gradient. Throws ShapeError where shapes do not
+ * broadcast.
+ *
+ * @function
+ */
 export const logicalOr: (a: Operand, b: Operand) => Tensor = binary({
   name: 'logicalOr',
   domain: 'bool',

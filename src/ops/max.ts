@@ -6,7 +6,8 @@ const op = reduction({ name: 'max', js: maxKernel, empty: false, saves: [0, 'out
 
 /**
  * The largest element over one axis, several, or all; NaN if any is NaN. Equal elements share the gradient evenly.
- * Throws ShapeError where there is nothing to reduce.
+ * Throws ShapeError where there is nothing to reduce. Reduced axes go, or stay with size 1 where `keepdims`. bool is
+ * taken as int32.
  */
 export function max(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   return reduce(op, x, axis, options);

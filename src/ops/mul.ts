@@ -1,7 +1,12 @@
 import type { Tensor } from '../tensor/tensor.js';
 import { binary, binarySamples, type Operand } from './elementwise.js';
 
-/** a * b, element by element, with broadcasting; int32 wraps around. */
+/**
+ * a * b, element by element, with broadcasting; int32 wraps around. Operands are tensors or numbers; dtypes that
+ * differ are promoted as in PyTorch. bool is taken as int32. Throws ShapeError where shapes do not broadcast.
+ *
+ * @function
+ */
 export const mul: (a: Operand, b: Operand) => Tensor = binary({
   name: 'mul',
   domain: 'numeric',

@@ -2,7 +2,13 @@ import type { Tensor } from '../tensor/tensor.js';
 import { binary, binarySamples, type Operand } from './elementwise.js';
 import { nonDifferentiable } from './primitive.js';
 
-/** True where a differs from b (NaN differs from everything); with broadcasting. */
+/**
+ * True where a differs from b (NaN differs from everything); with broadcasting. Operands are tensors or numbers;
+ * dtypes that differ are promoted as in PyTorch. The result is bool, without a gradient. Throws ShapeError where
+ * shapes do not broadcast.
+ *
+ * @function
+ */
 export const ne: (a: Operand, b: Operand) => Tensor = binary({
   name: 'ne',
   domain: 'any',

@@ -24,7 +24,10 @@ const op = primitive<readonly number[]>({
   ],
 });
 
-/** The axes in another order, without a copy. `axes` names every axis once. */
+/**
+ * The axes in another order, without a copy. `axes` names every axis once. Any dtype. Throws ShapeError for anything
+ * else.
+ */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
   checkTensor('permute', x);
   if (!Array.isArray(axes) || axes.length !== x.shape.length) {
@@ -38,7 +41,7 @@ export function permute(x: Tensor, axes: readonly number[]): Tensor {
 
 /**
  * Two axes swapped (default: the last two), or all axes in the given order; without a copy. A vector or scalar stays
- * as it is.
+ * as it is. Any dtype. Throws ShapeError for an axis that x does not have.
  */
 export function transpose(x: Tensor, a: number | readonly number[] = -2, b = -1): Tensor {
   checkTensor('transpose', x);

@@ -35,7 +35,10 @@ function powOf(a: number, b: number): number {
   return a ** b;
 }
 
-/** a to the power of b, element by element, with broadcasting. Whole numbers give float32. */
+/**
+ * a to the power of b, element by element, with broadcasting. Whole numbers give float32. Throws ShapeError where
+ * shapes do not broadcast.
+ */
 export function pow(a: Operand, b: Operand): Tensor {
   // The square is by far the most frequent power; its exact product costs a fraction of the general case.
   if (b === 2 && isTensor(a)) return mul(a, a);

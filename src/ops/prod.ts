@@ -48,7 +48,10 @@ function productsOfOthers(x: Tensor): Tensor {
   return concat([mul(outside, right), narrow(mul(outside, left), 1, 0, n - half)], 1);
 }
 
-/** Product over one axis, several, or all. Whole numbers give float32. The product of nothing is 1. */
+/**
+ * Product over one axis, several, or all. Whole numbers give float32. The product of nothing is 1. Reduced axes go, or
+ * stay with size 1 where `keepdims`. Throws ShapeError for an axis that x does not have.
+ */
 export function prod(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   checkTensor('prod', x);
   return reduce(op, isFloat(x.dtype) ? x : to(x, 'float32'), axis, options);

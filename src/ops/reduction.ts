@@ -23,6 +23,7 @@ import { to } from './to.js';
 
 // What reductions share: axes, shapes, samples.
 
+/** Options of reductions. */
 export interface ReduceOptions {
   /** Leave reduced axes in place with size 1. Default false. */
   readonly keepdims?: boolean;
@@ -40,7 +41,10 @@ export type Axes = number | readonly number[] | null;
 /** What may stand for the axes: options with them inside, as in sum({ axis: 1, keepdims: true }). */
 export type AxesOrOptions<O extends ReduceOptions = ReduceOptions> =
   | Axes
-  | (O & { readonly axis?: Axes | undefined });
+  | (O & {
+      /** The axes. Default: all. */
+      readonly axis?: Axes | undefined;
+    });
 
 /** Takes options given in first place apart. Throws ArgumentError where there are two of them. */
 export function axesAndOptions<O extends ReduceOptions>(

@@ -20,7 +20,7 @@ const op = primitive<Shape>({
 
 /**
  * The same elements in row-major order under another shape; one size may be -1 and is worked out. A view where the
- * memory allows it, else a copy. Throws ShapeError if the sizes do not agree.
+ * memory allows it, else a copy. Throws ShapeError if the sizes do not agree. Any dtype.
  */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   checkTensor('reshape', x);

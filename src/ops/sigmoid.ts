@@ -8,7 +8,12 @@ function sigmoidOf(x: number): number {
   return e / (1 + e);
 }
 
-/** 1 / (1 + exp(-x)), without overflow for either sign. */
+/**
+ * 1 / (1 + exp(-x)), without overflow for either sign. Element by element, any shape. int32 and bool are taken as
+ * float32.
+ *
+ * @function
+ */
 export const sigmoid: (x: Tensor) => Tensor = unary({
   name: 'sigmoid',
   domain: 'float',

@@ -3,7 +3,11 @@ import { cos } from './cos.js';
 import { unary, unarySamples } from './elementwise.js';
 import { mul } from './mul.js';
 
-/** Sine of an angle in radians. */
+/**
+ * Sine of an angle in radians. Element by element, any shape. int32 and bool are taken as float32.
+ *
+ * @function
+ */
 export const sin: (x: Tensor) => Tensor = unary({
   name: 'sin',
   domain: 'float',

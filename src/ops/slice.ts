@@ -128,7 +128,10 @@ function checkIndex(name: string, index: unknown, n: number, axis: number): numb
   return index < 0 ? index + n : index;
 }
 
-/** `length` elements from `start` along one axis, without a copy. */
+/**
+ * `length` elements from `start` along one axis, without a copy. Any dtype. Throws ShapeError for an axis that x does
+ * not have, IndexError for elements that it does not.
+ */
 export function narrow(x: Tensor, axis: number, start: number, length: number): Tensor {
   checkTensor('narrow', x);
   const a = normalizeAxis('narrow', axis, x.shape.length);
@@ -149,7 +152,10 @@ export function narrow(x: Tensor, axis: number, start: number, length: number): 
   });
 }
 
-/** The slice at one index of an axis, which goes away; without a copy. Negative indices count from the end. */
+/**
+ * The slice at one index of an axis, which goes away; without a copy. Negative indices count from the end. Any dtype.
+ * Throws IndexError for an index outside the axis.
+ */
 export function select(x: Tensor, axis: number, index: number): Tensor {
   checkTensor('select', x);
   const a = normalizeAxis('select', axis, x.shape.length);

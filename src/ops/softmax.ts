@@ -13,7 +13,10 @@ const op = rowOp({
   samples: rowSamples,
 });
 
-/** exp(x) / sum(exp(x)) along an axis (default: the last), without overflow. Whole numbers give float32. */
+/**
+ * exp(x) / sum(exp(x)) along an axis (default: the last), without overflow. Whole numbers give float32. The shape of
+ * x. Throws ShapeError for an axis that x does not have.
+ */
 export function softmax(x: Tensor, axis: AxisOption = -1): Tensor {
   return alongAxis('softmax', x, axisOption('softmax', axis, -1), (t) => apply(op, [t], null));
 }

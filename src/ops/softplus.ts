@@ -17,6 +17,7 @@ const plain: (x: Tensor) => Tensor = unary({
   samples: unarySamples(),
 });
 
+/** Options of softplus. */
 export interface SoftplusOptions {
   /** Sharpness, > 0. Default 1. */
   readonly beta?: number;
@@ -24,7 +25,9 @@ export interface SoftplusOptions {
   readonly threshold?: number;
 }
 
-/** log(1 + exp(beta x)) / beta, without overflow. */
+/**
+ * log(1 + exp(beta x)) / beta, without overflow. Element by element, any shape; int32 and bool are taken as float32.
+ */
 export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
   const beta = checkNumber('softplus', 'beta', options?.beta ?? 1);
   if (!(beta > 0)) throw new ArgumentError(`softplus: beta must be > 0, not ${beta}`);

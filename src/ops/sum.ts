@@ -43,7 +43,7 @@ const op = primitive<SumAttrs>({
 
 /**
  * Sum over one axis, several, or all; `keepdims` leaves reduced axes in place with size 1. bool is counted as int32.
- * The sum of nothing is 0.
+ * The sum of nothing is 0. Reduced axes go, or stay with size 1. Throws ShapeError for an axis that x does not have.
  */
 export function sum(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   checkTensor('sum', x);
@@ -51,7 +51,10 @@ export function sum(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): T
   return apply(op, [t], { ...reducedAxes('sum', t.shape, axis, options), scale: 1 });
 }
 
-/** Arithmetic mean over one axis, several, or all, as sum. Whole numbers give float32. The mean of nothing is NaN. */
+/**
+ * Arithmetic mean over one axis, several, or all, as sum. Whole numbers give float32. The mean of nothing is NaN.
+ * Reduced axes go, or stay with size 1 where `keepdims`. Throws ShapeError for an axis that x does not have.
+ */
 export function mean(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   checkTensor('mean', x);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');

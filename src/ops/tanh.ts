@@ -2,7 +2,11 @@ import type { Tensor } from '../tensor/tensor.js';
 import { unary, unarySamples } from './elementwise.js';
 import { tanhGrad } from './tanhGrad.js';
 
-/** Hyperbolic tangent. */
+/**
+ * Hyperbolic tangent. Element by element, any shape. int32 and bool are taken as float32.
+ *
+ * @function
+ */
 export const tanh: (x: Tensor) => Tensor = unary({
   name: 'tanh',
   domain: 'float',

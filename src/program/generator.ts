@@ -10,6 +10,14 @@ import { checkShape, describe } from './view.js';
 /** Whole numbers in a range, from one random word each. */
 export const randintRow = defineKernel('randint', randintKernel);
 
+/** What a Generator is: see Generator.getState. */
+export interface GeneratorState {
+  /** The seed: its lower and its upper 32 bits. */
+  readonly key: readonly [number, number];
+  /** How many blocks of four 32-bit words were drawn. */
+  readonly block: number;
+}
+
 /**
  * A seeded source of random numbers: Philox4x32-10 (Salmon et al., 2011), which turns a counter into random words. The
  * same seed gives the same numbers on every backend, in eager mode and in compiled steps.
@@ -23,7 +31,7 @@ export class Generator {
     this.manualSeed(seed);
   }
 
-  /** Starts again from a seed, a whole number in [0, 2^53). */
+  /** Starts again from a seed, a whole number in [0, 2^53). Throws ArgumentError for another. */
   manualSeed(seed: number): this {
     if (!Number.isSafeInteger(seed) || seed < 0) {
       throw new ArgumentError(`Generator: a seed is a whole number in [0, 2^53), not ${describe(seed)}`);
@@ -33,12 +41,13 @@ export class Generator {
     return this;
   }
 
-  /** The whole state, for checkpoints. */
-  getState(): { key: [number, number]; block: number } {
+  /** The whole state, for checkpoints: the seed in two words, and how many blocks of four words were drawn. */
+  getState(): GeneratorState {
     return { key: [...this.#key], block: this.#block };
   }
 
-  setState(state: { key: readonly number[]; block: number }): void {
+  /** Goes on from a state that getState() gave. Throws StateError for anything else. */
+  setState(state: GeneratorState): void {
     const [a, b] = state?.key ?? [];
     const word = (x: unknown) => Number.isInteger(x) && (x as number) >= 0 && (x as number) < 2 ** 32;
     if (!word(a) || !word(b) || !Number.isSafeInteger(state.block) || state.block < 0) {
@@ -48,7 +57,11 @@ export class Generator {
     this.#block = state.block;
   }
 
-  /** Takes the numbers for n elements of a dtype; returns [key0, key1, block] for a random kernel. */
+  /**
+   * Takes the numbers for n elements of a dtype; returns [key0, key1, block] for a random kernel.
+   *
+   * @internal
+   */
   reserve(n: number, dtype: DType): Param[] {
     const blocks = Math.ceil(n / (dtype === 'float64' ? 2 : 4));
     return advance({
@@ -63,7 +76,10 @@ export class Generator {
     });
   }
 
-  /** A random order of 0 … n-1 (Fisher–Yates). Each draw takes 32 bits, so the bias is below n / 2^32. */
+  /**
+   * A random order of 0 … n−1 (Fisher–Yates). Each draw takes 32 bits, so the bias is below n / 2^32. Throws
+   * ShapeError where n is no size.
+   */
   permutation(n: number): Int32Array {
     checkShape('permutation', [n]);
     const order = newArray('int32', n, 'permutation') as Int32Array;
@@ -90,7 +106,10 @@ export class Generator {
 /** The generator used where none is given. */
 export const defaultGenerator = new Generator();
 
-/** Seeds the default generator. */
+/**
+ * Seeds the generator that is used where none is given, with a whole number in [0, 2^53), and returns it. Throws
+ * ArgumentError for another.
+ */
 export function manualSeed(seed: number): Generator {
   return defaultGenerator.manualSeed(seed);
 }

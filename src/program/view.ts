@@ -5,6 +5,7 @@ import type { Storage } from './storage.js';
 
 export { describe };
 
+/** Sizes of the axes, outermost first; [] is a scalar. */
 export type Shape = readonly number[];
 
 /** Ranks above this are refused: kernels carry shapes in fixed-size records. */

@@ -17,6 +17,7 @@ import { describe, fullView, type Shape, sameShape, type View } from '../program
 import { ConsumedGrad, PublishedGrad } from './published.js';
 import { checkOptions, Tensor } from './tensor.js';
 
+/** Options of compile(). */
 export interface CompileOptions {
   /** Shown in messages. Default: the function's name. */
   readonly name?: string;

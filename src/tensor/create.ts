@@ -10,12 +10,14 @@ import { checkOptions, type Tensor, type TensorOptions, tensor } from './tensor.
 
 // Functions that make tensors. Shapes are arrays or separate numbers: zeros([2, 3]) or zeros(2, 3).
 
+/** Options of functions that make random tensors. */
 export interface RandomOptions extends TensorOptions {
   /** Where the numbers come from; default: the generator that manualSeed() seeds. */
   readonly generator?: Generator;
 }
 
-type ShapeArgs<O> = readonly [Shape, O?] | readonly number[] | readonly [...number[], O];
+/** A shape as an array or as separate numbers, with options behind it: (2, 3), ([2, 3]), (2, 3, { dtype: 'float64' }). */
+export type ShapeArgs<O> = readonly [Shape, O?] | readonly number[] | readonly [...number[], O];
 
 const plainOptions = ['dtype', 'requiresGrad'];
 
@@ -40,19 +42,30 @@ function finish(t: Tensor, options: TensorOptions): Tensor {
   return t;
 }
 
-/** Zeros of a shape; float32 by default. */
+/**
+ * Zeros of a shape, given as an array or as separate numbers: zeros(2, 3). float32 by default; int32, bool and float64
+ * as well. Throws ShapeError for what is no shape, DTypeError for a dtype that does not exist, ArgumentError for
+ * options that do not.
+ */
 export function zeros(...args: ShapeArgs<TensorOptions>): Tensor {
   const [shape, options, dtype] = parse('zeros', args, plainOptions);
   return finish(fullOp(shape, 0, dtype), options);
 }
 
-/** Ones of a shape; float32 by default. */
+/**
+ * Ones of a shape, given as an array or as separate numbers: ones(2, 3). float32 by default; int32, bool and float64
+ * as well. Throws ShapeError for what is no shape, DTypeError for a dtype that does not exist, ArgumentError for
+ * options that do not.
+ */
 export function ones(...args: ShapeArgs<TensorOptions>): Tensor {
   const [shape, options, dtype] = parse('ones', args, plainOptions);
   return finish(fullOp(shape, 1, dtype), options);
 }
 
-/** A tensor of one value; float32 by default (bool for true and false). */
+/**
+ * A tensor of one value, any dtype; float32 by default (bool for true and false). Throws ShapeError for what is no
+ * shape, DTypeError for a dtype that does not exist, ArgumentError for options that do not.
+ */
 export function full(shape: Shape, value: number | boolean, options: TensorOptions = {}): Tensor {
   checkOptions('full', options, plainOptions);
   if (typeof value !== 'number' && typeof value !== 'boolean') {
@@ -67,22 +80,25 @@ function like(op: string, t: Tensor, value: number | boolean, options: TensorOpt
   return full(t.shape, value, { dtype: t.dtype, ...options });
 }
 
-/** Zeros of the shape and dtype of another tensor. */
+/** Zeros of the shape and dtype of another tensor. Throws as full. */
 export function zerosLike(t: Tensor, options: TensorOptions = {}): Tensor {
   return like('zerosLike', t, 0, options);
 }
 
-/** Ones of the shape and dtype of another tensor. */
+/** Ones of the shape and dtype of another tensor. Throws as full. */
 export function onesLike(t: Tensor, options: TensorOptions = {}): Tensor {
   return like('onesLike', t, 1, options);
 }
 
-/** One value in the shape and dtype of another tensor. */
+/** One value in the shape and dtype of another tensor. Throws as full. */
 export function fullLike(t: Tensor, value: number | boolean, options: TensorOptions = {}): Tensor {
   return like('fullLike', t, value, options);
 }
 
-/** The identity matrix [n, m] (m = n by default); float32 by default. */
+/**
+ * The identity matrix [n, m] (m = n by default): 1 where row and column are the same, else 0. float32 by default.
+ * Throws as full.
+ */
 export function eye(n: number, m?: number | TensorOptions, options: TensorOptions = {}): Tensor {
   if (typeof m === 'object' && m !== null) {
     if (typeof n !== 'number') throw new ShapeError(`eye: a size is a whole number >= 0, not ${describe(n)}`);
@@ -96,8 +112,9 @@ export function eye(n: number, m?: number | TensorOptions, options: TensorOption
 }
 
 /**
- * Numbers from `start` (0) up to, but not including, `end` by `step` (1). int32 where all are whole, else float32; the
- * option dtype says otherwise.
+ * Numbers from `start` (default 0) up to, but not including, `end` by `step` (default 1, may be negative): a vector.
+ * int32 where all are whole, else float32; the option dtype says otherwise. Throws ArgumentError for a step of 0 or
+ * what is no number.
  */
 export function arange(
   start: number,
@@ -122,7 +139,10 @@ export function arange(
   return tensor(values, { dtype: whole ? 'int32' : 'float32', ...options });
 }
 
-/** `steps` numbers evenly spaced from `start` to `end`, both included; float32 by default. */
+/**
+ * `steps` numbers evenly spaced from `start` to `end`, both included: a vector; float32 by default. Throws ShapeError
+ * where `steps` is no size.
+ */
 export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
   const [n] = checkShape('linspace', [steps]) as [number];
   for (const x of [start, end]) {
@@ -150,13 +170,19 @@ function floatOnly(op: string, dtype: DType): DType {
   return dtype;
 }
 
-/** Uniform random numbers in [0, 1); float32 by default. */
+/**
+ * Uniform random numbers in [0, 1) of a shape; float32 by default, or float64 (DTypeError otherwise). The same
+ * generator state gives the same numbers on every backend.
+ */
 export function rand(...args: ShapeArgs<RandomOptions>): Tensor {
   const [shape, options, dtype] = parse<RandomOptions>('rand', args, randomNames);
   return finish(random.uniform(shape, 0, 1, floatOnly('rand', dtype), generatorOf('rand', options)), options);
 }
 
-/** Standard normal random numbers; float32 by default. */
+/**
+ * Standard normal random numbers of a shape; float32 by default, or float64 (DTypeError otherwise). The same generator
+ * state gives the same numbers on every backend.
+ */
 export function randn(...args: ShapeArgs<RandomOptions>): Tensor {
   const [shape, options, dtype] = parse<RandomOptions>('randn', args, randomNames);
   return finish(
@@ -183,18 +209,21 @@ export function randnLike(t: Tensor, options: RandomOptions = {}): Tensor {
   return randn(t.shape, given);
 }
 
-/** Random whole numbers in [low, high), int32. */
+/**
+ * Random whole numbers in [low, high) of a shape, int32. Throws ArgumentError unless low < high are whole numbers that
+ * int32 holds.
+ */
 export function randint(
   low: number,
   high: number,
   shape: Shape,
-  options: { generator?: Generator } = {},
+  options: { readonly generator?: Generator } = {},
 ): Tensor {
   checkOptions('randint', options, ['generator']);
   return random.randint(checkShape('randint', shape), low, high, generatorOf('randint', options));
 }
 
-/** A random order of 0 … n-1, int32. */
+/** A random order of 0 … n−1: an int32 vector (Fisher–Yates). */
 export function randperm(n: number, options: { generator?: Generator } = {}): Tensor {
   checkOptions('randperm', options, ['generator']);
   const [size] = checkShape('randperm', [n]) as [number];

@@ -36,6 +36,7 @@ export type NestedArray = number | boolean | NestedArray[];
 /** What tensor(...) takes. */
 export type TensorValues = number | boolean | TypedArray | readonly TensorValues[];
 
+/** Options of functions that make tensors. */
 export interface TensorOptions {
   /** Default float32; for typed arrays their own type; for booleans bool. */
   readonly dtype?: DType;
@@ -62,15 +63,28 @@ function isPlainObject(x: unknown): boolean {
  * broadcastTo), except those with a name ending in `_`, which change the tensor in place.
  */
 export class Tensor {
+  /** @internal */
   readonly [tensorBrand]: Tensor = this;
-  /** The window on memory that kernels see. */
+  /**
+   * The window on memory that kernels see.
+   *
+   * @internal
+   */
   readonly view: View;
-  /** The operation that made this tensor, for backward; null for leaves. */
+  /**
+   * The operation that made this tensor, for backward; null for leaves.
+   *
+   * @internal
+   */
   node: Node | null = null;
   #requiresGrad = false;
   #gradCell: Cell | null = null;
 
-  /** Not for direct use: see tensor(), zeros() and so on. */
+  /**
+   * Not for direct use: see tensor(), zeros() and so on.
+   *
+   * @hidden
+   */
   constructor(view: View) {
     if (!(view instanceof View)) {
       throw new ArgumentError(`Tensor: make tensors with tensor(...), zeros(...) and so on, not with new`);
@@ -78,7 +92,11 @@ export class Tensor {
     this.view = view;
   }
 
-  /** Where the gradient is kept. */
+  /**
+   * Where the gradient is kept.
+   *
+   * @internal
+   */
   get gradCell(): Cell {
     this.#gradCell ??= new Cell(null);
     return this.#gradCell;
@@ -89,6 +107,7 @@ export class Tensor {
     return this.view.shape;
   }
 
+  /** The type of the elements: 'float32', 'float64', 'int32' or 'bool'. */
   get dtype(): DType {
     return this.view.dtype;
   }
@@ -127,6 +146,7 @@ export class Tensor {
     return this.#requiresGrad || this.node !== null;
   }
 
+  /** Switches gradients on or off, for a leaf of floats (GradError, DTypeError otherwise). */
   set requiresGrad(value: boolean) {
     checkSelf('requiresGrad', this);
     if (typeof value !== 'boolean')
@@ -158,13 +178,21 @@ export class Tensor {
     return g;
   }
 
-  /** Refuses to add to a gradient that a compiled step used up. */
+  /**
+   * Refuses to add to a gradient that a compiled step used up.
+   *
+   * @internal
+   */
   checkGradKept(what: string): void {
     const held: unknown = this.gradCell.value;
     if (held instanceof ConsumedGrad) held.refuse(what);
   }
 
-  /** As `grad`, for code that does not keep it: gradients that were never handed out go back to the pool when dropped. */
+  /**
+   * As `grad`, for code that does not keep it: gradients that were never handed out go back to the pool when dropped.
+   *
+   * @internal
+   */
   peekGrad(): Tensor | null {
     const held = this.gradCell.get();
     if (held instanceof PublishedGrad) {
@@ -182,6 +210,7 @@ export class Tensor {
     return held as Tensor | null;
   }
 
+  /** Replaces the gradient by a tensor of the same shape and dtype (ShapeError otherwise), or takes it away. */
   set grad(value: Tensor | null) {
     if (value !== null) {
       if (!isTensor(value)) throw new ArgumentError(`grad: a tensor or null, not ${describe(value)}`);
@@ -286,7 +315,10 @@ export class Tensor {
     return ops.cloneOf(this);
   }
 
-  /** The tensor in another dtype (itself where it has that dtype). Floats to int32 truncate and saturate. */
+  /**
+   * The tensor in another dtype (itself where it has that dtype). Floats to int32 truncate and saturate; anything to bool is
+   * x ≠ 0. Gradients pass between floats. Throws DTypeError for a dtype that does not exist.
+   */
   to(dtype: DType): Tensor {
     return ops.to(this, dtype);
   }
@@ -335,268 +367,339 @@ export class Tensor {
     return this.fill_(0);
   }
 
-  /** Adds in place. Not recorded. */
+  /** Adds in place, with broadcasting to the shape of this tensor (ShapeError otherwise). Not recorded. */
   add_(other: Operand): this {
     return assign(this, 'add_', (t) => ops.add(t, detached(other)));
   }
 
-  /** Subtracts in place. Not recorded. */
+  /** Subtracts in place, as add_. Not recorded. */
   sub_(other: Operand): this {
     return assign(this, 'sub_', (t) => ops.sub(t, detached(other)));
   }
 
-  /** Multiplies in place. Not recorded. */
+  /** Multiplies in place, as add_. Not recorded. */
   mul_(other: Operand): this {
     return assign(this, 'mul_', (t) => ops.mul(t, detached(other)));
   }
 
-  /** Divides in place. Not recorded. */
+  /** Divides in place, as add_. Not recorded. */
   div_(other: Operand): this {
     return assign(this, 'div_', (t) => ops.div(t, detached(other)));
   }
 
   // ---- elementwise ----
 
+  /** this + other, with broadcasting: see the function {@link ops.add}. */
   add(other: Operand): Tensor {
     return ops.add(this, other);
   }
+  /** this − other, with broadcasting: see the function {@link ops.sub}. */
   sub(other: Operand): Tensor {
     return ops.sub(this, other);
   }
+  /** this · other, element by element, with broadcasting: see the function {@link ops.mul}. */
   mul(other: Operand): Tensor {
     return ops.mul(this, other);
   }
+  /** this / other, with broadcasting: see the function {@link ops.div}. */
   div(other: Operand): Tensor {
     return ops.div(this, other);
   }
+  /** this to the power of an exponent, element by element: see the function {@link ops.pow}. */
   pow(exponent: Operand): Tensor {
     return ops.pow(this, exponent);
   }
+  /** The larger of this and other, element by element: see the function {@link ops.maximum}. */
   maximum(other: Operand): Tensor {
     return ops.maximum(this, other);
   }
+  /** The smaller of this and other, element by element: see the function {@link ops.minimum}. */
   minimum(other: Operand): Tensor {
     return ops.minimum(this, other);
   }
+  /** −this: see the function {@link ops.neg}. */
   neg(): Tensor {
     return ops.neg(this);
   }
+  /** The absolute value of every element: see the function {@link ops.abs}. */
   abs(): Tensor {
     return ops.abs(this);
   }
+  /** −1, 0 or 1 for every element: see the function {@link ops.sign}. */
   sign(): Tensor {
     return ops.sign(this);
   }
+  /** e to the power of every element: see the function {@link ops.exp}. */
   exp(): Tensor {
     return ops.exp(this);
   }
+  /** exp(x) − 1 of every element, accurate near 0: see the function {@link ops.expm1}. */
   expm1(): Tensor {
     return ops.expm1(this);
   }
+  /** The natural logarithm of every element: see the function {@link ops.log}. */
   log(): Tensor {
     return ops.log(this);
   }
+  /** log(1 + x) of every element, accurate near 0: see the function {@link ops.log1p}. */
   log1p(): Tensor {
     return ops.log1p(this);
   }
+  /** The square root of every element: see the function {@link ops.sqrt}. */
   sqrt(): Tensor {
     return ops.sqrt(this);
   }
+  /** The square of every element: see the function {@link ops.square}. */
   square(): Tensor {
     return ops.square(this);
   }
+  /** 1 / x for every element: see the function {@link ops.reciprocal}. */
   reciprocal(): Tensor {
     return ops.reciprocal(this);
   }
+  /** The sine of every element, in radians: see the function {@link ops.sin}. */
   sin(): Tensor {
     return ops.sin(this);
   }
+  /** The cosine of every element, in radians: see the function {@link ops.cos}. */
   cos(): Tensor {
     return ops.cos(this);
   }
+  /** The error function of every element: see the function {@link ops.erf}. */
   erf(): Tensor {
     return ops.erf(this);
   }
+  /** The largest whole number not above every element: see the function {@link ops.floor}. */
   floor(): Tensor {
     return ops.floor(this);
   }
+  /** The smallest whole number not below every element: see the function {@link ops.ceil}. */
   ceil(): Tensor {
     return ops.ceil(this);
   }
-  /** To the nearest whole number, halves to the even one. */
+  /** To the nearest whole number, halves to the even one: see the function {@link ops.round}. */
   round(): Tensor {
     return ops.round(this);
   }
+  /** The tangent of every element, in radians: see the function {@link ops.tan}. */
   tan(): Tensor {
     return ops.tan(this);
   }
+  /** The logarithm to the base 2 of every element: see the function {@link ops.log2}. */
   log2(): Tensor {
     return ops.log2(this);
   }
+  /** The logarithm to the base 10 of every element: see the function {@link ops.log10}. */
   log10(): Tensor {
     return ops.log10(this);
   }
+  /** 1 / √x for every element: see the function {@link ops.rsqrt}. */
   rsqrt(): Tensor {
     return ops.rsqrt(this);
   }
-  /** Limited to [min, max], given as two numbers or as { min, max }. */
+  /** Limited to [min, max], given as two numbers or as { min, max }: see the function {@link ops.clamp}. */
   clamp(min?: number | ops.ClampOptions | null, max?: number | null): Tensor {
     return ops.clamp(this, min, max);
   }
+  /** max(x, 0) for every element: see the function {@link ops.relu}. */
   relu(): Tensor {
     return ops.relu(this);
   }
+  /** x where it is positive, else negativeSlope · x (default 0.01): see the function {@link ops.leakyRelu}. */
   leakyRelu(negativeSlope?: number): Tensor {
     return ops.leakyRelu(this, negativeSlope);
   }
+  /** x where it is positive, else alpha (exp(x) − 1) (alpha is 1 by default): see the function {@link ops.elu}. */
   elu(alpha?: number): Tensor {
     return ops.elu(this, alpha);
   }
+  /** 1 / (1 + exp(−x)) for every element: see the function {@link ops.sigmoid}. */
   sigmoid(): Tensor {
     return ops.sigmoid(this);
   }
+  /** log(sigmoid(x)) for every element, without overflow: see the function {@link ops.logSigmoid}. */
   logSigmoid(): Tensor {
     return ops.logSigmoid(this);
   }
+  /** The hyperbolic tangent of every element: see the function {@link ops.tanh}. */
   tanh(): Tensor {
     return ops.tanh(this);
   }
+  /** x Φ(x) for every element, or its approximation by tanh: see the function {@link ops.gelu}. */
   gelu(options?: ops.GeluOptions): Tensor {
     return ops.gelu(this, options);
   }
+  /** x sigmoid(x) for every element: see the function {@link ops.silu}. */
   silu(): Tensor {
     return ops.silu(this);
   }
+  /** log(1 + exp(beta x)) / beta for every element: see the function {@link ops.softplus}. */
   softplus(options?: ops.SoftplusOptions): Tensor {
     return ops.softplus(this, options);
   }
 
   // ---- comparisons: bool, no gradient ----
 
+  /** Whether this = other, element by element (bool): see the function {@link ops.eq}. */
   eq(other: Operand): Tensor {
     return ops.eq(this, other);
   }
+  /** Whether this ≠ other, element by element (bool): see the function {@link ops.ne}. */
   ne(other: Operand): Tensor {
     return ops.ne(this, other);
   }
+  /** Whether this < other, element by element (bool): see the function {@link ops.lt}. */
   lt(other: Operand): Tensor {
     return ops.lt(this, other);
   }
+  /** Whether this ≤ other, element by element (bool): see the function {@link ops.le}. */
   le(other: Operand): Tensor {
     return ops.le(this, other);
   }
+  /** Whether this > other, element by element (bool): see the function {@link ops.gt}. */
   gt(other: Operand): Tensor {
     return ops.gt(this, other);
   }
+  /** Whether this ≥ other, element by element (bool): see the function {@link ops.ge}. */
   ge(other: Operand): Tensor {
     return ops.ge(this, other);
   }
+  /** Whether every element is NaN (bool): see the function {@link ops.isNan}. */
   isNan(): Tensor {
     return ops.isNan(this);
   }
+  /** Whether every element is neither infinite nor NaN (bool): see the function {@link ops.isFinite}. */
   isFinite(): Tensor {
     return ops.isFinite(this);
   }
+  /** Whether every element is infinite (bool): see the function {@link ops.isInf}. */
   isInf(): Tensor {
     return ops.isInf(this);
   }
-  /** Whether shape and elements are the same; reads the values. */
+  /** Whether shape and elements are the same; reads the values: see the function {@link ops.equal}. */
   equal(other: Tensor): boolean {
     return ops.equal(this, other);
   }
-  /** Whether all elements are close to those of another tensor; reads the values. */
+  /**
+   * Whether all elements are close to those of another tensor; reads the values: see the function
+   * {@link ops.allClose}.
+   */
   allClose(other: Operand, options?: ops.CloseOptions): boolean {
     return ops.allClose(this, other, options);
   }
+  /** Whether both are true, element by element (bool): see the function {@link ops.logicalAnd}. */
   logicalAnd(other: Operand): Tensor {
     return ops.logicalAnd(this, other);
   }
+  /** Whether either is true, element by element (bool): see the function {@link ops.logicalOr}. */
   logicalOr(other: Operand): Tensor {
     return ops.logicalOr(this, other);
   }
+  /** Whether every element is 0 or false (bool): see the function {@link ops.logicalNot}. */
   logicalNot(): Tensor {
     return ops.logicalNot(this);
   }
-  /** a where this is true, else b. */
+  /** a where this is true, else b: see the function {@link ops.where}. */
   where(a: Operand, b: Operand): Tensor {
     return ops.where(this, a, b);
   }
 
-  /** This tensor with `value` where the mask (bool) is true. */
+  /** This tensor with `value` where the mask (bool) is true: see the function {@link ops.maskedFill}. */
   maskedFill(mask: Tensor, value: Operand): Tensor {
     return ops.maskedFill(this, mask, value);
   }
 
   // ---- reductions ----
 
+  /** Whether any element along the axes (default: all) is true (bool): see the function {@link ops.any}. */
   any(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.any(this, axis, options);
   }
+  /** Whether all elements along the axes (default: all) are true (bool): see the function {@link ops.all}. */
   all(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.all(this, axis, options);
   }
-  /** Sums from the start of an axis up to every element. */
+  /** Sums from the start of an axis up to every element: see the function {@link ops.cumsum}. */
   cumsum(axis: number): Tensor {
     return ops.cumsum(this, axis);
   }
 
+  /** The sum along one axis, several, or all: see the function {@link ops.sum}. */
   sum(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.sum(this, axis, options);
   }
+  /** The arithmetic mean along one axis, several, or all: see the function {@link ops.mean}. */
   mean(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.mean(this, axis, options);
   }
+  /** The product along one axis, several, or all: see the function {@link ops.prod}. */
   prod(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.prod(this, axis, options);
   }
+  /** The largest element along one axis, several, or all: see the function {@link ops.max}. */
   max(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.max(this, axis, options);
   }
+  /** The smallest element along one axis, several, or all: see the function {@link ops.min}. */
   min(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.min(this, axis, options);
   }
+  /** The index (int32) of the largest element along an axis, or of all: see the function {@link ops.argmax}. */
   argmax(
     axis?: number | null | (ReduceOptions & { readonly axis?: number | null }),
     options?: ReduceOptions,
   ): Tensor {
     return ops.argmax(this, axis, options);
   }
+  /** The index (int32) of the smallest element along an axis, or of all: see the function {@link ops.argmin}. */
   argmin(
     axis?: number | null | (ReduceOptions & { readonly axis?: number | null }),
     options?: ReduceOptions,
   ): Tensor {
     return ops.argmin(this, axis, options);
   }
-  /** Variance; unbiased by default (correction 1). */
+  /** Variance; unbiased by default (correction 1): see the function {@link ops.variance}. */
   var(axis?: AxesOrOptions<VarianceOptions>, options?: VarianceOptions): Tensor {
     return ops.variance(this, axis, options);
   }
-  /** Standard deviation; unbiased by default (correction 1). */
+  /** Standard deviation; unbiased by default (correction 1): see the function {@link ops.std}. */
   std(axis?: AxesOrOptions<VarianceOptions>, options?: VarianceOptions): Tensor {
     return ops.std(this, axis, options);
   }
+  /** The p-norm (default: 2) along one axis, several, or all: see the function {@link ops.norm}. */
   norm(axis?: AxesOrOptions<NormOptions>, options?: NormOptions): Tensor {
     return ops.norm(this, axis, options);
   }
+  /** log(sum(exp(x))) along one axis, several, or all, without overflow: see the function {@link ops.logSumExp}. */
   logSumExp(axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
     return ops.logSumExp(this, axis, options);
   }
+  /** exp(x) / sum(exp(x)) along an axis (default: the last): see the function {@link ops.softmax}. */
   softmax(axis?: ops.AxisOption): Tensor {
     return ops.softmax(this, axis);
   }
+  /**
+   * The logarithm of softmax along an axis (default: the last), without overflow: see the function
+   * {@link ops.logSoftmax}.
+   */
   logSoftmax(axis?: ops.AxisOption): Tensor {
     return ops.logSoftmax(this, axis);
   }
 
   // ---- shapes and products ----
 
+  /** The matrix product with another tensor, over the last two axes: see the function {@link ops.matmul}. */
   matmul(other: Tensor): Tensor {
     return ops.matmul(this, other);
   }
+  /** The scalar product with another vector: see the function {@link ops.dot}. */
   dot(other: Tensor): Tensor {
     return ops.dot(this, other);
   }
-  /** Two axes swapped (default: the last two), or all axes in the given order, as an array or as separate numbers. */
+  /**
+   * Two axes swapped (default: the last two), or all axes in the given order, as an array or as separate numbers: see
+   * the function {@link ops.transpose}.
+   */
   transpose(...axes: readonly (number | readonly number[])[]): Tensor {
     if (axes.length > 2) return ops.permute(this, axes.flat());
     return ops.transpose(this, axes[0], axes[1] as number | undefined);
@@ -605,62 +708,78 @@ export class Tensor {
   get T(): Tensor {
     return ops.transpose(this);
   }
+  /**
+   * The axes in another order, given as an array or as separate numbers; without a copy: see the function
+   * {@link ops.permute}.
+   */
   permute(...axes: readonly (number | readonly number[])[]): Tensor {
     return ops.permute(this, axes.flat());
   }
-  /** Another shape, as an array or as separate numbers; one size may be -1. */
+  /** Another shape, as an array or as separate numbers; one size may be -1: see the function {@link ops.reshape}. */
   reshape(...shape: readonly (number | readonly number[])[]): Tensor {
     return ops.reshape(this, shape.flat());
   }
+  /** The axes from start to end (default: all) joined into one: see the function {@link ops.flatten}. */
   flatten(start?: number, end?: number): Tensor {
     return ops.flatten(this, start, end);
   }
+  /** Without an axis of size 1, or without all of them: see the function {@link ops.squeeze}. */
   squeeze(axis?: number): Tensor {
     return ops.squeeze(this, axis);
   }
+  /** With a new axis of size 1: see the function {@link ops.unsqueeze}. */
   unsqueeze(axis: number): Tensor {
     return ops.unsqueeze(this, axis);
   }
-  /** Repeated to another shape, given as an array or as separate numbers; without a copy. */
+  /**
+   * Repeated to another shape, given as an array or as separate numbers; without a copy: see the function
+   * {@link ops.broadcastTo}.
+   */
   broadcastTo(...shape: readonly (number | readonly number[])[]): Tensor {
     return ops.broadcastTo(this, shape.flat());
   }
-  /** slice(start, end?) along the first axis, or one range per axis: see the function slice. */
+  /** slice(start, end?) along the first axis, or one range per axis: see the function {@link ops.slice}. */
   slice(...ranges: readonly (Range | readonly Range[])[]): Tensor {
     return ops.slice(this, ...ranges);
   }
+  /** `length` elements from `start` along an axis, without a copy: see the function {@link ops.narrow}. */
   narrow(axis: number, start: number, length: number): Tensor {
     return ops.narrow(this, axis, start, length);
   }
+  /** The slice at one index of an axis, which goes away; without a copy: see the function {@link ops.select}. */
   select(axis: number, index: number): Tensor {
     return ops.select(this, axis, index);
   }
+  /** Elements picked by index along an axis: see the function {@link ops.gather}. */
   gather(axis: number, index: Tensor): Tensor {
     return ops.gather(this, axis, index);
   }
+  /** The slices along an axis that whole numbers name, in that order: see the function {@link ops.indexSelect}. */
   indexSelect(axis: number, index: Tensor | readonly number[]): Tensor {
     return ops.indexSelect(this, axis, index);
   }
 
-  /** Parts of one size, or of the given sizes, along an axis (default 0). */
+  /** Parts of one size, or of the given sizes, along an axis (default 0): see the function {@link ops.split}. */
   split(sizeOrSizes: number | readonly number[], axis?: number): Tensor[] {
     return ops.split(this, sizeOrSizes, axis);
   }
-  /** At most n parts along an axis (default 0). */
+  /** At most n parts along an axis (default 0): see the function {@link ops.chunk}. */
   chunk(n: number, axis?: number): Tensor[] {
     return ops.chunk(this, n, axis);
   }
-  /** In reverse along one axis, several, or all. */
+  /** In reverse along one axis, several, or all: see the function {@link ops.flip}. */
   flip(axes?: number | readonly number[] | null): Tensor {
     return ops.flip(this, axes);
   }
+  /** The elements on and below a diagonal of matrices, 0 elsewhere: see the function {@link ops.tril}. */
   tril(diagonal?: number): Tensor {
     return ops.tril(this, diagonal);
   }
+  /** The elements on and above a diagonal of matrices, 0 elsewhere: see the function {@link ops.triu}. */
   triu(diagonal?: number): Tensor {
     return ops.triu(this, diagonal);
   }
-  /** The diagonal of a matrix, or the matrix with this vector on its diagonal. */
+  /** The diagonal of a matrix, or the matrix with this vector on its diagonal: see the function {@link ops.diag}. */
   diag(diagonal?: number): Tensor {
     return ops.diag(this, diagonal);
   }
@@ -677,10 +796,12 @@ export class Tensor {
     release(storage);
   }
 
+  /** dispose(), for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }
 
+  /** Shape, dtype and values, shortened where there are many; what console.log shows. */
   toString(): string {
     return showTensor(this);
   }
@@ -690,11 +811,16 @@ export class Tensor {
     return this.toArray();
   }
 
+  /** @internal */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return showTensor(this);
   }
 
-  /** A tensor of one value, for internal use: see full(). */
+  /**
+   * A tensor of one value: see full().
+   *
+   * @internal
+   */
   static full(shape: Shape, value: number, dtype: DType): Tensor {
     return ops.full(shape, value, dtype);
   }
