@@ -19,9 +19,12 @@ export default {
   sort: ['kind', 'alphabetical'],
   includeVersion: true,
   disableSources: true,
+  excludeExternals: true,
   excludePrivate: true,
   excludeInternal: true,
   hideGenerator: true,
+  // Types of which a reader needs no more than what the docstring says.
+  intentionallyNotExported: ['Param', 'nonlinearities'],
   validation: {
     notExported: true,
     invalidLink: true,
