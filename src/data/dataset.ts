@@ -36,6 +36,7 @@ function checkIndex(op: string, i: unknown, size: number): number {
  * Throws ShapeError for scalars and for first axes that differ.
  */
 export class TensorDataset<T extends readonly Tensor[] = Tensor[]> implements Dataset<T> {
+  /** The tensors; example i is row i of each. */
   readonly tensors: T;
   /** Number of examples. */
   readonly size: number;
@@ -139,6 +140,7 @@ export type Indices = readonly number[] | Int32Array | Tensor;
 
 /** Some examples of a dataset, in a given order, without a copy of their values. */
 export class Subset<T extends readonly Tensor[] = readonly Tensor[]> implements Dataset<T> {
+  /** The dataset that the examples are from. */
   readonly dataset: Dataset<T>;
   /** int32 [size]: the numbers in the dataset. */
   readonly indices: Tensor;
@@ -221,6 +223,7 @@ export function labelsOf(ds: Dataset): Int32Array | undefined {
   return Int32Array.from(y.to('int32').detach().clone().data as Int32Array);
 }
 
+/** Options of split. */
 export interface SplitOptions {
   /** Where the order comes from; default: the generator that manualSeed() seeds. */
   readonly generator?: Generator;

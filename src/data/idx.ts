@@ -118,6 +118,7 @@ export function idxValues(content: IdxContent, dtype: DType, divisor = 1, out?: 
   return values;
 }
 
+/** Options of idx. */
 export interface IdxOptions {
   /**
    * Default int32 for the integer types (it holds them all exactly), float32 for float, float64 for double. Conversions

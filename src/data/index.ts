@@ -10,5 +10,5 @@ export {
 export { type IdxOptions, idx } from './idx.js';
 export { DataLoader, type DataLoaderOptions } from './loader.js';
 export { type Mnist, type MnistOptions, mnist } from './mnist.js';
-export { StandardScaler } from './scaler.js';
+export { type ScalerState, StandardScaler } from './scaler.js';
 export { PCAWhitening, type WhiteningOptions, type WhiteningState, ZCAWhitening } from './whitening.js';

@@ -5,6 +5,7 @@ import { describe } from '../program/view.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
 import { batches, checkDataset, type Dataset, generatorOf, type Indices, labelsOf } from './dataset.js';
 
+/** Options of a DataLoader. */
 export interface DataLoaderOptions {
   /** Examples per batch; default 1. */
   readonly batchSize?: number;
@@ -31,9 +32,13 @@ export interface DataLoaderOptions {
  * at once.)
  */
 export class DataLoader<T extends readonly Tensor[] = readonly Tensor[]> implements Iterable<T> {
+  /** What the batches are from. */
   readonly dataset: Dataset<T>;
+  /** Examples per batch. */
   readonly batchSize: number;
+  /** Whether every iteration has a random order of its own. */
   readonly shuffle: boolean;
+  /** Whether a last batch that is not full is left out. */
   readonly dropLast: boolean;
   readonly #generator: Generator;
   /** For stratified batches: members of each class, and which class stands at which place of an epoch. */

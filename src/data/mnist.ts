@@ -8,6 +8,7 @@ import { checkOptions, persistent, type Tensor } from '../tensor/tensor.js';
 import { TensorDataset } from './dataset.js';
 import { type IdxContent, idxValues, readIdx } from './idx.js';
 
+/** Options of mnist. */
 export interface MnistOptions {
   /**
    * Folder with the four idx files (`train-images-idx3-ubyte` and so on; a dot for the second hyphen and gzipped files

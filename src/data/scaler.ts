@@ -6,6 +6,14 @@ import { sameShape, showShape } from '../program/view.js';
 import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
 import { checkExampleShape, checkExamples, meanOf, total } from './moments.js';
 
+/** What a StandardScaler has found. */
+export interface ScalerState {
+  /** The mean of every feature, float64. */
+  readonly mean: Tensor;
+  /** The standard deviation of every feature, float64. */
+  readonly std: Tensor;
+}
+
 /**
  * Shifts and scales every feature to mean 0 and standard deviation 1: (x - mean) / std, with the mean and the population
  * standard deviation (divided by n) of the examples seen by fit, both computed in float64. Features that do not vary are
@@ -71,11 +79,13 @@ export class StandardScaler {
     return this.fit(x).transform(x);
   }
 
-  stateDict(): { mean: Tensor; std: Tensor } {
+  /** What fit found: float64 vectors, one number per feature. Throws StateError before fit. */
+  stateDict(): ScalerState {
     return { mean: this.mean, std: this.std };
   }
 
-  loadStateDict(state: { readonly mean: Tensor; readonly std: Tensor }): void {
+  /** Takes over what stateDict() gave. Throws StateError for anything else. */
+  loadStateDict(state: ScalerState): void {
     const { mean, std } = state ?? {};
     if (!isTensor(mean) || !isTensor(std) || mean.dtype !== 'float64' || std.dtype !== 'float64') {
       throw new StateError('StandardScaler: a state is { mean, std }, both float64 tensors');
