@@ -13,6 +13,7 @@ import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
 // Initializers. Each fills a tensor in place, outside the graph, and returns it. For [nIn, nOut] the fan-in
 // is shape[0] and the fan-out shape[1]: n^[l-1] and n^[l] of lecture 002, N_x and N_y of lecture 001.
 
+/** Options that every random initializer has. */
 export interface InitOptions {
   /** Where the numbers come from; default: the generator that manualSeed() seeds. */
   readonly generator?: Generator | undefined;
@@ -64,6 +65,7 @@ function checkNonNegative(op: string, name: string, x: unknown): number {
   throw new ArgumentError(`${op}: ${name} must be a finite number >= 0, not ${value}`);
 }
 
+/** Options of uniform. */
 export interface UniformOptions extends InitOptions {
   /** Lower bound. Default 0. */
   readonly a?: number;
@@ -99,6 +101,7 @@ export function uniform(
   return t.copy_(random.uniform(t.shape, a, b, t.dtype, generatorOf(op, options)));
 }
 
+/** Options of normal. */
 export interface NormalOptions extends InitOptions {
   /** Default 0. */
   readonly mean?: number;
@@ -138,6 +141,7 @@ export function normal(
   return t.copy_(random.normal(t.shape, mean, std, t.dtype, generatorOf(op, options)));
 }
 
+/** Options of truncNormal. */
 export interface TruncNormalOptions extends NormalOptions {
   /** Lower bound. Default -2. */
   readonly a?: number;
@@ -223,6 +227,7 @@ const nonlinearities = [
   'softplus',
 ] as const;
 
+/** What a gain is known for; see calculateGain. */
 export type Nonlinearity = (typeof nonlinearities)[number];
 
 /**
@@ -304,6 +309,7 @@ export function varianceScaling(t: Tensor, options: VarianceScalingOptions = {})
   throw new ArgumentError(`${op}: distribution must be 'normal' or 'uniform', not ${describe(distribution)}`);
 }
 
+/** Options of the initializers of Glorot and Bengio, and of orthogonal. */
 export interface XavierOptions extends InitOptions {
   /** Default 1; see calculateGain. */
   readonly gain?: number;
@@ -339,6 +345,7 @@ export const glorotUniform = xavierUniform;
 /** Another name of xavierNormal. */
 export const glorotNormal = xavierNormal;
 
+/** Options of the initializers of He et al. */
 export interface KaimingOptions extends InitOptions {
   /** 'fanIn' (default) keeps the variance of the forward pass, 'fanOut' that of the backward pass. */
   readonly mode?: 'fanIn' | 'fanOut';
