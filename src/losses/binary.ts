@@ -57,11 +57,13 @@ const op = primitive<null>({
   })),
 });
 
+/** Options of bce. */
 export interface BCEOptions extends ReductionOptions {
   /** Factors for the elements; must broadcast to the input. Numbers and arrays will do. */
   readonly weight?: Tensor | TensorValues | undefined;
 }
 
+/** Options of bceWithLogits. */
 export interface BCEWithLogitsOptions extends BCEOptions {
   /** Factors for the positive part, > 1 for more recall; must broadcast to the input. Numbers and arrays will do. */
   readonly posWeight?: Tensor | TensorValues | undefined;
@@ -117,6 +119,7 @@ export function bceWithLogits(logits: Tensor, target: Tensor, options: BCEWithLo
   return reduce(loss, reduction);
 }
 
+/** Options of klDiv. */
 export interface KLDivOptions {
   /**
    * 'mean' (default) of all elements, 'batchMean' (the sum over the size of the first axis: the divergence),

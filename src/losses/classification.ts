@@ -8,6 +8,7 @@ import { describe, type Shape, sameShape, showShape } from '../program/view.js';
 import { checkOptions, type NestedArray, type Tensor, type TensorValues, tensor } from '../tensor/tensor.js';
 import { checkReduction, factors, type ReductionOptions, reduce } from './options.js';
 
+/** Options of nllLoss. */
 export interface NLLOptions extends ReductionOptions {
   /** One factor per class [C] (an array will do); with reduction 'mean' the sum is divided by the sum of the factors. */
   readonly weight?: Tensor | TensorValues | undefined;
@@ -15,6 +16,7 @@ export interface NLLOptions extends ReductionOptions {
   readonly ignoreIndex?: number | undefined;
 }
 
+/** Options of crossEntropy. */
 export interface CrossEntropyOptions extends NLLOptions {
   /** Share of the target that is spread evenly over all classes, in [0, 1]. Default 0. */
   readonly labelSmoothing?: number;

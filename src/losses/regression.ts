@@ -44,6 +44,7 @@ export function l1Loss(input: Tensor, target: Tensor, options: ReductionOptions 
   return reduce(ops.abs(ops.sub(input, target)), checkReduction('l1Loss', options.reduction));
 }
 
+/** Options of smoothL1Loss. */
 export interface SmoothL1Options extends ReductionOptions {
   /** Where the parabola ends, >= 0. Default 1; 0 gives l1Loss. */
   readonly beta?: number;
@@ -65,6 +66,7 @@ export function smoothL1Loss(input: Tensor, target: Tensor, options: SmoothL1Opt
   );
 }
 
+/** Options of huberLoss. */
 export interface HuberOptions extends ReductionOptions {
   /** Where the parabola ends, > 0. Default 1. */
   readonly delta?: number;
