@@ -91,6 +91,7 @@ export class Sequential extends Module {
     return this.#modules.at(i);
   }
 
+  /** The modules in order. */
   [Symbol.iterator](): Iterator<Module> {
     return this.#modules[Symbol.iterator]();
   }
@@ -152,6 +153,7 @@ export class ModuleList extends Module {
     return this.#modules.at(i);
   }
 
+  /** The modules in order. */
   *[Symbol.iterator](): Iterator<Module> {
     for (let i = 0; i < this.length; i++) yield this.at(i) as Module;
   }
@@ -193,6 +195,7 @@ export class ModuleDict extends Module {
     return this;
   }
 
+  /** Whether there is a module of this name. */
   has(name: string): boolean {
     return this.get(name) !== undefined;
   }
@@ -209,6 +212,7 @@ export class ModuleDict extends Module {
  * it does not.
  */
 export class Residual extends Module {
+  /** What is added to the input. */
   readonly fn: Module | ((x: Tensor) => Tensor);
 
   constructor(fn: Module | ((x: Tensor) => Tensor)) {

@@ -26,6 +26,7 @@ export {
   tanh,
 } from '../ops/index.js';
 
+/** Options of dropout. */
 export interface DropoutOptions {
   /** Probability of an element to be set to 0. Default 0.5. */
   readonly p?: number;

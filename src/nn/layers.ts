@@ -12,6 +12,7 @@ import * as F from './functional.js';
 import { emptyParameter, Module } from './module.js';
 import { checkBoolean, checkCount, checkFloatDType, checkProbability } from './options.js';
 
+/** Options of a Linear layer. */
 export interface LinearOptions {
   /** Default true. */
   readonly bias?: boolean;
@@ -35,9 +36,13 @@ export interface LinearOptions {
  * does not end with nIn features.
  */
 export class Linear extends Module {
+  /** W, [nIn, nOut]. */
   weight: Tensor;
+  /** b, [nOut]; null for a layer without one. */
   bias: Tensor | null;
+  /** Features of the input. */
   readonly nIn: number;
+  /** Features of the result. */
   readonly nOut: number;
   readonly formalBias: boolean;
 
@@ -60,7 +65,11 @@ export class Linear extends Module {
     return this.activated(x, 'none');
   }
 
-  /** The layer with an activation behind it, in one pass. For Sequential. */
+  /**
+   * The layer with an activation behind it, in one pass. For Sequential.
+   *
+   * @internal
+   */
   activated(x: Tensor, activation: ops.LinearActivation): Tensor {
     checkTensor('Linear', x, 'the input');
     observe(() => this.bias === null);
@@ -82,6 +91,7 @@ export class Linear extends Module {
   }
 }
 
+/** Options of an Embedding. */
 export interface EmbeddingOptions {
   /** Default float32. */
   readonly dtype?: DType;
@@ -94,8 +104,11 @@ export interface EmbeddingOptions {
  * starts standard normal, as in PyTorch. Throws IndexError for an index outside [0, count).
  */
 export class Embedding extends Module {
+  /** The vectors, [count, size]. */
   weight: Tensor;
+  /** How many vectors there are. */
   readonly count: number;
+  /** Numbers per vector. */
   readonly size: number;
 
   constructor(count: number, size: number, options: EmbeddingOptions = {}) {
@@ -127,7 +140,9 @@ export class Identity extends Module {
 /** Joins the axes from startAxis (default 1: all but the batch) to endAxis (default: the last) into one. */
 export class Flatten extends Module {
   constructor(
+    /** The first axis of those that are joined. */
     readonly startAxis = 1,
+    /** The last one. */
     readonly endAxis = -1,
   ) {
     super();
@@ -142,6 +157,7 @@ export class Flatten extends Module {
   }
 }
 
+/** Options of a Dropout layer. */
 export interface DropoutModuleOptions {
   /** Probability of an element to be set to 0, where it is not the first argument. Default 0.5. */
   readonly p?: number;
@@ -154,6 +170,7 @@ export interface DropoutModuleOptions {
  * by 1 / (1 - p); in evaluation mode nothing is changed (Srivastava et al., 2014).
  */
 export class Dropout extends Module {
+  /** Probability of an element to be set to 0. */
   p: number;
   readonly #generator: Generator | undefined;
 

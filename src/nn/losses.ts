@@ -7,6 +7,7 @@ import { Module } from './module.js';
 
 /** Makes the module of a loss function. The options are checked at construction, as far as names go. */
 abstract class Loss<O extends object> extends Module {
+  /** The options of the function; they may be changed between calls. */
   options: O;
 
   constructor(names: readonly string[], options: O) {

@@ -7,7 +7,8 @@ import { tracing } from '../program/emit.js';
 import { describe } from '../program/view.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
 
-type Tensors = Tensor | Iterable<Tensor>;
+/** A parameter, or several. */
+export type Tensors = Tensor | Iterable<Tensor>;
 
 function listOf(op: string, given: Tensors, what: string): Tensor[] {
   if (isTensor(given)) return [given];
