@@ -17,6 +17,7 @@ import {
 
 const kernel = defineKernel('adam', adamKernel);
 
+/** Options of Adam. */
 export interface AdamOptions {
   /** Learning rate. Default 0.001. */
   lr?: number;

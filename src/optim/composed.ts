@@ -54,6 +54,7 @@ function decays(group: { lr: number; weightDecay: number; decoupledWeightDecay: 
   return decoupledWeightDecay ? [0, 1 - lr * weightDecay] : [weightDecay, 1];
 }
 
+/** Options of RMSprop. */
 export interface RMSpropOptions extends Common {
   /** Default 0.01. */
   lr?: number;
@@ -136,6 +137,7 @@ export class RMSprop extends Composed<RMSpropOptions> {
   }
 }
 
+/** Options of Rprop. */
 export interface RpropOptions {
   /** The first step size; with variant 'sign' that of every step. Default 0.01. */
   lr?: number;
@@ -235,6 +237,7 @@ export class Rprop extends Optimizer<RpropOptions> {
   }
 }
 
+/** Options of Adagrad. */
 export interface AdagradOptions extends Common {
   /** Default 0.01. */
   lr?: number;
@@ -278,6 +281,7 @@ export class Adagrad extends Composed<AdagradOptions> {
   }
 }
 
+/** Options of Adadelta. */
 export interface AdadeltaOptions extends Common {
   /** Default 1. */
   lr?: number;
@@ -333,6 +337,7 @@ export class Adadelta extends Composed<AdadeltaOptions> {
   }
 }
 
+/** Options of Adamax. */
 export interface AdamaxOptions extends Common {
   /** Default 0.002. */
   lr?: number;
@@ -382,6 +387,7 @@ export class Adamax extends Composed<AdamaxOptions> {
   }
 }
 
+/** Options of NAdam. */
 export interface NAdamOptions extends Common {
   /** Default 0.002. */
   lr?: number;
@@ -460,6 +466,7 @@ export class NAdam extends Composed<NAdamOptions> {
   }
 }
 
+/** Options of RAdam. */
 export interface RAdamOptions extends Common {
   /** Default 0.001. */
   lr?: number;

@@ -26,10 +26,14 @@ export {
   type RpropOptions,
 } from './composed.js';
 export {
+  type Active,
   type BaseOptions,
+  type Check,
   Optimizer,
   type OptimizerState,
+  type OptionTable,
   type ParamGroup,
+  type ParamState,
   type Params,
 } from './optimizer.js';
 export {
@@ -40,7 +44,10 @@ export {
   CyclicLR,
   type CyclicOptions,
   ExponentialLR,
+  type Group,
+  type Lambda,
   LambdaLR,
+  type Lambdas,
   LinearLR,
   MultiplicativeLR,
   MultiStepLR,

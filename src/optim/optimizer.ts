@@ -26,7 +26,10 @@ export interface BaseOptions {
 }
 
 /** Parameters that are updated with the same options. Options may be set between steps. */
-export type ParamGroup<O> = Required<O> & { params: Tensor[] };
+export type ParamGroup<O> = Required<O> & {
+  /** The parameters. */
+  params: Tensor[];
+};
 
 /**
  * What optimizers take: tensors, `model.namedParameters()`, or groups of either with options of their own.
@@ -36,13 +39,17 @@ export type Params<O> =
   | Iterable<Tensor>
   | Iterable<readonly [string, Tensor]>
   | Iterable<
-      { readonly params: Tensor | Iterable<Tensor> | Iterable<readonly [string, Tensor]> } & Partial<O>
+      {
+        /** The parameters of the group, with names or without. */
+        readonly params: Tensor | Iterable<Tensor> | Iterable<readonly [string, Tensor]>;
+      } & Partial<O>
     >;
 
 /** What an optimizer remembers of one parameter. */
 export interface ParamState {
   /** How many steps were made. */
   step: number;
+  /** Moments and the like, by name. */
   readonly tensors: Map<string, Tensor>;
   /** Further numbers that move with the steps. */
   readonly numbers: Record<string, number>;
@@ -50,8 +57,11 @@ export interface ParamState {
 
 /** A parameter that has a gradient in this step. */
 export interface Active {
+  /** The parameter. */
   readonly p: Tensor;
+  /** Its gradient, contiguous. */
   readonly g: Tensor;
+  /** What the optimizer remembers of it. */
   readonly state: ParamState;
 }
 
@@ -100,8 +110,13 @@ export type OptionTable<O> = { readonly [K in keyof Required<O>]: readonly [Requ
 
 /** Parameters and state as plain values: see Optimizer.stateDict. */
 export interface OptimizerState {
+  /** By the key of a parameter (its name, or its index): `step`, further numbers, and copies of the state tensors. */
   state: Record<string, Record<string, number | Tensor>>;
-  paramGroups: (Record<string, unknown> & { params: string[] })[];
+  /** The options of every group, with the keys of its parameters. */
+  paramGroups: (Record<string, unknown> & {
+    /** Keys of the parameters. */
+    params: string[];
+  })[];
 }
 
 /** A loop, because a callback would be handed every number in memory of its own. */
@@ -134,6 +149,7 @@ export function recordUpdates(...classes: readonly { readonly prototype: object 
  * at every replay, so learning rates and other options may be set at any time.
  */
 export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
+  /** The groups of parameters with their options, which may be set between steps. */
   readonly paramGroups: ParamGroup<O>[] = [];
   // Without O in their types, so that Optimizer<AdamOptions> is an Optimizer.
   readonly #options: Readonly<Record<string, readonly [unknown, Check]>>;
@@ -266,6 +282,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     return (this.paramGroups[0] as ParamGroup<O>).lr as number;
   }
 
+  /** Sets the learning rate, >= 0, of all groups (ArgumentError otherwise). */
   set lr(value: number) {
     const wrong = checks.notNegative(value);
     if (wrong !== undefined) throw new ArgumentError(`${this.constructor.name}: lr ${wrong}`);

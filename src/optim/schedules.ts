@@ -10,12 +10,15 @@ import { type BaseOptions, Optimizer } from './optimizer.js';
 // there: each step changes the present rate, so that schedules can be combined and rates set by hand.
 
 /** A parameter group as schedules see it. */
-interface Group extends BaseOptions {
+export interface Group extends BaseOptions {
   lr: number;
+  /** Of SGD and RMSprop, which some schedules cycle. */
   momentum?: number;
+  /** Of the Adam family, the first of which some schedules cycle. */
   betas?: readonly [number, number];
 }
 
+/** What Schedule.stateDict gives: plain values. */
 export interface ScheduleState {
   [key: string]: number | number[] | null | string | ScheduleState[];
 }
@@ -96,7 +99,10 @@ export abstract class Schedule {
   /** The rates that the groups had when the first schedule of the optimizer was made. */
   readonly baseLrs: number[];
 
-  constructor(readonly optimizer: Optimizer) {
+  constructor(
+    /** The optimizer whose learning rate is set. */
+    readonly optimizer: Optimizer,
+  ) {
     checkOptimizer(this.constructor.name, optimizer);
     this.baseLrs = this.groups.map((g) => {
       const base = initialLrs.get(g) ?? g.lr;
@@ -105,6 +111,7 @@ export abstract class Schedule {
     });
   }
 
+  /** The groups of the optimizer. */
   protected get groups(): Group[] {
     return this.optimizer.paramGroups as unknown as Group[];
   }
@@ -233,7 +240,9 @@ export abstract class Schedule {
  * update, with stepSize n.
  */
 export class StepLR extends Schedule {
+  /** Steps between two decays. */
   readonly stepSize: number;
+  /** Factor at every decay. */
   readonly gamma: number;
   constructor(optimizer: Optimizer, options: { readonly stepSize: number; readonly gamma?: number }) {
     super(optimizer);
@@ -248,7 +257,9 @@ export class StepLR extends Schedule {
 
 /** Multiplies the rate by gamma (default 0.1) at every milestone (a number of steps; one may stand there twice). */
 export class MultiStepLR extends Schedule {
+  /** Numbers of steps after which the learning rate decays. */
   readonly milestones: readonly number[];
+  /** Factor at every decay. */
   readonly gamma: number;
   constructor(
     optimizer: Optimizer,
@@ -274,6 +285,7 @@ export class MultiStepLR extends Schedule {
 
 /** Multiplies the rate by gamma at every step: base · gamma^t. */
 export class ExponentialLR extends Schedule {
+  /** Factor at every step. */
   readonly gamma: number;
   constructor(optimizer: Optimizer, options: { readonly gamma: number }) {
     super(optimizer);
@@ -291,7 +303,9 @@ export class ExponentialLR extends Schedule {
  * before.
  */
 export class CosineAnnealingLR extends Schedule {
+  /** Steps from the first learning rate to the least one. */
   readonly tMax: number;
+  /** The least learning rate. */
   readonly etaMin: number;
   constructor(optimizer: Optimizer, options: { readonly tMax: number; readonly etaMin?: number }) {
     super(optimizer);
@@ -315,8 +329,11 @@ export class CosineAnnealingLR extends Schedule {
  * start) · min(t, n) / n). From a small factor to 1 this is a warm-up (see WarmupLR for one from 0, with what follows).
  */
 export class LinearLR extends Schedule {
+  /** Factor of the learning rate at the beginning. */
   readonly startFactor: number;
+  /** Factor of the learning rate in the end. */
   readonly endFactor: number;
+  /** Steps from one to the other. */
   readonly totalIters: number;
   constructor(
     optimizer: Optimizer,
@@ -357,7 +374,9 @@ export class LinearLR extends Schedule {
 
 /** A factor (default 1/3) for the first totalIters (5) steps, then 1. */
 export class ConstantLR extends Schedule {
+  /** Factor of the learning rate at the beginning. */
   readonly factor: number;
+  /** Steps for which it holds. */
   readonly totalIters: number;
   constructor(
     optimizer: Optimizer,
@@ -386,7 +405,9 @@ export class ConstantLR extends Schedule {
 
 /** base · (1 - t / totalIters)^power (defaults 5 and 1), 0 from totalIters on. */
 export class PolynomialLR extends Schedule {
+  /** Steps until the learning rate is 0. */
   readonly totalIters: number;
+  /** Of the polynomial. */
   readonly power: number;
   constructor(optimizer: Optimizer, options: { readonly totalIters?: number; readonly power?: number } = {}) {
     super(optimizer);
@@ -400,8 +421,10 @@ export class PolynomialLR extends Schedule {
   }
 }
 
-type Lambda = (epoch: number) => number;
-type Lambdas = Lambda | readonly Lambda[];
+/** A factor by the number of steps so far. */
+export type Lambda = (epoch: number) => number;
+/** One factor for all groups, or one for each. */
+export type Lambdas = Lambda | readonly Lambda[];
 
 /** A class is a function too, but cannot be called. */
 function isPlainFunction(f: unknown): boolean {
@@ -480,12 +503,15 @@ function setMomentum(g: Group, value: number): void {
   else if (g.betas !== undefined) g.betas = [value, g.betas[1]];
 }
 
+/** Options of OneCycleLR. */
 export interface OneCycleOptions {
   /** The highest rate; an array has one for each group. */
   readonly maxLr: number | readonly number[];
   /** Length of the cycle; or give epochs and stepsPerEpoch. */
   readonly totalSteps?: number;
+  /** Instead of totalSteps, with stepsPerEpoch: how many epochs. */
   readonly epochs?: number;
+  /** Instead of totalSteps, with epochs: steps in each. */
   readonly stepsPerEpoch?: number;
   /** Share of the cycle in which the rate grows. Default 0.3. */
   readonly pctStart?: number;
@@ -511,6 +537,7 @@ export interface OneCycleOptions {
  * baseMomentum and comes back. step() is called after every optimizer step; more than totalSteps times is an ArgumentError.
  */
 export class OneCycleLR extends Schedule {
+  /** Steps of the cycle. */
   readonly totalSteps: number;
   readonly #options: Required<
     Omit<
@@ -643,8 +670,11 @@ export class OneCycleLR extends Schedule {
 export class CosineAnnealingWarmRestarts extends Schedule {
   /** lastEpoch with its fraction, where step(epoch) was given one. */
   position = 0;
+  /** Steps until the first restart. */
   readonly t0: number;
+  /** Factor of that number after every restart. */
   readonly tMult: number;
+  /** The least learning rate. */
   readonly etaMin: number;
   constructor(
     optimizer: Optimizer,
@@ -708,11 +738,16 @@ export class CosineAnnealingWarmRestarts extends Schedule {
   }
 }
 
+/** Options of CyclicLR. */
 export interface CyclicOptions {
   /** The lowest rate; an array has one for each group. */
   readonly baseLr: number | readonly number[];
   /** The highest rate, before it is scaled. */
   readonly maxLr: number | readonly number[];
+  /** The least learning rate, from which every cycle starts. */
+  readonly baseLr: number;
+  /** The largest learning rate, halfway through a cycle. */
+  readonly maxLr: number;
   /** Steps up. Default 2000. */
   readonly stepSizeUp?: number;
   /** Steps down. Default stepSizeUp. */
@@ -836,6 +871,7 @@ export class CyclicLR extends Schedule {
   }
 }
 
+/** Options of ReduceLROnPlateau. */
 export interface PlateauOptions {
   /** Whether less or more is better. Default 'min'. */
   readonly mode?: 'min' | 'max';
@@ -860,8 +896,11 @@ export interface PlateauOptions {
  * step(metric).
  */
 export class ReduceLROnPlateau extends Schedule {
+  /** The best value so far. */
   best: number;
+  /** Steps since then. */
   numBadEpochs = 0;
+  /** Steps for which no worse value counts. */
   cooldownCounter = 0;
   readonly #options: Required<PlateauOptions>;
 

@@ -17,6 +17,7 @@ import {
 const plain = defineKernel('sgd', sgdKernel);
 const withMomentum = defineKernel('sgdMomentum', sgdMomentumKernel);
 
+/** Options of SGD. */
 export interface SGDOptions {
   /** Learning rate. Default 0.001. */
   lr?: number;
