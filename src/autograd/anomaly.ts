@@ -208,7 +208,7 @@ class Anomaly implements Inspection {
           dtype: s.dtype,
           forward: null,
         },
-        (k) => (Number.isNaN(values[k]) ? Number.isNaN(held[k]) : isNotFinite(held[k] as number)),
+        (k) => Object.is(values[k], held[k]),
       );
     });
   }

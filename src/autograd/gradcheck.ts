@@ -87,7 +87,14 @@ function prepared(name: string, inputs: Inputs): { xs: Tensor[]; targets: Tensor
   for (const i of places) {
     const t = list[i] as Tensor;
     // A leaf is taken itself, so that a function that uses it without being passed it (a module's weight) is checked too.
-    if (t.requiresGrad && t.isLeaf) continue;
+    if (t.requiresGrad && t.isLeaf) {
+      const { shape, strides } = t.view;
+      if (strides.some((stride, a) => stride === 0 && (shape[a] as number) > 1))
+        throw new ArgumentError(
+          `${name}: elements of input ${i} share their memory (it was broadcast); pass a clone()`,
+        );
+      continue;
+    }
     const leaf = t.detach().clone().detach();
     leaf.requiresGrad = true;
     xs[i] = leaf;

@@ -63,7 +63,7 @@ function resolve(range: readonly unknown[], n: number): [number, number, number]
 }
 
 /**
- * A part of a tensor, without a copy.
+ * A part of a tensor, without a copy (but for single indices: see select).
  *
  * `slice(x, start, end?)` with numbers works along the first axis as Array.prototype.slice does. `slice(x, range, …)`
  * or `slice(x, [range, …])` with one range per leading axis takes [start, end], [start, end, step], null (everything) or
@@ -153,8 +153,9 @@ export function narrow(x: Tensor, axis: number, start: number, length: number): 
 }
 
 /**
- * The slice at one index of an axis, which goes away; without a copy. Negative indices count from the end. Any dtype.
- * Throws IndexError for an index outside the axis.
+ * The slice at one index of an axis, which goes away: a view where what is left lies without gaps (the first axis of a
+ * contiguous tensor), else a copy. Negative indices count from the end. Any dtype. Throws IndexError for an index outside
+ * the axis. narrow is always a view.
  */
 export function select(x: Tensor, axis: number, index: number): Tensor {
   checkTensor('select', x);

@@ -746,7 +746,7 @@ export class Tensor {
   narrow(axis: number, start: number, length: number): Tensor {
     return ops.narrow(this, axis, start, length);
   }
-  /** The slice at one index of an axis, which goes away; without a copy: see the function {@link ops.select}. */
+  /** The slice at one index of an axis, which goes away: see the function {@link ops.select}. */
   select(axis: number, index: number): Tensor {
     return ops.select(this, axis, index);
   }

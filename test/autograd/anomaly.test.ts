@@ -235,6 +235,9 @@ describe('what is reported and what is not', () => {
     expect(masked.details).toMatchObject({ op: 'softmax', value: Number.NaN, index: [0, 0], count: 3 });
     expect(masked.message).toContain('made NaN from values that are not NaN');
     expect(masked.message).toContain('has no finite values and 3 infinite ones');
+    const difference = anomaly(() => detectAnomaly(() => tensor([1, Infinity]).sub(Infinity)));
+    expect(difference.details).toMatchObject({ op: 'sub', value: Number.NaN, index: [1], count: 1 });
+    expect(difference.message).toContain('made NaN from values that are not NaN');
     const e = anomaly(() => detectAnomaly(() => tensor([Infinity, Number.NaN, -Infinity, 0]).log(), {}));
     // The infinite one stays infinite, NaN stays NaN; log(-Infinity) is NaN, log(0) infinite.
     expect(e.details).toMatchObject({ index: [2], count: 2 });
@@ -277,7 +280,11 @@ describe('what is reported and what is not', () => {
 
   test('windows and other strides: only what is there', () => {
     const x = full([4, 3], Number.NaN);
-    detectAnomaly(() => x.select(1, 1).copy_(tensor([1, 2, 3, 4])));
+    detectAnomaly(() => x.narrow(1, 1, 1).copy_(tensor([[1], [2], [3], [4]])));
+    expect([...x.narrow(1, 1, 1).clone().data]).toEqual([1, 2, 3, 4]);
+    const huge = tensor([[1e300], [2], [3], [4]], { dtype: 'float64' });
+    const late = anomaly(() => detectAnomaly(() => x.narrow(1, 2, 1).copy_(huge)));
+    expect(late.details).toMatchObject({ op: 'copy_', value: Infinity, count: 1 });
     const grid = tensor([
       [1, 0],
       [-2, 4],

@@ -51,6 +51,9 @@ describe('gradcheck', () => {
     const x = leaf(1, 2);
     expect(gradcheck((a, b) => a.mul(b), [x, x])).toBe(true);
     expect(gradcheck((a: Tensor) => a.square(), random(5, 3, 2).T)).toBe(true);
+    const window = random(5, 3, 2).T.detach();
+    window.requiresGrad = true;
+    expect(gradcheck((a: Tensor) => a.square(), window)).toBe(true);
   });
 
   test('names the first derivative that differs, and how many do', () => {
@@ -185,6 +188,9 @@ describe('gradcheck', () => {
     expect(() => gradcheck(3 as never, x)).toThrow(ArgumentError);
     expect(() => gradcheck((a) => a, 3 as never)).toThrow(/takes tensors, not 3/);
     expect(() => gradcheck((a) => a, [])).toThrow(/no float64 input/);
+    const shared = x.broadcastTo(3).detach();
+    shared.requiresGrad = true;
+    expect(() => gradcheck((a) => a, shared)).toThrow(/elements of input 0 share their memory/);
     expect(() => gradcheck(() => 3 as never, x)).toThrow(/must return a tensor, or an array of them, not 3/);
     expect(() => gradcheck((a) => a.gt(0), x)).toThrow(/nothing that has a derivative/);
     expect(() => gradcheck((a) => a, x, { epsilon: 1 } as never)).toThrow(/no option "epsilon"/);
