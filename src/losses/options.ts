@@ -8,6 +8,7 @@ import { type Tensor, type TensorValues, tensor } from '../tensor/tensor.js';
 /** 'mean' (default) of all elements, their 'sum', or 'none': one loss per element. */
 export type Reduction = 'mean' | 'sum' | 'none';
 
+/** Options that every loss has. */
 export interface ReductionOptions {
   /** Default 'mean'. */
   readonly reduction?: Reduction;

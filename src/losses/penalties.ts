@@ -12,8 +12,12 @@ import { checkOptions, type Tensor } from '../tensor/tensor.js';
 export type PenaltyParameters =
   | Tensor
   | Iterable<Tensor | readonly [string, Tensor]>
-  | { namedParameters(): Iterable<readonly [string, Tensor]> };
+  | {
+      /** The parameters with their names. */
+      namedParameters(): Iterable<readonly [string, Tensor]>;
+    };
 
+/** Options of the penalties. */
 export interface PenaltyOptions {
   /**
    * Whether biases count: parameters that are named 'bias' or end with '.bias'. Default true; false needs names (a module, or
@@ -24,6 +28,7 @@ export interface PenaltyOptions {
   readonly filter?: (name: string, parameter: Tensor) => boolean;
 }
 
+/** Options of l2Penalty. */
 export interface L2PenaltyOptions extends PenaltyOptions {
   /** λ/2 Σ w² instead of λ Σ w², so that the gradient is λ w. Default false. */
   readonly half?: boolean;

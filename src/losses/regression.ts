@@ -9,6 +9,7 @@ const squaredReductions = ['mean', 'batchMean', 'sum', 'halfSum', 'halfBatchMean
 /** How mseLoss makes one number of the squared errors: see there. */
 export type MSEReduction = (typeof squaredReductions)[number];
 
+/** Options of mseLoss. */
 export interface MSEOptions {
   /** Default 'mean'. */
   readonly reduction?: MSEReduction | undefined;
