@@ -28,6 +28,7 @@ export class ReLU extends Module {
 
 /** x where it is positive, else negativeSlope · x (default 0.01). */
 export class LeakyReLU extends Module {
+  /** Factor of what is negative. */
   negativeSlope: number;
   constructor(negativeSlope: number | { readonly negativeSlope?: number } = 0.01) {
     super();
@@ -61,6 +62,7 @@ export class Tanh extends Module {
  * x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))) with { approximate: 'tanh' }.
  */
 export class GELU extends Module {
+  /** Whether the approximation by tanh is taken. */
   approximate: 'none' | 'tanh';
   constructor(options: ops.GeluOptions = {}) {
     super();
@@ -85,6 +87,7 @@ export class SiLU extends Module {
 
 /** x where it is positive, else alpha (exp(x) - 1); alpha defaults to 1. */
 export class ELU extends Module {
+  /** Minus the limit towards −∞. */
   alpha: number;
   constructor(alpha: number | { readonly alpha?: number } = 1) {
     super();
@@ -108,7 +111,9 @@ export class SELU extends Module {
 
 /** x limited to [min, max]; defaults -1 and 1. The derivative is 0 at the limits. */
 export class Hardtanh extends Module {
+  /** The least value of the result. */
   min: number;
+  /** The largest value of the result. */
   max: number;
   constructor(options: ops.ClampOptions = {}) {
     super();
@@ -129,6 +134,7 @@ export class Hardtanh extends Module {
   }
 }
 
+/** Options of a PReLU layer. */
 export interface PReLUOptions {
   /** One slope for all (1, default), or one for each of the features on axis 1. */
   readonly numParameters?: number;
@@ -140,6 +146,7 @@ export interface PReLUOptions {
 
 /** x where it is positive, else weight · x, with a weight that is learned (He et al., 2015). */
 export class PReLU extends Module {
+  /** Factor of what is negative, trained: [1], or one per feature. */
   weight: Tensor;
   constructor(options: PReLUOptions = {}) {
     super();
@@ -167,6 +174,7 @@ export class PReLU extends Module {
 
 /** log(1 + exp(beta x)) / beta: see softplus for the options. */
 export class Softplus extends Module {
+  /** As given. */
   readonly options: ops.SoftplusOptions;
   constructor(options: ops.SoftplusOptions = {}) {
     super();
@@ -183,6 +191,7 @@ export class Softplus extends Module {
  * [0, 1] that sum to 1. crossEntropy takes the numbers before it.
  */
 export class Softmax extends Module {
+  /** The axis along which the results add up to 1. */
   readonly axis: number;
   constructor(axis: ops.AxisOption = -1) {
     super();
@@ -198,6 +207,7 @@ export class Softmax extends Module {
 
 /** log(softmax(x)) along an axis (default: the last), without overflow. */
 export class LogSoftmax extends Module {
+  /** The axis along which the probabilities add up to 1. */
   readonly axis: number;
   constructor(axis: ops.AxisOption = -1) {
     super();

@@ -50,9 +50,11 @@ export {
   type ForwardPreHook,
   type HookHandle,
   type HookOptions,
+  type LoadReport,
   Module,
   Parameter,
   type StateDict,
 } from './module.js';
 export { BatchNorm1d, type BatchNormOptions, LayerNorm, type LayerNormOptions } from './normalization.js';
+/** What works on the gradients of parameters. */
 export * as utils from './utils.js';

@@ -44,6 +44,7 @@ export class Linear extends Module {
   readonly nIn: number;
   /** Features of the result. */
   readonly nOut: number;
+  /** Whether the bias is added as the product 1·bᵀ. */
   readonly formalBias: boolean;
 
   constructor(nIn: number, nOut: number, options: LinearOptions = {}) {

@@ -44,6 +44,7 @@ export type ActivationChoice = ActivationName | (new () => Module) | (() => Modu
 /** Fills a tensor in place: any of `init`, or a function of one's own. */
 export type Initializer = (t: Tensor, options: { readonly generator?: Generator | undefined }) => unknown;
 
+/** Options of an MLP. */
 export interface MLPOptions {
   /** σ_i behind every layer but the last; an array has one for each of them. Default 'relu'. */
   readonly activation?: ActivationChoice | readonly ActivationChoice[];
@@ -100,6 +101,7 @@ function makeActivation(what: string, choice: unknown): Module {
  * are hidden layers, and options that do not exist.
  */
 export class MLP extends Sequential {
+  /** Features of the input, of every hidden layer, and of the result. */
   readonly sizes: readonly number[];
 
   constructor(sizes: readonly number[], options: MLPOptions = {}) {

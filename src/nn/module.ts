@@ -140,6 +140,14 @@ watchTraces(() => {
   };
 });
 
+/** What Module.loadStateDict found. */
+export interface LoadReport {
+  /** Parameters and buffers that the state did not have; they are as they were. */
+  missing: string[];
+  /** What the state had and the module has not. */
+  unexpected: string[];
+}
+
 /** Copies of parameters and buffers by name. */
 export type StateDict = Record<string, Tensor>;
 
@@ -156,6 +164,7 @@ export type ForwardHook<M extends Module = Module> = (
  */
 export type ForwardPreHook<M extends Module = Module> = (module: M, inputs: readonly unknown[]) => unknown;
 
+/** Options of hooks. */
 export interface HookOptions {
   /** Whether the hook comes before those that are there already. Default false. */
   readonly prepend?: boolean;
@@ -164,7 +173,9 @@ export interface HookOptions {
 /** Takes a hook away: call it, or its remove(), or let `using` do it. A second time does nothing. */
 export interface HookHandle {
   (): void;
+  /** Takes the hook away. */
   remove(): void;
+  /** Takes the hook away, for `using`. */
   [Symbol.dispose](): void;
 }
 
@@ -478,7 +489,7 @@ export class Module {
   loadStateDict(
     dict: StateDict | ReadonlyMap<string, Tensor>,
     options: { readonly strict?: boolean } = {},
-  ): { missing: string[]; unexpected: string[] } {
+  ): LoadReport {
     checkOptions('loadStateDict', options, ['strict']);
     if (typeof dict !== 'object' || dict === null || Array.isArray(dict)) {
       throw new ArgumentError(`loadStateDict: takes what stateDict() gives, not ${describe(dict)}`);
@@ -654,6 +665,7 @@ export class Module {
     return `${name}\n${lines.join('\n')}\n)`;
   }
 
+  /** @internal */
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();
   }

@@ -10,6 +10,7 @@ import { checkOptions, persistent, type Tensor } from '../tensor/tensor.js';
 import { emptyParameter, Module } from './module.js';
 import { checkBoolean, checkChoice, checkCount, checkFloatDType } from './options.js';
 
+/** Options of a BatchNorm1d layer. */
 export interface BatchNormOptions {
   /** Added to the variance. Default 1e-5. */
   readonly eps?: number;
@@ -47,14 +48,23 @@ export interface BatchNormOptions {
  * ArgumentError for options that do not exist.
  */
 export class BatchNorm1d extends Module {
+  /** γ, one factor per feature [C]; null where not `affine`. */
   weight: Tensor | null = null;
+  /** β, one summand per feature [C]; null where not `affine`. */
   bias: Tensor | null = null;
+  /** Buffer: the mean of every feature [C] over training so far; null without running statistics. */
   runningMean: Tensor | null = null;
+  /** Buffer: the variance of every feature [C] over training so far; null without running statistics. */
   runningVar: Tensor | null = null;
+  /** Buffer: how many batches the running statistics have seen (int32); null without. */
   numBatchesTracked: Tensor | null = null;
+  /** Added to the variance. */
   eps: number;
+  /** Share of each batch in the running statistics; null: the plain mean over all batches. */
   momentum: number | null;
+  /** How runningVar moves; see the option. */
   runningVariance: 'unbiased' | 'aboutRunningMean';
+  /** C: how many features there are. */
   readonly numFeatures: number;
 
   constructor(numFeatures: number, options: BatchNormOptions = {}) {
@@ -152,6 +162,7 @@ export class BatchNorm1d extends Module {
   }
 }
 
+/** Options of a LayerNorm layer. */
 export interface LayerNormOptions {
   /** Added to the variance. Default 1e-5. */
   readonly eps?: number;
@@ -170,9 +181,13 @@ export interface LayerNormOptions {
  * those axes, ArgumentError for options that do not exist.
  */
 export class LayerNorm extends Module {
+  /** γ, of the normalized shape; null without. */
   weight: Tensor | null = null;
+  /** β, of the normalized shape; null without. */
   bias: Tensor | null = null;
+  /** Added to the variance. */
   eps: number;
+  /** The shape of what is normalized: the last axes of the input. */
   readonly normalizedShape: Shape;
 
   constructor(normalizedShape: number | Shape, options: LayerNormOptions = {}) {
