@@ -79,6 +79,7 @@ function table(weightDecay: number, decoupled: boolean): OptionTable<AdamOptions
 export class Adam extends Optimizer<AdamOptions> {
   /** Defaults of the options that AdamW has otherwise. */
   protected static readonly weightDecay: number = 0;
+  /** The default of decoupledWeightDecay. */
   protected static readonly decoupled: boolean = false;
 
   constructor(params: Params<AdamOptions>, options: AdamOptions = {}) {
@@ -170,6 +171,7 @@ export class Adam extends Optimizer<AdamOptions> {
  */
 export class AdamW extends Adam {
   protected static override readonly weightDecay: number = 0.01;
+  /** The default of decoupledWeightDecay. */
   protected static override readonly decoupled: boolean = true;
 
   protected override validate(options: Required<AdamOptions>): void {

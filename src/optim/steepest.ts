@@ -6,6 +6,7 @@ import { type Active, checks, type OptionTable, type ParamGroup, type Params } f
 
 // Steps of a given length in a norm of choice.
 
+/** Options of SignSGD. */
 export interface SignSGDOptions extends Common {
   /** How far every weight goes in a step. Default 0.001. */
   lr?: number;
@@ -51,6 +52,7 @@ export class SignSGD extends Composed<SignSGDOptions> {
   }
 }
 
+/** Options of SteepestDescent. */
 export interface SteepestDescentOptions extends Common {
   /** The length of a step, η, in the norm. Default 0.001. */
   lr?: number;
