@@ -24,7 +24,7 @@ export default {
   excludeInternal: true,
   hideGenerator: true,
   // Types of which a reader needs no more than what the docstring says.
-  intentionallyNotExported: ['Param', 'nonlinearities'],
+  intentionallyNotExported: ['Param', 'nonlinearities', 'squaredReductions', 'named'],
   validation: {
     notExported: true,
     invalidLink: true,

@@ -144,6 +144,7 @@ export {
   variance,
   where,
 } from './ops/index.js';
+export type { LinearForm } from './ops/linear.js';
 export { isTensor } from './ops/primitive.js';
 export type { Axes, AxesOrOptions, ReduceOptions } from './ops/reduction.js';
 export type { Range } from './ops/slice.js';
