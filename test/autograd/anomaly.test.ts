@@ -191,6 +191,12 @@ describe.each(['float32', 'float64'] as const)('in %s', (dtype) => {
     const step = (make: (p: Tensor[]) => optim.Optimizer): AnomalyError => {
       const [a, b] = [leaf([1, 2], dtype), leaf([3, 1, 4], dtype)];
       const optimizer = make([a, b]);
+      // The steps before are made in the way in which steps are made when nobody looks.
+      for (let i = 0; i < 4; i++) {
+        a.grad = zeros(2, { dtype });
+        b.grad = zeros(3, { dtype });
+        optimizer.step();
+      }
       a.grad = ones(2, { dtype });
       b.grad = tensor([1, 1, big], { dtype });
       const e = anomaly(() => detectAnomaly(() => optimizer.step()));
