@@ -1,7 +1,7 @@
 /**
  * simdgrad: neural networks in Node.js at the speed of the machine.
  *
- * @packageDocumentation
+ * @module simdgrad
  */
 
 export { type AnomalyOptions, detectAnomaly } from './autograd/anomaly.js';

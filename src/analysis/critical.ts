@@ -18,7 +18,9 @@ import { ascending, largestOf, negligible } from './spectrum.js';
  */
 export type CriticalKind = 'minimum' | 'maximum' | 'saddle' | 'degenerate';
 
+/** What the eigenvalues of a Hessian say. */
 export interface HessianKind {
+  /** A minimum, a maximum, a saddle, or undecided by second derivatives. */
   readonly kind: CriticalKind;
   /** λ₁ ≤ λ₂ ≤ … ≤ λ_n. */
   readonly eigenvalues: Float64Array;
@@ -26,11 +28,13 @@ export interface HessianKind {
   readonly index: number;
 }
 
+/** What a point is. */
 export interface CriticalPoint extends HessianKind {
   /** ‖∇f‖₂ at the point. */
   readonly gradientNorm: number;
 }
 
+/** Options of what tells critical points apart by eigenvalues. */
 export interface CriticalOptions {
   /**
    * Eigenvalues whose size is at most this many times that of the largest count as zero. Default 8 n ε, with ε of the dtype
@@ -39,6 +43,7 @@ export interface CriticalOptions {
   readonly tolerance?: number;
 }
 
+/** Options of what tells critical points apart, with the gradient. */
 export interface CriticalPointOptions extends CriticalOptions {
   /** ‖∇f‖₂ up to which the point counts as critical. Default 1e-6 in float64, 1e-3 in float32. */
   readonly gradientTolerance?: number;

@@ -2,6 +2,7 @@ import { ArgumentError, isTensor, nn, ShapeError, type Tensor } from 'simdgrad';
 import { describe } from '../options.js';
 import { flatten, norm, shown } from './points.js';
 
+/** How far weights are from where they began. */
 export interface Distance {
   /** ‖θ − θ₀‖₂. */
   readonly distance: number;
@@ -9,6 +10,7 @@ export interface Distance {
   readonly relative: number;
 }
 
+/** The same for all parameters together, and for each. */
 export interface Distances extends Distance {
   /** By the name of the parameter. */
   readonly parameters: Readonly<Record<string, Distance>>;

@@ -20,6 +20,7 @@ export interface LinearLayer {
 
 /** Where the units of a layer ReLU(x·W + b) bend. In float64. */
 export interface Elbows {
+  /** How many units the layer has. */
   readonly units: number;
   /** nIn: the number of dimensions of the inputs. */
   readonly dimensions: number;
@@ -34,6 +35,7 @@ export interface Elbows {
   readonly offsets: Float64Array;
 }
 
+/** Options of elbowCoverage. */
 export interface ElbowCoverageOptions {
   /** Into how many equal parts the range is cut for `covered`. Default 10. */
   readonly bins?: number;
@@ -53,7 +55,12 @@ export interface ElbowCoverage {
    */
   readonly covered: number | null;
   /** Least and largest value of every input: [nIn] each. */
-  readonly range: { readonly min: Float64Array; readonly max: Float64Array };
+  readonly range: {
+    /** The least value of every input. */
+    readonly min: Float64Array;
+    /** The largest value of every input. */
+    readonly max: Float64Array;
+  };
 }
 
 interface Layer {

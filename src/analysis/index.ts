@@ -2,7 +2,7 @@
  * simdgrad/analysis: second derivatives, Newton's method, convergence on quadratics, Taylor expansions of networks, and what
  * training does to weights, activations and gradients.
  *
- * @packageDocumentation
+ * @module simdgrad/analysis
  */
 
 export { hessian, hvp, jacobian, jvp, vjp } from 'simdgrad';

@@ -15,6 +15,7 @@ import {
 } from './points.js';
 import { ascending, largestOf, negligible } from './spectrum.js';
 
+/** Options of one step of Newton's method. */
 export interface NewtonStepOptions {
   /** α: 1 (the default) is the full Newton step, less than 1 the damped one. From 0 (excluded) to 1. */
   readonly stepSize?: number;
@@ -46,6 +47,7 @@ export interface NewtonStep<T> {
   readonly eigenvalues: Float64Array;
 }
 
+/** Options of Newton's method. */
 export interface NewtonOptions extends NewtonStepOptions {
   /** At most so many steps. Default 50. */
   readonly maxSteps?: number;
@@ -53,6 +55,7 @@ export interface NewtonOptions extends NewtonStepOptions {
   readonly tolerance?: number;
 }
 
+/** What Newton's method found. */
 export interface NewtonResult<T> {
   /** The last point. */
   readonly point: T;

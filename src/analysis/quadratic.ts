@@ -26,6 +26,7 @@ import {
 } from './points.js';
 import { ascending, largestOf, negligible } from './spectrum.js';
 
+/** Options of measuring a convergence rate. */
 export interface MeasureOptions {
   /** Learning rate η. Default: the optimal one, 2/(λ₁ + λ_M). */
   readonly lr?: number;
@@ -108,6 +109,7 @@ export class Quadratic {
   readonly A: Tensor;
   /** b, [n]. */
   readonly b: Tensor;
+  /** The constant. */
   readonly c: number;
   /** λ₁ ≤ λ₂ ≤ … ≤ λ_M of A: the curvatures along the axes of the ellipses of the contour plot. */
   readonly eigenvalues: Float64Array;

@@ -3,6 +3,7 @@ import { checkOptions, describe } from '../options.js';
 import { distances } from './distance.js';
 import { flatten, norm } from './points.js';
 
+/** Options of a recorder. */
 export interface RecorderOptions {
   /**
    * Which modules to record, by path and module. Default: those that hold no other module (Linear, ReLU, …), which are the
@@ -35,6 +36,7 @@ export interface ParameterRecord {
   readonly distance: number;
 }
 
+/** What a recorder noted of one step. */
 export interface StepRecord {
   /** 0 for the first call of step(). */
   readonly step: number;

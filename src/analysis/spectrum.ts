@@ -48,6 +48,7 @@ export function eigh(matrix: Tensor | TensorValues): Spectrum {
   return { eigenvalues: values, eigenvectors: tensor(vectors, { dtype: 'float64' }).reshape(n, n) };
 }
 
+/** Options of matrixRank. */
 export interface MatrixRankOptions {
   /**
    * Singular values up to this many times the largest one count as zero. Default: NumPy's, max(rows, columns) · ε, with ε of
