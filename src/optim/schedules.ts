@@ -744,10 +744,6 @@ export interface CyclicOptions {
   readonly baseLr: number | readonly number[];
   /** The highest rate, before it is scaled. */
   readonly maxLr: number | readonly number[];
-  /** The least learning rate, from which every cycle starts. */
-  readonly baseLr: number;
-  /** The largest learning rate, halfway through a cycle. */
-  readonly maxLr: number;
   /** Steps up. Default 2000. */
   readonly stepSizeUp?: number;
   /** Steps down. Default stepSizeUp. */
