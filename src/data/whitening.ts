@@ -9,6 +9,7 @@ import { describe, showShape, sizeOf } from '../program/view.js';
 import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
 import { checkExampleShape, checkExamples, chunk, meanOf, total } from './moments.js';
 
+/** Options of PCAWhitening and ZCAWhitening. */
 export interface WhiteningOptions {
   /** How many components are kept at most, those of the largest variance. Default: all that vary. */
   readonly nComponents?: number;
@@ -112,7 +113,11 @@ abstract class Whitening {
     this.#options = { nComponents, retainedVariance, eps, tolerance, correction };
   }
 
-  /** How many of the features of a whitened example there are, and what makes them: E [p, k] and D. */
+  /**
+   * How many of the features of a whitened example there are, and what makes them: E [p, k] and D.
+   *
+   * @internal
+   */
   protected abstract matrices(
     components: Tensor,
     scale: Tensor,
@@ -334,6 +339,7 @@ export class PCAWhitening extends Whitening {
     super('PCAWhitening', options);
   }
 
+  /** @internal */
   protected override matrices(components: Tensor, scale: Tensor) {
     return {
       forward: components.transpose().div(scale),
@@ -354,6 +360,7 @@ export class ZCAWhitening extends Whitening {
     super('ZCAWhitening', options);
   }
 
+  /** @internal */
   protected override matrices(components: Tensor, scale: Tensor, shape: readonly number[]) {
     const e = components.transpose();
     return {

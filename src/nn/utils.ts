@@ -29,6 +29,7 @@ function floats(op: string, tensors: Tensors): Tensor[] {
   });
 }
 
+/** Options of the norm of several tensors taken together. */
 export interface TotalNormOptions {
   /** p of the norm: 2 (default), 1, Infinity (or 'inf') for the largest absolute value, or any other number but 0. */
   readonly normType?: number | 'inf';

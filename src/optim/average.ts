@@ -12,11 +12,15 @@ import { checkOptions, persistent, Tensor } from '../tensor/tensor.js';
 
 /** What has parameters: a module, tensors, or `model.namedParameters()`. */
 export type Averaged =
-  | { namedParameters(): Iterable<readonly [string, Tensor]> }
+  | {
+      /** Pairs of name and parameter, as Module.namedParameters gives. */
+      namedParameters(): Iterable<readonly [string, Tensor]>;
+    }
   | Tensor
   | Iterable<Tensor>
   | Iterable<readonly [string, Tensor]>;
 
+/** Options of EMA. */
 export interface EMAOptions {
   /** γ, in [0, 1]: how much of the average stays at each update. Default 0.999. */
   readonly decay?: number;
@@ -29,8 +33,11 @@ export interface EMAOptions {
 
 /** What stateDict() gives. */
 export interface EMAState {
+  /** γ. */
   readonly decay: number;
+  /** Whether the average started at 0. */
   readonly biasCorrection: boolean;
+  /** How many updates were made. */
   readonly updates: number;
   /** Sum of the weights of the parameters in the average: 1 without bias correction. */
   readonly weight: number;
@@ -95,6 +102,7 @@ function checkDecay(decay: unknown): number {
  * const accuracy = ema.use(() => evaluate(model));
  */
 export class EMA {
+  /** Whether the average starts at 0 and is divided by the sum of its weights. */
   readonly biasCorrection: boolean;
   readonly #names: readonly string[];
   readonly #params: readonly Tensor[];
@@ -153,6 +161,7 @@ export class EMA {
     return this.#decay;
   }
 
+  /** @throws ArgumentError outside [0, 1], and for 1 with biasCorrection */
   set decay(value: number) {
     this.#decay = this.#checked(value);
   }

@@ -1001,6 +1001,7 @@ function members(name: string, optimizer: Optimizer, given: unknown): readonly S
 
 /** Base of schedules that move others. */
 abstract class Combined extends Schedule {
+  /** The schedules that are moved. */
   readonly schedulers: readonly Schedule[];
 
   constructor(optimizer: Optimizer, name: string, schedulers: unknown) {
@@ -1008,6 +1009,7 @@ abstract class Combined extends Schedule {
     this.schedulers = members(name, this.optimizer, schedulers);
   }
 
+  /** @internal */
   protected member(i: number): Member {
     return this.schedulers[i] as unknown as Member;
   }
@@ -1051,6 +1053,7 @@ abstract class Combined extends Schedule {
  * this optimizer and none is a ReduceLROnPlateau.
  */
 export class SequentialLR extends Combined {
+  /** The steps at which the next schedule begins. */
   readonly milestones: readonly number[];
 
   constructor(
@@ -1149,6 +1152,7 @@ class Ramp extends Schedule {
   }
 }
 
+/** Options of WarmupLR. */
 export interface WarmupOptions {
   /** Steps until the base rate is reached, >= 1. */
   readonly warmupSteps: number;
