@@ -89,7 +89,7 @@ function prepared(name: string, inputs: Inputs): { xs: Tensor[]; targets: Tensor
     // A leaf is taken itself, so that a function that uses it without being passed it (a module's weight) is checked too.
     if (t.requiresGrad && t.isLeaf) {
       const { shape, strides } = t.view;
-      if (strides.some((stride, a) => stride === 0 && (shape[a] as number) > 1))
+      if (t.size > 0 && strides.some((stride, a) => stride === 0 && (shape[a] as number) > 1))
         throw new ArgumentError(
           `${name}: elements of input ${i} share their memory (it was broadcast); pass a clone()`,
         );
