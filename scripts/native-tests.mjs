@@ -23,7 +23,7 @@ await main(async (args) => {
   const folder = sanitize ? 'asan' : 'cmake';
   const objects = filesUnder(at('build', folder, 'CMakeFiles'), (path) => /target_\w+\.cc\.o$/.test(path));
   const flags = ['-std=c++20', '-ffp-contract=off', '-pthread'];
-  flags.push(...(sanitize ? ['-O1', '-g', '-fsanitize=address,undefined'] : ['-O2']));
+  flags.push(...(sanitize ? ['-O1', '-g1', '-fsanitize=address,undefined'] : ['-O2']));
   mkdirSync(at('build', 'native-tests'), { recursive: true });
 
   const failed = [];
