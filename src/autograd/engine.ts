@@ -295,20 +295,23 @@ export function seedGradient(name: string, t: Tensor, gradient: Tensor | null | 
           : '; it was computed under noGrad'),
     );
   }
+  checkSeed(name, t, gradient);
+  return gradient ? gradient.to(t.dtype) : Tensor.full(t.shape, 1, t.dtype);
+}
+
+/** Refuses a gradient that a pass from `t` cannot begin with: one of another shape, or none where t is no scalar. */
+export function checkSeed(name: string, t: Tensor, gradient: Tensor | null | undefined): void {
   if (gradient) {
     if (!sameShape(gradient.shape, t.shape)) {
       throw new ShapeError(
         `${name}: the gradient has shape ${showShape(gradient.shape)}, the tensor ${showShape(t.shape)}`,
       );
     }
-    return gradient.to(t.dtype);
-  }
-  if (t.size !== 1) {
+  } else if (t.size !== 1) {
     throw new GradError(
       `${name}: a tensor of shape ${showShape(t.shape)} is not a scalar; reduce it (sum, mean) or pass a gradient`,
     );
   }
-  return Tensor.full(t.shape, 1, t.dtype);
 }
 
 /** Adds a gradient to what a leaf holds already, in place where no graph refers to it. */

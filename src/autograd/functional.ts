@@ -1,10 +1,11 @@
 import { ArgumentError, GradError, ShapeError } from '../errors.js';
 import { stack } from '../ops/concat.js';
 import { isTensor } from '../ops/primitive.js';
+import { tracing } from '../program/emit.js';
 import { describe, sameShape, showShape } from '../program/view.js';
 import { full } from '../tensor/create.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
-import { backwardPass, seedGradient } from './engine.js';
+import { backwardPass, checkSeed, seedGradient } from './engine.js';
 import { checkFits } from './fits.js';
 import { enableGrad } from './mode.js';
 
@@ -113,10 +114,7 @@ export function valueAndGrad(
     return enableGrad(() => {
       const input = nested ? given.mul(1) : leaf(given);
       const y = tensorOf('grad', f(input, ...rest));
-      if (!isTensor(y))
-        throw new ArgumentError(`grad: the function must return a tensor, not ${describe(y)}`);
-      const g = grad(y, [input], { createGraph: nested, allowUnused: true })[0] ?? zerosOf(input);
-      return [nested ? y : y.detach(), g];
+      return [nested ? y : y.detach(), gradientsOf('grad', y, [input], nested)[0] as Tensor];
     });
   };
 }
@@ -129,6 +127,25 @@ function leaf(x: Tensor): Tensor {
 
 function zerosOf(x: Tensor): Tensor {
   return full(x.shape, 0, { dtype: x.dtype });
+}
+
+/**
+ * The gradients of y, times v (default 1, for a scalar). Zeros where y does not depend on an input: a derivative of a
+ * derivative often does not, as the second one of a linear function.
+ */
+function gradientsOf(
+  name: string,
+  y: Tensor,
+  xs: readonly Tensor[],
+  createGraph: boolean,
+  v?: Tensor,
+): Tensor[] {
+  if (!y.requiresGrad) {
+    checkSeed(name, y, v);
+    return xs.map(zerosOf);
+  }
+  const gs = grad(y, xs, { gradOutputs: v ?? null, createGraph, allowUnused: true }) as (Tensor | null)[];
+  return xs.map((x, i) => gs[i] ?? zerosOf(x));
 }
 
 function tensorOf(name: string, y: unknown): Tensor {
@@ -167,16 +184,7 @@ export function vjp(f: TensorFunction, inputs: Inputs, v?: Tensor): [Tensor, Ten
   const createGraph = nested('vjp', inputs);
   return enableGrad(() => {
     const { xs, y } = run('vjp', f, inputs);
-    const gs = y.requiresGrad
-      ? grad(y, xs, { gradOutputs: v ?? null, createGraph, allowUnused: true })
-      : xs.map(() => null);
-    return [
-      createGraph ? y : y.detach(),
-      shaped(
-        inputs,
-        xs.map((x, i) => gs[i] ?? zerosOf(x)),
-      ),
-    ];
+    return [createGraph ? y : y.detach(), shaped(inputs, gradientsOf('vjp', y, xs, createGraph, v))];
   });
 }
 
@@ -264,22 +272,25 @@ export function hvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tens
 
 /** Rows of a Jacobian: one backward pass per element of y. */
 function rowsOfJacobian(y: Tensor, xs: readonly Tensor[], createGraph: boolean): Tensor[] {
+  const shapes = xs.map((x) => [...y.shape, ...x.shape]);
+  if (y.size === 0 || !y.requiresGrad) {
+    return xs.map((x, j) => full(shapes[j] as number[], 0, { dtype: x.dtype }));
+  }
   const flat = y.reshape(-1);
-  const rows: Tensor[][] = xs.map(() => []);
+  const row = (i: number): (Tensor | null)[] =>
+    grad(flat.select(0, i), [...xs], { createGraph, retainGraph: true, allowUnused: true });
+  if (createGraph || tracing() !== null) {
+    const rows = Array.from({ length: flat.size }, (_, i) => row(i));
+    return xs.map((x, j) => stack(rows.map((gs) => gs[j] ?? zerosOf(x))).reshape(shapes[j] as number[]));
+  }
+  // Each row goes to its place at once: a list of them to be joined would take the memory of the matrix twice.
+  const out = xs.map((x) => full([flat.size, ...x.shape], 0, { dtype: x.dtype }));
   for (let i = 0; i < flat.size; i++) {
-    const yi = flat.select(0, i);
-    const gs = yi.requiresGrad
-      ? (grad(yi, [...xs], { createGraph, retainGraph: true, allowUnused: true }) as (Tensor | null)[])
-      : xs.map(() => null);
-    xs.forEach((x, j) => {
-      (rows[j] as Tensor[]).push(gs[j] ?? zerosOf(x));
+    row(i).forEach((g, j) => {
+      if (g !== null) (out[j] as Tensor).select(0, i).copy_(g);
     });
   }
-  return xs.map((x, j) => {
-    const shape = [...y.shape, ...x.shape];
-    const list = rows[j] as Tensor[];
-    return list.length === 0 ? full(shape, 0, { dtype: x.dtype }) : stack(list).reshape(shape);
-  });
+  return out.map((t, j) => t.reshape(shapes[j] as number[]));
 }
 
 /**
@@ -291,6 +302,8 @@ export function jacobian(f: TensorFunction, inputs: Tensor): Tensor;
 export function jacobian(f: TensorFunction, inputs: readonly Tensor[]): Tensor[];
 export function jacobian(f: TensorFunction): (x: Tensor) => Tensor;
 export function jacobian(f: TensorFunction, inputs?: Inputs): Tensor | Tensor[] | ((x: Tensor) => Tensor) {
+  if (typeof f !== 'function')
+    throw new ArgumentError(`jacobian: takes a function first, not ${describe(f)}`);
   if (inputs === undefined) return (x) => jacobian(f, x);
   const createGraph = nested('jacobian', inputs);
   return enableGrad(() => {
@@ -311,6 +324,7 @@ export function hessian(f: TensorFunction, inputs: Tensor): Tensor;
 export function hessian(f: TensorFunction, inputs: readonly Tensor[]): Tensor[][];
 export function hessian(f: TensorFunction): (x: Tensor) => Tensor;
 export function hessian(f: TensorFunction, inputs?: Inputs): Tensor | Tensor[][] | ((x: Tensor) => Tensor) {
+  if (typeof f !== 'function') throw new ArgumentError(`hessian: takes a function first, not ${describe(f)}`);
   if (inputs === undefined) return (x) => hessian(f, x);
   const createGraph = nested('hessian', inputs);
   const given = asList('hessian', inputs);

@@ -18,9 +18,14 @@ const power = binary({
   vjp: (g, ctx) => {
     const [a, b] = [ctx.input(0), ctx.input(1)];
     const zero = full([], 0, g.dtype);
+    // b a^(b-1), and 0 where b is 0 whatever a is. There the exponent is moved away as well: what is not chosen is
+    // differentiated too, and multiplied by 0, so it must not be infinite.
+    const toBase = (): Tensor => {
+      const constant = eq(b, 0);
+      return where(constant, zero, mul(b, power(a, where(constant, zero, sub(b, 1)))));
+    };
     return [
-      // b a^(b-1), and 0 where b is 0 whatever a is.
-      ctx.needs[0] ? mul(g, where(eq(b, 0), zero, mul(b, power(a, sub(b, 1))))) : null,
+      ctx.needs[0] ? mul(g, toBase()) : null,
       // a^b log a, and 0 where 0 is raised to something that is not negative.
       ctx.needs[1] ? mul(g, where(logicalAnd(eq(a, 0), ge(b, 0)), zero, mul(ctx.output(), log(a)))) : null,
     ];

@@ -851,7 +851,7 @@ function checkInPlace(t: Tensor, op: string): void {
     );
   }
   const { shape, strides } = t.view;
-  if (strides.some((stride, i) => stride === 0 && (shape[i] as number) > 1)) {
+  if (t.size > 0 && strides.some((stride, i) => stride === 0 && (shape[i] as number) > 1)) {
     throw new ArgumentError(
       `${op}: elements of this broadcast tensor share their memory; change a clone() of it`,
     );

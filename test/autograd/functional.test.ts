@@ -142,6 +142,19 @@ describe('grad(f)', () => {
     expect(() => grad((() => 3) as unknown as () => Tensor)(x)).toThrow(/must return a tensor/);
     expect(() => grad((a: Tensor) => a.mul(2))(x)).toThrow(/not a scalar/);
     close(grad((a: Tensor) => a.mul(0).sum())(x), [0, 0]);
+    close(grad((a: Tensor) => a.detach().sum())(x), [0, 0]);
+    expect(() => grad((a: Tensor) => a.detach())(x)).toThrow(/not a scalar/);
+    expect(() => vjp((a: Tensor) => a.detach(), x)).toThrow(/not a scalar/);
+    expect(() => vjp((a: Tensor) => a.detach(), x, vec(1))).toThrow(ShapeError);
+  });
+
+  test('of derivatives that do not depend on the input any more are 0', () => {
+    for (const f of [(x: Tensor) => x.mul(3), (x: Tensor) => x.relu(), (x: Tensor) => x.abs()]) {
+      expect(grad(grad(f))(tensor(0.7, f64)).item()).toBe(0);
+      expect(grad(grad(grad(f)))(tensor(0.7, f64)).item()).toBe(0);
+    }
+    expect(grad(grad((x: Tensor) => x.square()))(tensor(0.7, f64)).item()).toBe(2);
+    expect(grad(grad(grad((x: Tensor) => x.square())))(tensor(0.7, f64)).item()).toBe(0);
   });
 });
 
@@ -261,6 +274,12 @@ describe('products and matrices of derivatives', () => {
     expect(() => jacobian(3 as never, x)).toThrow(ArgumentError);
     expect(() => jacobian((t: Tensor) => t, 3 as never)).toThrow(ArgumentError);
   });
+
+  test('of no function are refused at once', () => {
+    for (const f of [jacobian, hessian] as ((x: never) => unknown)[]) {
+      expect(() => f(3 as never)).toThrow(/takes a function first, not 3/);
+    }
+  });
 });
 
 describe('gradcheck', () => {
@@ -307,7 +326,12 @@ describe('kinks and special places', () => {
     expect(slope((x) => x.pow(0), 0)).toBe(0);
     expect(second((x) => x.pow(2), 0)).toBe(2);
     expect(second((x) => x.pow(3), 0)).toBe(0);
+    expect(second((x) => x.pow(1), 0)).toBe(0);
+    expect(second((x) => x.pow(0), 0)).toBe(0);
     expect(second((x) => x.relu(), 2)).toBe(0);
+    const third = (f: (x: Tensor) => Tensor, at: number): number =>
+      grad(grad(grad(f)))(tensor(at, f64)).item();
+    for (const n of [0, 1, 2, 3, 4]) expect(third((x) => x.pow(n), 0)).toBe(n === 3 ? 6 : 0);
   });
 
   test('equal maxima share the gradient', () => {

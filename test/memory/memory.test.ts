@@ -298,3 +298,17 @@ console.log(JSON.stringify({ garbage, heap: after.heapUsed - before.heapUsed, rs
     if (backendInfo().backend === 'native') expect(entered.call).toBeGreaterThan(99);
   });
 });
+
+test('a Jacobian takes its own memory once, not twice', async () => {
+  const n = 4000;
+  const { peak, shape } = await fromProcess<{ peak: number; shape: number[] }>(
+    'jacobian',
+    `const x = randn([${n}], { dtype: 'float64' });
+sg.jacobian((t) => t.mul(2), x.slice([0, 8]));
+const before = process.memoryUsage().rss;
+const { shape } = sg.jacobian((t) => t.mul(2), x);
+console.log(JSON.stringify({ shape, peak: process.resourceUsage().maxRSS * 1024 - before }));`,
+  );
+  expect(shape).toEqual([n, n]);
+  expect(peak / (8 * n * n)).toBeLessThan(1.6);
+});

@@ -353,6 +353,7 @@ describe('changes in place', () => {
         .broadcastTo([3])
         .add_(tensor([1, 2, 3])),
     ).toThrow(/share their memory/);
+    expect(zeros(3, 2, 0).fill_(1).size).toBe(0); // what has no elements has none to share
     const w = tensor([1, 2], { requiresGrad: true });
     expect(() => w.mul(2).add_(1)).toThrow(/computed by mul/);
   });
