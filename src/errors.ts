@@ -108,7 +108,7 @@ export class BackendError extends SimdgradError {
   }
 }
 
-/** A state dict or file that does not fit, or an object used while a step is in flight. */
+/** A state dict or file that does not fit, or an object used when it cannot be: while a step is in flight, for example. */
 export class StateError extends SimdgradError {
   constructor(message: string) {
     super(message, 'SIMDGRAD_STATE');

@@ -8,7 +8,7 @@ import {
   tensor,
 } from 'simdgrad';
 import { checkOptions, describe } from '../options.js';
-import { flatten, norm, shown, valuesOf } from './points.js';
+import { checkFinite, flatten, norm, shown, valuesOf } from './points.js';
 
 /** The linear layer before a ReLU: nn.Linear, or its tensors. */
 export interface LinearLayer {
@@ -81,14 +81,16 @@ function layerOf(op: string, layer: LinearLayer): Layer {
     throw new ShapeError(`${op}: the weight of the layer has shape [nIn, units], not ${shown(weight.shape)}`);
   }
   const [nIn, units] = weight.shape as [number, number];
+  if (weight.size === 0)
+    throw new ShapeError(`${op}: the layer has no weights: shape ${shown(weight.shape)}`);
   if (isTensor(bias) && (bias.rank !== 1 || bias.size !== units)) {
     throw new ShapeError(`${op}: a bias for ${units} units has shape [${units}], not ${shown(bias.shape)}`);
   }
   return {
     nIn,
     units,
-    w: flatten([weight]),
-    b: isTensor(bias) ? flatten([bias]) : new Float64Array(units),
+    w: checkFinite(op, 'the weight', flatten([weight])),
+    b: isTensor(bias) ? checkFinite(op, 'the bias', flatten([bias])) : new Float64Array(units),
   };
 }
 
@@ -101,7 +103,8 @@ const column = ({ w, nIn, units }: Layer, j: number): Float64Array =>
  *
  * Source: lecture 003, "elbow @ −b/w": with w, b ~ N(0, 1) these points have the Cauchy distribution.
  *
- * @throws ArgumentError for what is no linear layer; ShapeError for a weight that is not [nIn, units]
+ * @throws ArgumentError for what is no linear layer; ShapeError for a weight that is not [nIn, units]; LinAlgError where weight or
+ * bias are not finite
  */
 export function elbows(layer: LinearLayer): Elbows {
   const read = layerOf('elbows', layer);
@@ -130,7 +133,14 @@ function inputsOf(op: string, data: Tensor | TensorValues, nIn: number): { x: Fl
       `${op}: data for this layer has shape [N, ${nIn}]${nIn === 1 ? ' or [N]' : ''}, not ${shown(t.shape)}`,
     );
   }
-  return { x: noGrad(() => flatten([t])), n: t.size / nIn };
+  return {
+    x: checkFinite(
+      op,
+      'the data',
+      noGrad(() => flatten([t])),
+    ),
+    n: t.size / nIn,
+  };
 }
 
 /**
@@ -138,7 +148,8 @@ function inputsOf(op: string, data: Tensor | TensorValues, nIn: number): { x: Fl
  * for a unit without weights.
  *
  * @param data [N, nIn]; [N] will do for one input
- * @throws ArgumentError for what is no linear layer; ShapeError for data or a weight that do not fit
+ * @throws ArgumentError for what is no linear layer; ShapeError for data or a weight that do not fit; LinAlgError where any of them is
+ * not finite
  */
 export function elbowDistances(layer: LinearLayer, data: Tensor | TensorValues): Tensor {
   const read = layerOf('elbowDistances', layer);
@@ -165,7 +176,7 @@ export function elbowDistances(layer: LinearLayer, data: Tensor | TensorValues):
  *
  * @param data [N, nIn]; [N] will do for one input
  * @throws ArgumentError for what is no linear layer, or for bins that are no whole number from 1 up; ShapeError for data or a
- * weight that do not fit
+ * weight that do not fit; LinAlgError where any of them is not finite
  */
 export function elbowCoverage(
   layer: LinearLayer,

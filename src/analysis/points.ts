@@ -168,16 +168,21 @@ export function hessianValues(op: string, f: PointFunction, at: Located): Float6
   return symmetrized(op, flatten([hessianMatrix(f, at.list)]), n, Infinity);
 }
 
+/** Refuses NaN and ±Infinity, with which no analysis means anything. */
+export function checkFinite(op: string, what: string, values: Float64Array): Float64Array {
+  for (const v of values) {
+    if (!Number.isFinite(v)) throw new LinAlgError(`${op}: ${what} has an element that is ${v}`);
+  }
+  return values;
+}
+
 /**
  * (A + Aᵀ)/2 for a matrix that is symmetric to within `tolerance` (relative to its largest element). LinAlgError for one that
  * is not, or that is not finite.
  */
 export function symmetrized(op: string, a: Float64Array, n: number, tolerance: number): Float64Array {
-  let largest = 0;
-  for (const v of a) {
-    if (!Number.isFinite(v)) throw new LinAlgError(`${op}: the matrix has an element that is ${v}`);
-    largest = Math.max(largest, Math.abs(v));
-  }
+  checkFinite(op, 'the matrix', a);
+  const largest = a.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
   const out = new Float64Array(n * n);
   for (let i = 0; i < n; i++) {
     for (let j = 0; j < n; j++) {
@@ -188,7 +193,7 @@ export function symmetrized(op: string, a: Float64Array, n: number, tolerance: n
           `${op}: the matrix is not symmetric: [${i}, ${j}] is ${upper}, [${j}, ${i}] is ${lower}`,
         );
       }
-      out[i * n + j] = (upper + lower) / 2;
+      out[i * n + j] = upper === lower ? upper : upper / 2 + lower / 2;
     }
   }
   return out;

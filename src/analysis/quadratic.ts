@@ -11,6 +11,7 @@ import {
 import { solve } from '../linalg.js';
 import { checkOptions, describe } from '../options.js';
 import {
+  checkFinite,
   dot,
   epsilonOf,
   firstOrder,
@@ -85,16 +86,23 @@ export interface ConvergenceRateOptions {
  * at (lecture 001). Below 1 it converges, above 1 it diverges.
  *
  * @param distances at least two numbers from 0 up, one per step
+ * @returns NaN where the first distance is 0 (or at most the floor): there is nothing left to converge
+ * @throws ArgumentError for anything else, or a floor that is not a number from 0 up
  */
 export function convergenceRate(distances: ArrayLike<number>, options: ConvergenceRateOptions = {}): number {
   checkOptions('convergenceRate', options, ['floor']);
   const isList = Array.isArray(distances) || ArrayBuffer.isView(distances);
-  if (!isList || distances.length < 2 || !Array.from(distances).every((d) => d >= 0)) {
+  const list: unknown[] = isList ? Array.from(distances) : [];
+  if (list.length < 2 || !list.every((d) => typeof d === 'number' && d >= 0)) {
     throw new ArgumentError(
       `convergenceRate: takes at least two distances from 0 up, not ${describe(distances)}`,
     );
   }
-  return ratio(distances, options.floor ?? 1e-9 * (distances[0] as number));
+  const floor = options.floor ?? 1e-9 * (distances[0] as number);
+  if (typeof floor !== 'number' || !(floor >= 0)) {
+    throw new ArgumentError(`convergenceRate: floor is a number from 0 up, not ${describe(floor)}`);
+  }
+  return ratio(distances, floor);
 }
 
 /**
@@ -123,7 +131,8 @@ export class Quadratic {
    * @param A symmetric, [n, n]: a tensor (float32 or float64), or nested arrays (which become float64)
    * @param b [n]; default zeros
    * @param c default 0
-   * @throws ShapeError where the shapes are not [n, n] and [n]; LinAlgError where A is not symmetric or not finite
+   * @throws ShapeError where the shapes are not [n, n] and [n]; LinAlgError where A is not symmetric, or A or b not
+   * finite; ArgumentError for a c that is no finite number
    */
   constructor(A: Tensor | TensorValues, b?: Tensor | TensorValues, c = 0) {
     const { t, a, n } = symmetricMatrix('Quadratic', A);
@@ -132,12 +141,12 @@ export class Quadratic {
     if (this.b.rank !== 1 || this.b.size !== n) {
       throw new ShapeError(`Quadratic: A is ${shown(t.shape)}, so b is [${n}], not ${shown(this.b.shape)}`);
     }
-    if (typeof c !== 'number') throw new ArgumentError(`Quadratic: c is a number, not ${describe(c)}`);
+    if (!Number.isFinite(c)) throw new ArgumentError(`Quadratic: c is a finite number, not ${describe(c)}`);
     this.c = c;
     const { values, vectors } = ascending(a, n);
     this.eigenvalues = values;
     this.#a = a;
-    this.#bValues = flatten([this.b]);
+    this.#bValues = checkFinite('Quadratic', 'b', flatten([this.b]));
     this.#q = vectors;
     this.#n = n;
   }
@@ -236,8 +245,9 @@ export class Quadratic {
    * Runs gradient descent (optim.SGD on value(), in the dtype of A) and measures the rates of convergence that the
    * eigenvalues predict.
    *
-   * @throws LinAlgError where A is singular, or where an eigenvalue is negative and no lr was given; ShapeError for a start
-   * that is not [n]
+   * @throws LinAlgError where A is singular, where an eigenvalue is negative and no lr was given, or for a start that is not
+   * finite; ShapeError for a start that is not [n]; ArgumentError for an lr that is not above 0, or steps that are no whole
+   * number from 1 up
    */
   measure(options: MeasureOptions = {}): Convergence {
     checkOptions('Quadratic.measure', options, ['lr', 'start', 'steps']);
@@ -254,7 +264,7 @@ export class Quadratic {
     const begin =
       options.start === undefined
         ? optimum.map((v, i) => v + sumOf(this.#q.subarray(i * n, (i + 1) * n)))
-        : flatten([this.#checked('measure', options.start)]);
+        : checkFinite('Quadratic.measure', 'start', flatten([this.#checked('measure', options.start)]));
     const w = tensor(begin, { dtype: 'float64' }).to(this.A.dtype).clone();
     w.requiresGrad = true;
     const optimizer = new optim.SGD([w], { lr });

@@ -1,7 +1,7 @@
 import { ArgumentError, type Tensor, type TensorValues, tensor } from 'simdgrad';
 import { singularValues, symmetricEigen } from '../linalg.js';
 import { checkOptions, describe } from '../options.js';
-import { epsilonOf, flatten, symmetricMatrix, valuesOf } from './points.js';
+import { checkFinite, epsilonOf, flatten, symmetricMatrix, valuesOf } from './points.js';
 
 /** Eigenvalues in ascending order, as lecture 001 orders them, and the eigenvectors as columns in the same order. */
 export interface Spectrum {
@@ -61,7 +61,8 @@ export interface MatrixRankOptions {
  * The numerical rank of a matrix: how many singular values are not round-off. Features of more axes are taken as a matrix of
  * [all axes but the last, last axis].
  *
- * @throws DTypeError for anything but float32 and float64; ArgumentError for a tolerance that is not a number from 0 up.
+ * @throws LinAlgError for a matrix that is not finite; DTypeError for anything but float32 and float64; ArgumentError for a
+ * tolerance that is not a number from 0 up.
  */
 export function matrixRank(matrix: Tensor | TensorValues, options: MatrixRankOptions = {}): number {
   checkOptions('matrixRank', options, ['tolerance']);
@@ -73,7 +74,7 @@ export function matrixRank(matrix: Tensor | TensorValues, options: MatrixRankOpt
   if (typeof tolerance !== 'number' || !(tolerance >= 0)) {
     throw new ArgumentError(`matrixRank: tolerance is a number from 0 up, not ${describe(tolerance)}`);
   }
-  const found = singularValues(flatten([t]), rows, columns);
+  const found = singularValues(checkFinite('matrixRank', 'the matrix', flatten([t])), rows, columns);
   const least = tolerance * (found[0] as number);
   return found.filter((s) => s > least).length;
 }

@@ -8,6 +8,7 @@ import {
   nn,
   noGrad,
   ShapeError,
+  StateError,
   type Tensor,
   zerosLike,
 } from 'simdgrad';
@@ -187,6 +188,14 @@ export class Linearization {
   }
 
   #run(op: string, parameters: readonly Tensor[], x: Inputs): Tensor {
+    for (const [name, m] of this.#model?.namedModules() ?? []) {
+      if (m instanceof nn.Dropout && m.training && m.p > 0) {
+        throw new StateError(
+          `${op}: the Dropout ${describe(name)} drops other elements at every call, so the network is no function of its ` +
+            `parameters; call eval() on it first`,
+        );
+      }
+    }
     const y = this.#f(parameters, listOf(x));
     if (!isTensor(y)) throw new ArgumentError(`${op}: the function must return a tensor, not ${describe(y)}`);
     return y;
@@ -283,6 +292,9 @@ function innerProduct(gradients: readonly (Tensor | null)[], deltas: readonly Te
 
 /**
  * The Taylor expansion of a network about its parameters: the linearised network, its features, its tangent kernel.
+ *
+ * The network is run in the mode it is in. Dropout has to be in evaluation mode (StateError); batch normalisation in training
+ * mode takes the statistics of x, and moves its running ones at every call.
  *
  * `linearize(model)` takes the parameters that a module has now for θ₀, copies of which it keeps; the outputs are those of
  * forward(). `linearize(f, θ₀)` takes a function f(θ, …x), θ in the form of θ₀: a tensor or an array of tensors.

@@ -1,4 +1,14 @@
-import { ArgumentError, DTypeError, manualSeed, nn, randn, ShapeError, type Tensor, tensor } from 'simdgrad';
+import {
+  ArgumentError,
+  DTypeError,
+  LinAlgError,
+  manualSeed,
+  nn,
+  randn,
+  ShapeError,
+  type Tensor,
+  tensor,
+} from 'simdgrad';
 import { elbowCoverage, elbowDistances, elbows } from 'simdgrad/analysis';
 import { describe, expect, it } from 'vitest';
 
@@ -129,6 +139,15 @@ it.each([
   ['no data', () => elbowCoverage({ weight: tensor([[1]]) }, []), ShapeError],
   ['words', () => elbowCoverage({ weight: tensor([[1]]) }, 'x' as never), ArgumentError],
   ['integers', () => elbowCoverage({ weight: tensor([[1]]) }, tensor([1], { dtype: 'int32' })), DTypeError],
+  ['data with NaN', () => elbowCoverage({ weight: tensor([[1]]) }, [NaN, 1]), LinAlgError],
+  ['endless data', () => elbowDistances({ weight: tensor([[1]]) }, [Infinity]), LinAlgError],
+  ['a weight that is NaN', () => elbows({ weight: tensor([[NaN, 1]]) }), LinAlgError],
+  [
+    'a bias that is NaN',
+    () => elbowCoverage({ weight: tensor([[1]]), bias: tensor([NaN]) }, [1]),
+    LinAlgError,
+  ],
+  ['no units', () => elbowCoverage({ weight: tensor([]).reshape(1, 0) }, [1]), ShapeError],
   ['no bins', () => elbowCoverage({ weight: tensor([[1]]) }, [1], { bins: 0 }), ArgumentError],
   ['another option', () => elbowCoverage({ weight: tensor([[1]]) }, [1], { bin: 2 } as never), ArgumentError],
 ])('refuses %s', (_, run, error) => {

@@ -272,6 +272,17 @@ it('eigh orders eigenvalues as the lecture does, and matrixRank counts singular 
 
 describe('nonsense', () => {
   const q = new Quadratic([[1]]);
+  it('has eigenvalues and a rank for numbers whose squares overflow or vanish', () => {
+    for (const s of [8e307, 1e-300]) {
+      expect(eigh([[s, s], [s, s]]).eigenvalues[1]! / s).toBeCloseTo(2, 12); // biome-ignore format: a matrix
+      expect(matrixRank([[s, s], [s, s]])).toBe(1); // biome-ignore format: a matrix
+      expect(matrixRank([[s, 0], [0, s / 3]])).toBe(2); // biome-ignore format: a matrix
+    }
+    const large = Array.from({ length: 4 }, () => [1e308, 1e308, 1e308, 1e308]);
+    expect(() => eigh(large)).toThrow(/so large that the result overflows/);
+    expect(() => matrixRank(large)).toThrow(LinAlgError);
+  });
+
   it.each([
     ['a matrix that is not square', () => new Quadratic([[1, 2]]), ShapeError],
     ['a matrix that is not symmetric', () => new Quadratic([[1, 2], [0, 1]]), LinAlgError], // biome-ignore format: a matrix
@@ -285,6 +296,14 @@ describe('nonsense', () => {
     ['one distance', () => convergenceRate([1]), ArgumentError],
     ['negative distances', () => convergenceRate([1, -1]), ArgumentError],
     ['a negative tolerance', () => matrixRank([[1]], { tolerance: -1 }), ArgumentError],
+    ['a floor that is no number', () => convergenceRate([1, 0.5], { floor: NaN }), ArgumentError],
+    ['distances that are words', () => convergenceRate(['1', '2'] as never), ArgumentError],
+    ['distances of big integers', () => convergenceRate(BigInt64Array.of(4n, 2n) as never), ArgumentError],
+    ['a matrix with NaN for a rank', () => matrixRank([[NaN, 1], [1, 2]]), LinAlgError], // biome-ignore format: a matrix
+    ['a matrix with Infinity for eigenvalues', () => eigh([[Infinity]]), LinAlgError],
+    ['a b with NaN', () => new Quadratic([[1]], [NaN]), LinAlgError],
+    ['a c that is NaN', () => new Quadratic([[1]], [1], NaN), ArgumentError],
+    ['a start with NaN', () => q.measure({ start: [NaN] }), LinAlgError],
     ['a word for a matrix', () => eigh('A' as never), ArgumentError],
   ])('is refused: %s', (_, run, error) => {
     expect(run).toThrow(error);

@@ -7,6 +7,7 @@ import {
   nn,
   optim,
   ShapeError,
+  StateError,
   type Tensor,
   tensor,
 } from 'simdgrad';
@@ -352,6 +353,25 @@ describe('linearize', () => {
     ['no tensor', () => linearize((() => 3) as never, tensor([1])).exact(1, tensor([1])), ArgumentError],
   ])('refuses %s', (_, run, error) => {
     expect(run).toThrow(error);
+  });
+
+  it('refuses dropout in training mode, with which there is no function to expand', () => {
+    const model = new nn.Sequential(
+      new nn.Linear(2, 3),
+      new nn.Sequential(new nn.Dropout(0.5)),
+      new nn.Linear(3, 1),
+    );
+    const about = linearize(model);
+    const x = tensor([[1, 2]]);
+    for (const run of [() => about.deviation(x), () => about.features(x), () => about.linear(x)]) {
+      expect(run).toThrow(StateError);
+      expect(run).toThrow(/the Dropout "1\.0" drops.*eval\(\)/);
+    }
+    model.eval();
+    expect(about.deviation(x).error).toBe(0);
+    model.train();
+    (model.at(1) as nn.Sequential).at(0)!.eval();
+    expect(about.deviation(x).error).toBe(0);
   });
 
   it('says that a module has other parameters now', () => {
