@@ -31,7 +31,10 @@ import { ascending, largestOf, negligible } from './spectrum.js';
 export interface MeasureOptions {
   /** Learning rate η. Default: the optimal one, 2/(λ₁ + λ_M). */
   readonly lr?: number;
-  /** w₀, of shape [n]. Default: w∗ plus the sum of all eigenvectors, so that every component starts at 1. */
+  /**
+   * w₀, of shape [n]. Default: w∗ plus the sum of all eigenvectors, so that every component starts at 1; times ‖w∗‖₂ where that
+   * is larger than 1, so that they are not lost in its round-off.
+   */
   readonly start?: Tensor | TensorValues;
   /**
    * How many steps of gradient descent to run. Default: as many as bring the slowest component down (or up) by a factor of a
@@ -46,7 +49,11 @@ export interface Convergence {
   readonly learningRate: number;
   /** max_m |1 − ηλ_m|; (κ − 1)/(κ + 1) for the optimal η. */
   readonly predicted: number;
-  /** The factor by which ‖w_t − w∗‖₂ changed per step, once the slowest component was left alone. */
+  /**
+   * The factor by which ‖w_t − w∗‖₂ changes per step in the end: that of the slowest component, as it was measured. (In the
+   * distances themselves it shows only after the others have died out, which takes long where they are nearly as slow.) NaN
+   * for a start at w∗.
+   */
   readonly measured: number;
   /** |1 − ηλ_m| for every m, in the order of the eigenvalues. */
   readonly predictedComponents: Float64Array;
@@ -61,18 +68,24 @@ export interface Convergence {
  * of the steps before it comes down to `floor`, below which there is only round-off.
  */
 function ratio(sequence: ArrayLike<number>, floor: number): number {
+  const first = sequence[0] as number;
+  if (!(first > floor)) return NaN;
   let last = 0;
   while (last + 1 < sequence.length) {
     const next = sequence[last + 1] as number;
     if (!(next > floor && next < Infinity)) break;
     last++;
   }
-  const first = sequence[0] as number;
-  if (!(first > floor)) return NaN;
   // Gone in one step.
   if (last === 0) return (sequence[1] as number) / first;
   const from = last - Math.max(1, Math.floor(last / 4));
   return ((sequence[last] as number) / (sequence[from] as number)) ** (1 / (last - from));
+}
+
+/** The same for distances, which may grow in the end (from round-off, it may be) and have been below the floor in between. */
+function rateOf(distances: ArrayLike<number>, floor: number): number {
+  const [first, last] = [distances[0] as number, distances[distances.length - 1] as number];
+  return ratio(distances, first > floor && last > first ? 0 : floor);
 }
 
 /** What convergenceRate() takes beside the distances. */
@@ -102,7 +115,7 @@ export function convergenceRate(distances: ArrayLike<number>, options: Convergen
   if (typeof floor !== 'number' || !(floor >= 0)) {
     throw new ArgumentError(`convergenceRate: floor is a number from 0 up, not ${describe(floor)}`);
   }
-  return ratio(distances, floor);
+  return rateOf(distances, floor);
 }
 
 /**
@@ -261,9 +274,10 @@ export class Quadratic {
     const predictedComponents = this.componentRates(lr);
     const optimum = this.#solution();
     const n = this.#n;
+    const far = Math.max(1, norm(optimum));
     const begin =
       options.start === undefined
-        ? optimum.map((v, i) => v + sumOf(this.#q.subarray(i * n, (i + 1) * n)))
+        ? optimum.map((v, i) => v + far * sumOf(this.#q.subarray(i * n, (i + 1) * n)))
         : checkFinite('Quadratic.measure', 'start', flatten([this.#checked('measure', options.start)]));
     const w = tensor(begin, { dtype: 'float64' }).to(this.A.dtype).clone();
     w.requiresGrad = true;
@@ -281,17 +295,23 @@ export class Quadratic {
     const first = path[0] as Float64Array;
     const floor = Math.min(1e6 * epsilonOf([this.A]), 1e-2) * Math.max(norm(optimum), norm(first));
     const distances = Float64Array.from(path, (z) => norm(z));
+    const measuredComponents = Float64Array.from({ length: n }, (_, m) =>
+      ratio(
+        path.map((z) => Math.abs(z[m] as number)),
+        floor,
+      ),
+    );
+    const overall = rateOf(distances, floor);
+    const present = measuredComponents.filter((r) => !Number.isNaN(r));
+    // What only round-off brought in, and grows, is in no component that was there from the start.
+    const measured =
+      present.length === 0 || overall > 1 ? Math.max(overall, largestOf(present)) : largestOf(present);
     return {
       learningRate: lr,
       predicted: slowest,
-      measured: ratio(distances, floor),
+      measured,
       predictedComponents,
-      measuredComponents: Float64Array.from({ length: n }, (_, m) =>
-        ratio(
-          path.map((z) => Math.abs(z[m] as number)),
-          floor,
-        ),
-      ),
+      measuredComponents,
       distances,
     };
   }

@@ -95,6 +95,35 @@ describe.each(dtypes)('a quadratic in %s', (dtype) => {
     expect(found.measured).toBe(0);
   });
 
+  it('predicted and measured rates agree where another component is nearly as slow', () => {
+    // λ = 1, 1.02, 3: 1 − ηλ = ½, 0.49, −½ for η = ½.
+    const q = new Quadratic(matrix([[1, 0, 0], [0, 1.02, 0], [0, 0, 3]]), [1, 2, 3]); // biome-ignore format: a matrix
+    const { predicted, measured } = q.measure();
+    expect(predicted).toBeCloseTo(0.5, 12);
+    expect(measured).toBeCloseTo(0.5, dtype === 'float64' ? 7 : 5);
+    // With only the two others in the start it is the one with 0.49.
+    expect(q.measure({ start: [1, 4, 1] }).measured).toBeCloseTo(0.49, dtype === 'float64' ? 7 : 5);
+  });
+
+  it('measures the rate wherever the minimum is', () => {
+    for (const size of [1e-3, 1, 1e3, 1e6]) {
+      const q = new Quadratic(matrix([[1, 0.2], [0.2, 2]]), [5 * size, 3 * size]); // biome-ignore format: a matrix
+      const { predicted, measured } = q.measure();
+      expect(predicted).toBeCloseTo(Math.sqrt(1 + 0.16) / 3, 6); // (λ₂ − λ₁)/(λ₂ + λ₁) of trace 3 and determinant 1.96
+      expect(measured).toBeCloseTo(predicted, dtype === 'float64' ? 7 : 4);
+    }
+  });
+
+  it('measures what is not in the start, but grows from round-off', () => {
+    const q = new Quadratic(matrix([[2, 0.7], [0.7, 1.3]]), [0.3, 0.1]); // biome-ignore format: a matrix
+    const [w, vectors] = [numbers(q.minimizer), q.eigenvectors.toArray() as number[][]];
+    const start = w.map((v, i) => v + vectors[i]![0]!);
+    const { measured, predicted, measuredComponents } = q.measure({ lr: 1, start, steps: 150 });
+    expect(predicted).toBeGreaterThan(1.4);
+    expect(measured).toBeCloseTo(predicted, 4);
+    expect([measuredComponents[0]! < 0.2, measuredComponents[1]]).toEqual([true, NaN]);
+  });
+
   it('the larger κ, the slower gradient descent: predicted and measured agree', () => {
     for (const kappa of [1.5, 10, 100, ...(dtype === 'float64' ? [1000] : [])]) {
       const q = new Quadratic(
