@@ -9,7 +9,7 @@ import {
   type PointFunction,
   symmetricMatrix,
 } from './points.js';
-import { ascending, largestOf, negligible } from './spectrum.js';
+import { ascending, largestOf, negligible, roundOff } from './spectrum.js';
 
 /**
  * What a point with zero gradient is, by the eigenvalues of the Hessian: 'minimum' where all are positive, 'maximum' where
@@ -45,7 +45,10 @@ export interface CriticalOptions {
 
 /** Options of what tells critical points apart, with the gradient. */
 export interface CriticalPointOptions extends CriticalOptions {
-  /** ‖∇f‖₂ up to which the point counts as critical. Default 1e-6 in float64, 1e-3 in float32. */
+  /**
+   * ‖∇f‖₂ up to which the point counts as critical. Default 1e-6 in float64, 1e-3 in float32, or what round-off leaves of a
+   * zero gradient where that is more: 8 n ε ‖H‖ ‖θ‖.
+   */
   readonly gradientTolerance?: number;
 }
 
@@ -101,12 +104,15 @@ export function classifyCriticalPoint(
   const tolerance = checked(op, 'tolerance', options.tolerance ?? negligible(at.size, at.list));
   const limit = checked(op, 'gradientTolerance', options.gradientTolerance ?? (coarse ? 1e-3 : 1e-6));
   const gradientNorm = norm(firstOrder(op, f, at).gradient);
-  if (gradientNorm > limit) {
+  const refuse = (most: number): void => {
+    if (gradientNorm <= most) return;
     throw new ArgumentError(
-      `${op}: this is no critical point: the gradient has norm ${gradientNorm}, more than ${limit}; find one first ` +
+      `${op}: this is no critical point: the gradient has norm ${gradientNorm}, more than ${most}; find one first ` +
         `(with newton(), for example), or set gradientTolerance`,
     );
-  }
+  };
+  if (options.gradientTolerance !== undefined) refuse(limit);
   const { values } = ascending(hessianValues(op, f, at), at.size);
+  if (options.gradientTolerance === undefined) refuse(Math.max(limit, roundOff(at, values)));
   return { ...classify(values, tolerance), gradientNorm };
 }

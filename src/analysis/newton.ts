@@ -13,7 +13,7 @@ import {
   type PointFunction,
   replaced,
 } from './points.js';
-import { ascending, largestOf, negligible } from './spectrum.js';
+import { ascending, largestOf, negligible, roundOff } from './spectrum.js';
 
 /** Options of one step of Newton's method. */
 export interface NewtonStepOptions {
@@ -51,7 +51,10 @@ export interface NewtonStep<T> {
 export interface NewtonOptions extends NewtonStepOptions {
   /** At most so many steps. Default 50. */
   readonly maxSteps?: number;
-  /** Done as soon as ‖∇f‖₂ is at most this. Default 1e-10 in float64, 1e-5 in float32. */
+  /**
+   * Done as soon as ‖∇f‖₂ is at most this. Default 1e-10 in float64, 1e-5 in float32, or what round-off leaves of a zero
+   * gradient where that is more: 8 n ε ‖H‖ ‖θ‖, with the Hessian of the last step.
+   */
   readonly tolerance?: number;
 }
 
@@ -224,16 +227,18 @@ export function newton(
     throw new ArgumentError(`newton: tolerance is a number from 0 up, not ${describe(tolerance)}`);
   }
   const values: number[] = [];
+  let limit = tolerance;
   for (let steps = 0; ; steps++) {
     const { value, gradient } = firstOrder('newton', f, at);
     values.push(value);
     const gradientNorm = norm(gradient);
-    const converged = gradientNorm <= tolerance;
+    const converged = gradientNorm <= limit;
     if (converged || steps === maxSteps) {
       return { point: replaced(flatten(at.list), at), value, gradientNorm, steps, converged, values };
     }
     const found = direction('newton', f, at, gradient, chosen);
     const next = replaced(moved(at, found.direction, chosen.stepSize), at);
     at = { ...at, list: at.single ? [next as Tensor] : (next as Tensor[]) };
+    if (options.tolerance === undefined) limit = Math.max(tolerance, roundOff(at, found.eigenvalues));
   }
 }

@@ -1,7 +1,7 @@
 import { ArgumentError, type Tensor, type TensorValues, tensor } from 'simdgrad';
 import { singularValues, symmetricEigen } from '../linalg.js';
 import { checkOptions, describe } from '../options.js';
-import { checkFinite, epsilonOf, flatten, symmetricMatrix, valuesOf } from './points.js';
+import { checkFinite, epsilonOf, flatten, type Located, norm, symmetricMatrix, valuesOf } from './points.js';
 
 /** Eigenvalues in ascending order, as lecture 001 orders them, and the eigenvectors as columns in the same order. */
 export interface Spectrum {
@@ -27,6 +27,11 @@ export function ascending(a: Float64Array, n: number): { values: Float64Array; v
  */
 export function negligible(n: number, list: readonly Tensor[]): number {
   return 8 * n * epsilonOf(list);
+}
+
+/** What rounding of the point and of sums leaves of a gradient that is zero, for a Hessian with these eigenvalues. */
+export function roundOff({ list, size }: Located, eigenvalues: Float64Array): number {
+  return negligible(size, list) * largestOf(eigenvalues) * norm(flatten(list));
 }
 
 /** The largest absolute value. */

@@ -85,6 +85,27 @@ describe.each(dtypes)("Newton's method in %s", (dtype) => {
     }
   });
 
+  it('notices a minimum where the function is so steep that round-off keeps the gradient from zero', () => {
+    // Lines through exact data: the minimum is the line itself, the Hessian about 10⁵.
+    const line = [3.1, -0.7, -7.3];
+    const rows = Array.from({ length: 50 }, (_, i) => [i, (i * i) % 37, 1]);
+    const x = tensor(rows, { dtype });
+    const y = tensor(
+      rows.map((row) => row.reduce((sum, v, j) => sum + v * line[j]!, 0)),
+      { dtype },
+    );
+    const loss = (w: Tensor): Tensor => x.matmul(w).sub(y).square().sum();
+    const found = newton(loss, tensor([0, 0, 0], { dtype }));
+    expect(found.converged).toBe(true);
+    expect(found.steps).toBeLessThan(4);
+    expect(numbers(found.point)).toEqual(line.map((v) => expect.closeTo(v, dtype === 'float64' ? 10 : 3)));
+    expect(classifyCriticalPoint(loss, found.point).kind).toBe('minimum');
+    // Somewhere near it is not it; and what is asked for is taken literally.
+    const near = found.point.add(1e-2);
+    expect(() => classifyCriticalPoint(loss, near)).toThrow(/no critical point/);
+    expect(newton(loss, near, { tolerance: 0, maxSteps: 1 })).toMatchObject({ converged: false, steps: 1 });
+  });
+
   it('refuses a singular Hessian, and steps with a regularization', () => {
     // (a + b − 1)²: the Hessian [[2, 2], [2, 2]] has the eigenvalues 0 and 4.
     const f = (w: Tensor): Tensor => w.sum().sub(1).square();
