@@ -41,7 +41,13 @@ function asList(name: string, x: unknown): Tensor[] {
  *
  * `grad(f)` as in functional style: the function x ↦ ∂f/∂x for a scalar-valued f (with respect to its first argument),
  * which can itself be given to grad; `grad(f, x)` applies it at once, and for an array of inputs gives the gradients
- * with respect to all of them.
+ * with respect to all of them. Where f does not depend on x the gradient is zeros.
+ *
+ * Gradients have the shape and dtype (float32 or float64) of their input.
+ *
+ * @throws GradError for outputs that are no scalars and have no gradOutputs, for an input that does not require a gradient, or
+ * that the outputs do not depend on (see allowUnused); ShapeError for gradOutputs of another shape; DTypeError for inputs that
+ * are not float32 or float64; ArgumentError for what is no tensor or function
  */
 export function grad(outputs: Tensor | readonly Tensor[], inputs: Tensor, options?: GradOptions): Tensor;
 export function grad(
@@ -95,7 +101,11 @@ export function grad(
 
 /**
  * The function x ↦ [f(x), ∂f/∂x] for a scalar-valued f, with respect to its first argument. With inputs it is applied at
- * once; an array of inputs gives an array of gradients.
+ * once; an array of inputs gives an array of gradients. The gradients have the shapes and dtypes of the inputs, zeros where f
+ * does not depend on them.
+ *
+ * @throws GradError for a function that gives no scalar; DTypeError for inputs that are not float32 or float64; ArgumentError
+ * for what is no function, or gives no tensor
  */
 export function valueAndGrad(f: TensorFunction): (...args: unknown[]) => [Tensor, Tensor];
 export function valueAndGrad(f: TensorFunction, inputs: Tensor): [Tensor, Tensor];
@@ -176,7 +186,10 @@ function shaped<T>(inputs: Inputs, out: T[]): T | T[] {
  * f: one gradient of the shape of x, or an array of them for an array of inputs. Zeros where f does not depend on an
  * input.
  *
- * @throws ShapeError where v does not fit; GradError where it is missing and f(x) is no scalar
+ * Source: lecture 001, the backward computation of a block: from ∂L/∂y to ∂L/∂x.
+ *
+ * @throws ShapeError for a v that does not have the shape of f(x); GradError for no v where f(x) is no scalar; DTypeError for
+ * inputs that are not float32 or float64; ArgumentError for what is no function, or gives no tensor
  */
 export function vjp(f: TensorFunction, inputs: Tensor, v?: Tensor): [Tensor, Tensor];
 export function vjp(f: TensorFunction, inputs: readonly Tensor[], v?: Tensor): [Tensor, Tensor[]];
@@ -204,7 +217,8 @@ function checkDirections(name: string, xs: readonly Tensor[], vs: readonly Tenso
  * The pair of `f(x)` and `J v`, the directional derivative along v (of the shape of x; an array for an array of
  * inputs), of the shape of f(x). By differentiating the vector-Jacobian product.
  *
- * @throws ShapeError where v does not fit
+ * @throws ShapeError for a v that does not have the shape of x; DTypeError for inputs that are not float32 or float64;
+ * ArgumentError for what is no function, or gives no tensor
  */
 export function jvp(f: TensorFunction, inputs: Tensor, v: Tensor): [Tensor, Tensor];
 export function jvp(f: TensorFunction, inputs: readonly Tensor[], v: readonly Tensor[]): [Tensor, Tensor];
@@ -238,7 +252,8 @@ export function jvp(f: TensorFunction, inputs: Inputs, v: Inputs): [Tensor, Tens
  * The pair of `f(x)` and `H v`, the product of the Hessian of a scalar-valued f with v (of the shape of x; arrays for
  * an array of inputs). The Hessian itself is never made.
  *
- * @throws ShapeError where f(x) is no scalar, or v does not fit
+ * @throws ShapeError for a function that gives no scalar, or a v that does not have the shape of x; DTypeError for inputs that
+ * are not float32 or float64; ArgumentError for what is no function, or gives no tensor
  */
 export function hvp(f: TensorFunction, inputs: Tensor, v: Tensor): [Tensor, Tensor];
 export function hvp(f: TensorFunction, inputs: readonly Tensor[], v: readonly Tensor[]): [Tensor, Tensor[]];
@@ -295,8 +310,12 @@ function rowsOfJacobian(y: Tensor, xs: readonly Tensor[], createGraph: boolean):
 
 /**
  * The Jacobian of f at the inputs, of shape [...f(x).shape, ...x.shape] (one per input for an array of
- * inputs). Without inputs: the function x ↦ J(x). One backward pass per element of f(x). ShapeError, with the bytes it
- * would need, for a Jacobian that is larger than the memory of the machine.
+ * inputs), in the dtype of x. Without inputs: the function x ↦ J(x). One backward pass per element of f(x).
+ *
+ * Source: lecture 001, "Backpropagation": ∂y_j/∂x_i.
+ *
+ * @throws ShapeError, with the bytes it would need, for a Jacobian that is larger than the memory of the machine; DTypeError
+ * for inputs that are not float32 or float64; ArgumentError for what is no function, or gives no tensor
  */
 export function jacobian(f: TensorFunction, inputs: Tensor): Tensor;
 export function jacobian(f: TensorFunction, inputs: readonly Tensor[]): Tensor[];
@@ -316,9 +335,14 @@ export function jacobian(f: TensorFunction, inputs?: Inputs): Tensor | Tensor[] 
 
 /**
  * The Hessian of a scalar-valued f, of shape [...x.shape, ...x.shape]; for an array of inputs the block
- * matrix hessian[i][j] = ∂²f / ∂xᵢ∂xⱼ. Without inputs: the function x ↦ H(x). One backward pass per element of x.
- * ShapeError, with the bytes it would need, for a Hessian that is larger than the memory of the machine (lecture 004: for
- * 10⁹ parameters 4,000,000,000 GB); hvp gives its products with vectors.
+ * matrix hessian[i][j] = ∂²f / ∂xᵢ∂xⱼ. In the dtype of x. Without inputs: the function x ↦ H(x). One backward pass per
+ * element of x. hvp() gives its products with vectors, simdgrad/analysis' hessianMatrix() one matrix for several inputs.
+ *
+ * Source: lectures 001 and 004, ∇²f = (∂²f/∂θᵢ∂θⱼ).
+ *
+ * @throws ShapeError for a function that gives no scalar, and, with the bytes it would need, for a Hessian that is larger than
+ * the memory of the machine (lecture 004: for 10⁹ parameters 4,000,000,000 GB); DTypeError for inputs that are not float32 or
+ * float64; ArgumentError for what is no function, or gives no tensor
  */
 export function hessian(f: TensorFunction, inputs: Tensor): Tensor;
 export function hessian(f: TensorFunction, inputs: readonly Tensor[]): Tensor[][];
