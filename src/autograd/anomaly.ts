@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { fileURLToPath } from 'node:url';
 import { isFloat, type TypedArray } from '../dtype.js';
 import {
   type AnomalyDetails,
@@ -322,12 +323,16 @@ function withDeepStacks<T>(fn: () => T): T {
   }
 }
 
+/** Where the library's own frames lie: in the sources, or in the file that they were bundled into. */
+const root = import.meta.url.replace(/\/autograd\/anomaly\.ts$/, '/');
+const library = [root, fileURLToPath(root)];
+
 /** Where the operation of a node was called, from the caller up to detectAnomaly; null if that was outside the mode. */
 function stackOf(node: Node): string | null {
   const origin = origins.get(node);
   if (origin === undefined) return null;
   const frames = (origin.at.stack ?? '').split('\n').slice(1);
-  const from = frames.findIndex((line) => !/^\s*at (?:async )?(?:apply|call) /.test(line));
+  const from = frames.findIndex((line) => !library.some((place) => line.includes(place)));
   const to = frames.findIndex((line) => /^\s*at (?:async )?detectAnomaly /.test(line));
   const own = frames
     .slice(Math.max(from, 0), to < 0 ? frames.length : to)

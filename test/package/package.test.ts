@@ -56,4 +56,18 @@ describe('the package', () => {
     expect(JSON.parse(out)).toEqual(Array.from({ length: 8 }, () => true));
     expect(read('dist/analysis.js')).not.toContain('extends Error');
   });
+
+  it('shows in an anomaly the line of the caller, not of the library', async () => {
+    const { AnomalyError, detectAnomaly, tensor } = await import(at('dist/index.js').href);
+    const x = tensor([0, 1], { requiresGrad: true });
+    try {
+      detectAnomaly(() => x.sqrt().mul(0).sum().backward());
+      expect.unreachable();
+    } catch (error) {
+      expect(error).toBeInstanceOf(AnomalyError);
+      expect((error as { details: { forwardStack: string } }).details.forwardStack.split('\n')[0]).toContain(
+        'package.test.ts',
+      );
+    }
+  });
 });
