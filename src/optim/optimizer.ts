@@ -76,7 +76,12 @@ const number =
 const pair =
   (test: (x: number) => boolean, what: string): Check =>
   (x) =>
-    Array.isArray(x) && x.length === 2 && x.every((v) => typeof v === 'number' && test(v))
+    Array.isArray(x) &&
+    x.length === 2 &&
+    typeof x[0] === 'number' &&
+    test(x[0]) &&
+    typeof x[1] === 'number' &&
+    test(x[1])
       ? undefined
       : `must be two numbers ${what}, not ${Array.isArray(x) ? `[${x.map(describe).join(', ')}]` : describe(x)}`;
 
@@ -146,18 +151,22 @@ export function recordUpdates(...classes: readonly { readonly prototype: object 
 /**
  * Base of optimizers: parameter groups, options, state. A step updates the parameters in place; those whose
  * `grad` is null are left alone. Inside a compiled step everything that changes from step to step is refilled
- * at every replay, so learning rates and other options may be set at any time.
+ * at every replay, so learning rates and other options may be set at any time. Each step, compiled or not, checks them again
+ * and throws ArgumentError for one that is out of range, before anything is updated.
  */
 export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   /** The groups of parameters with their options, which may be set between steps. */
   readonly paramGroups: ParamGroup<O>[] = [];
   // Without O in their types, so that Optimizer<AdamOptions> is an Optimizer.
   readonly #options: Readonly<Record<string, readonly [unknown, Check]>>;
+  readonly #optionNames: readonly string[];
   readonly #defaults: Readonly<Record<string, unknown>>;
   readonly #states = new Map<Tensor, ParamState>();
   readonly #names = new Map<Tensor, string>();
   readonly #replays = new WeakMap<ParamGroup<O>, Replays>();
   readonly #stepName = `${this.constructor.name}.step`;
+  /** The group that update() is at work on. */
+  #group: ParamGroup<O> | null = null;
 
   /** For subclasses: what was given, and the table of options. */
   constructor(params: Params<O>, options: O, table: OptionTable<O>) {
@@ -168,6 +177,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       );
     }
     this.#options = table;
+    this.#optionNames = Object.keys(table);
     if (typeof options !== 'object' || options === null || isIterable(options)) {
       throw new ArgumentError(`${name}: options are an object like { lr: 0.01 }, not ${describe(options)}`);
     }
@@ -313,7 +323,10 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       const { paramGroups } = this;
       observe(() => this.paramGroups.length);
       // All or none.
-      for (const { params } of paramGroups) for (const p of params) p.checkGradKept(this.#stepName);
+      for (const group of paramGroups) {
+        this.#checkGroup(group);
+        for (const p of group.params) p.checkGradKept(this.#stepName);
+      }
       for (let i = 0; i < paramGroups.length; i++) {
         const group = paramGroups[i] as ParamGroup<O>;
         if (tracing() !== null) this.#watch(group, i);
@@ -329,6 +342,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
         if (params.length > 0) this.#updateGroup(group, params, grads);
       }
     } finally {
+      this.#group = null;
       setGradEnabled(mode);
       leaveOp(before);
     }
@@ -341,6 +355,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
         (p, i): Active => ({ p, g: new Tensor(views[i] as View), state: this.#state(p) }),
       );
       if (inspecting() !== null) for (const { p, g } of active) this.#label(p, g, 'the gradient of ');
+      this.#group = group;
       this.update(group, active);
     };
     if (!recordable.has(this.update)) {
@@ -360,6 +375,20 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     const name = `parameter ${this.#keys().get(p)}`;
     inspecting()?.label(p.view.storage, name, p.shape);
     inspecting()?.label(t.view.storage, what + name, p.shape);
+  }
+
+  /** Options may be set between steps, so each step looks at them again. Makes no garbage where all is well. */
+  #checkGroup(group: ParamGroup<O>): void {
+    for (let i = 0; i < this.#optionNames.length; i++) {
+      const key = this.#optionNames[i] as keyof typeof group & string;
+      const wrong = (this.#options[key] as readonly [unknown, Check])[1](group[key]);
+      if (wrong !== undefined) {
+        throw new ArgumentError(
+          `${this.constructor.name}: an option in paramGroups[${this.paramGroups.indexOf(group)}] was set wrong: ${key} ${wrong}`,
+        );
+      }
+    }
+    this.validate(group);
   }
 
   /** Tells the trace in progress which parameters it is about. */
@@ -415,8 +444,10 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
    */
   protected advance(active: readonly Active[], numbers: () => number[], undo?: () => void): Param[] {
     const states = active.map((a) => a.state);
+    const group = this.#group;
     return advance({
       advance: () => {
+        if (group !== null) this.#checkGroup(group);
         for (const s of states) s.step++;
         const list = numbers();
         if (allNumbers(list)) return list;
@@ -516,9 +547,13 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
             );
           }
           state.tensors.set(field, value);
-        } else if (typeof value !== 'number') wrong.push(`${field} of ${key}: ${describe(value)}`);
-        else if (field === 'step') state.step = value;
-        else state.numbers[field] = value;
+        } else if (typeof value !== 'number' || !Number.isFinite(value)) {
+          wrong.push(`${field} of ${key}: ${describe(value)}`);
+        } else if (field === 'step') {
+          if (!Number.isSafeInteger(value) || value < 0)
+            wrong.push(`step of ${key} is a whole number >= 0, not ${value}`);
+          state.step = value;
+        } else state.numbers[field] = value;
       }
       next.set(p, state);
     }

@@ -94,9 +94,6 @@ export class SGD extends Optimizer<SGDOptions> {
 
   protected override validate(o: Required<SGDOptions>): void {
     const { momentum, momentumForm: form, dampening, nesterov } = o;
-    const wrong = (what: string): never => {
-      throw new ArgumentError(`SGD: ${what}`);
-    };
     if (nesterov === true && !(momentum > 0 && dampening === 0 && form === 'accumulation')) {
       wrong(
         `nesterov needs momentum > 0 and dampening 0, not momentum ${momentum} and dampening ${dampening}, and ` +
@@ -246,6 +243,10 @@ export class SGD extends Optimizer<SGDOptions> {
       value.copy_(ops.sub(value, u));
     });
   }
+}
+
+function wrong(what: string): never {
+  throw new ArgumentError(`SGD: ${what}`);
 }
 
 function looksAhead(group: ParamGroup<SGDOptions>): boolean {

@@ -370,4 +370,67 @@ describe('options that were spoilt after the optimizer was made', () => {
       expect(p.toArray()).toEqual(before);
     }
   });
+
+  it('name the option, whatever was put in its place, in every optimizer', () => {
+    const wrong: unknown[] = [Number.NaN, 'x', undefined, null, {}, [1], [Number.NaN, 0.9], [2, -2]];
+    for (const [name, create] of all) {
+      for (const compiled of [false, true]) {
+        const [a, b] = [[1, 2], [3]].map((v) => tensor(v, { requiresGrad: true })) as [Tensor, Tensor];
+        const optimizer = create([{ params: [a] }, { params: [b] }]);
+        const train = (): Tensor => {
+          optimizer.zeroGrad();
+          const loss = a.square().sum().add(b.square().sum());
+          loss.backward();
+          optimizer.step();
+          return loss;
+        };
+        const step = compiled ? compile(train) : train;
+        step();
+        step();
+        const group = optimizer.paramGroups[1] as unknown as Record<string, unknown>;
+        for (const [key, good] of Object.entries(group)) {
+          if (key === 'params') continue;
+          for (const value of compiled ? wrong.slice(1, 4) : wrong) {
+            const before = [...a.data, ...b.data];
+            group[key] = value;
+            const what = `${name}: ${key} = ${JSON.stringify(value)}`;
+            expect(step, what).toThrow(ArgumentError);
+            expect(step, what).toThrow(new RegExp(`paramGroups\\[1\\] was set wrong: ${key} must be`));
+            // Not the group before it either.
+            expect([...a.data, ...b.data], what).toEqual(before);
+          }
+          group[key] = good;
+        }
+        const before = a.toArray();
+        step();
+        expect(a.toArray(), name).not.toEqual(before);
+      }
+    }
+  });
+
+  it('are an error where they contradict each other', () => {
+    const p = tensor([1, 2], { requiresGrad: true });
+    p.grad = tensor([1, 1]);
+    const optimizer = new optim.SGD([p]);
+    (optimizer.paramGroups[0] as { nesterov: boolean }).nesterov = true;
+    expect(() => optimizer.step()).toThrow(/nesterov needs momentum/);
+    expect(p.toArray()).toEqual([1, 2]);
+  });
+
+  it('are refused in a state that is loaded, with the numbers of steps', () => {
+    const p = tensor([1, 2], { requiresGrad: true });
+    p.grad = tensor([1, 1]);
+    const optimizer = new optim.NAdam([p]);
+    optimizer.step();
+    const load = (entry: Record<string, unknown>): (() => void) => {
+      const dict = optimizer.stateDict();
+      return () =>
+        optimizer.loadStateDict({ ...dict, state: { 0: { ...dict.state[0], ...entry } } } as never);
+    };
+    for (const step of [Number.NaN, -5, 1.5, Infinity, 'a'])
+      expect(load({ step }), String(step)).toThrow(/state does not fit: step of 0/);
+    expect(load({ muProduct: Number.NaN })).toThrow(StateError);
+    load({ step: 7 })();
+    expect(optimizer.stateDict().state[0]?.step).toBe(7);
+  });
 });
