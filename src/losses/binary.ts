@@ -1,12 +1,19 @@
 import { noGrad } from '../autograd/mode.js';
 import { isFloat } from '../dtype.js';
-import { ShapeError } from '../errors.js';
+import { ArgumentError, ShapeError } from '../errors.js';
 import { constant } from '../ops/constant.js';
 import * as ops from '../ops/index.js';
 import { apply, primitive, type Spec } from '../ops/primitive.js';
-import { showShape, type View } from '../program/view.js';
+import { describe, showShape, type View } from '../program/view.js';
 import { checkOptions, type Tensor, type TensorValues } from '../tensor/tensor.js';
-import { checkReduction, checkSameShape, factors, type ReductionOptions, reduce } from './options.js';
+import {
+  checkReduction,
+  checkSameShape,
+  divergenceReductions,
+  factors,
+  type ReductionOptions,
+  reduce,
+} from './options.js';
 
 /**
  * Logarithms are cut off here, as in PyTorch, so that a probability of exactly 0 or 1 gives a finite loss.
@@ -137,10 +144,13 @@ export interface KLDivOptions {
 export function klDiv(input: Tensor, target: Tensor, options: KLDivOptions = {}): Tensor {
   checkOptions('klDiv', options, ['reduction', 'logTarget']);
   checkSameShape('klDiv', input, target);
-  const reduction = checkReduction('klDiv', options.reduction, ['mean', 'batchMean', 'sum', 'none']);
+  const reduction = checkReduction('klDiv', options.reduction, divergenceReductions);
+  const { logTarget = false } = options;
+  if (typeof logTarget !== 'boolean')
+    throw new ArgumentError(`klDiv: logTarget must be true or false, not ${describe(logTarget)}`);
   const [x, t] = floats(input, target);
   let loss: Tensor;
-  if (options.logTarget === true) loss = ops.mul(ops.exp(t), ops.sub(t, x));
+  if (logTarget) loss = ops.mul(ops.exp(t), ops.sub(t, x));
   else {
     const positive = ops.gt(t, 0);
     const entropy = ops.where(positive, ops.mul(t, ops.log(ops.where(positive, t, 1))), 0);

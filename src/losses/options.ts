@@ -15,6 +15,8 @@ export interface ReductionOptions {
 }
 
 export const reductions = ['mean', 'sum', 'none'] as const;
+export const divergenceReductions = ['mean', 'batchMean', 'sum', 'none'] as const;
+export const squaredReductions = ['mean', 'batchMean', 'sum', 'halfSum', 'halfBatchMean', 'none'] as const;
 
 export function checkReduction(
   op: string,

@@ -2,9 +2,13 @@ import { ArgumentError } from '../errors.js';
 import { checkNumber } from '../ops/elementwise.js';
 import * as ops from '../ops/index.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
-import { checkReduction, checkSameShape, type ReductionOptions, reduce } from './options.js';
-
-const squaredReductions = ['mean', 'batchMean', 'sum', 'halfSum', 'halfBatchMean', 'none'] as const;
+import {
+  checkReduction,
+  checkSameShape,
+  type ReductionOptions,
+  reduce,
+  squaredReductions,
+} from './options.js';
 
 /** How mseLoss makes one number of the squared errors: see there. */
 export type MSEReduction = (typeof squaredReductions)[number];

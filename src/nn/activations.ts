@@ -8,7 +8,7 @@ import { observe } from '../program/emit.js';
 import { showShape } from '../program/view.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
 import { emptyParameter, Module } from './module.js';
-import { checkCount, checkFloatDType } from './options.js';
+import { checkChoice, checkCount, checkFloatDType } from './options.js';
 
 // Activations as modules; each is the function of the same name, on float32 or float64 of any shape (whole numbers are taken
 // as float32). Their one number may be given as an option; options that do not exist are an ArgumentError.
@@ -67,7 +67,7 @@ export class GELU extends Module {
   constructor(options: ops.GeluOptions = {}) {
     super();
     checkOptions('GELU', options, ['approximate']);
-    this.approximate = options.approximate ?? 'none';
+    this.approximate = checkChoice('GELU', 'approximate', options.approximate ?? 'none', ['none', 'tanh']);
   }
   override forward(x: Tensor): Tensor {
     observe(() => this.approximate);
@@ -105,7 +105,7 @@ export class ELU extends Module {
 /** scale (x where it is positive, else alpha (exp(x) - 1)), with the constants of Klambauer et al. (2017). */
 export class SELU extends Module {
   override forward(x: Tensor): Tensor {
-    return ops.mul(ops.elu(x, 1.6732632423543772), 1.0507009873554805);
+    return ops.selu(x);
   }
 }
 
@@ -125,9 +125,7 @@ export class Hardtanh extends Module {
   }
   override forward(x: Tensor): Tensor {
     for (const read of [() => this.min, () => this.max]) observe(read);
-    // Not clamp, whose derivative at the limits is 1: here it is 0, as in PyTorch.
-    const { min, max } = this;
-    return ops.where(ops.le(x, min), min, ops.where(ops.ge(x, max), max, x));
+    return ops.hardtanh(x, { min: this.min, max: this.max });
   }
   protected override describe(): string {
     return `{ min: ${this.min}, max: ${this.max} }`;
@@ -179,6 +177,7 @@ export class Softplus extends Module {
   constructor(options: ops.SoftplusOptions = {}) {
     super();
     checkOptions('Softplus', options, ['beta', 'threshold']);
+    ops.checkSoftplus('Softplus', options);
     this.options = Object.freeze({ ...options });
   }
   override forward(x: Tensor): Tensor {

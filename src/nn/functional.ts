@@ -14,11 +14,13 @@ export * from '../losses/index.js';
 export {
   elu,
   gelu,
+  hardtanh,
   leakyRelu,
   linear,
   logSigmoid,
   logSoftmax,
   relu,
+  selu,
   sigmoid,
   silu,
   softmax,

@@ -52,12 +52,12 @@ export class Linear extends Module {
     checkOptions('Linear', options, ['bias', 'dtype', 'generator', 'formalBias']);
     this.nIn = checkCount('Linear', 'nIn', nIn);
     this.nOut = checkCount('Linear', 'nOut', nOut);
-    this.formalBias = checkBoolean('Linear', 'formalBias', options.formalBias ?? false);
+    this.formalBias = checkBoolean('Linear', 'formalBias', options.formalBias, false);
     const dtype = checkFloatDType('Linear', options.dtype ?? 'float32');
     const { generator } = options;
     const bound = 1 / Math.sqrt(nIn);
     this.weight = uniform(emptyParameter([nIn, nOut], dtype), { a: -bound, b: bound, generator });
-    this.bias = checkBoolean('Linear', 'bias', options.bias ?? true)
+    this.bias = checkBoolean('Linear', 'bias', options.bias, true)
       ? uniform(emptyParameter([nOut], dtype), { a: -bound, b: bound, generator })
       : null;
   }

@@ -1,18 +1,23 @@
 import * as F from '../losses/index.js';
+import { checkReduction, divergenceReductions, reductions, squaredReductions } from '../losses/options.js';
 import { observe } from '../program/emit.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
 import { Module } from './module.js';
 
 // Losses as modules: the options of the functions in F, given once.
 
-/** Makes the module of a loss function. The options are checked at construction, as far as names go. */
-abstract class Loss<O extends object> extends Module {
+/**
+ * Makes the module of a loss function. The names of the options and the reduction are checked at construction, the rest with
+ * the first call.
+ */
+abstract class Loss<O extends { readonly reduction?: unknown }> extends Module {
   /** The options of the function; they may be changed between calls. */
   options: O;
 
-  constructor(names: readonly string[], options: O) {
+  constructor(names: readonly string[], options: O, words: readonly string[] = reductions) {
     super();
     checkOptions(new.target.name, options, names);
+    checkReduction(new.target.name, options.reduction, words);
     this.options = { ...options };
   }
 
@@ -28,7 +33,7 @@ abstract class Loss<O extends object> extends Module {
 /** Squared error as a module. Shapes, options, defaults and errors are those of F.mseLoss. */
 export class MSELoss extends Loss<F.MSEOptions> {
   constructor(options: F.MSEOptions = {}) {
-    super(['reduction'], options);
+    super(['reduction'], options, squaredReductions);
   }
   override forward(input: Tensor, target: Tensor): Tensor {
     return F.mseLoss(input, target, this.current());
@@ -108,7 +113,7 @@ export class BCEWithLogitsLoss extends Loss<F.BCEWithLogitsOptions> {
 /** Kullback–Leibler divergence of log probabilities as a module. Shapes, options, defaults and errors are those of F.klDiv. */
 export class KLDivLoss extends Loss<F.KLDivOptions> {
   constructor(options: F.KLDivOptions = {}) {
-    super(['reduction', 'logTarget'], options);
+    super(['reduction', 'logTarget'], options, divergenceReductions);
   }
   override forward(input: Tensor, target: Tensor): Tensor {
     return F.klDiv(input, target, this.current());

@@ -77,6 +77,12 @@ function makeActivation(what: string, choice: unknown): Module {
     );
   }
   if (typeof choice === 'function') {
+    if (!isModuleClass(choice) && choice.length > 0) {
+      throw new ArgumentError(
+        `MLP: the function given for ${what} makes modules and takes no argument; for an activation give its name, ` +
+          "such as 'relu', or () => new nn.ReLU()",
+      );
+    }
     const made: unknown = isModuleClass(choice) ? new (choice as new () => Module)() : choice();
     if (made instanceof Module) return made;
     throw new ArgumentError(`MLP: the function given for ${what} makes modules, not ${describe(made)}`);

@@ -1,20 +1,25 @@
 import { noGrad } from '../autograd/mode.js';
 import type { DType } from '../dtype.js';
 import { ArgumentError, ShapeError } from '../errors.js';
-import { checkNumber } from '../ops/elementwise.js';
 import * as ops from '../ops/index.js';
 import { checkTensor } from '../ops/primitive.js';
 import { observe } from '../program/emit.js';
 import { checkShape, describe, type Shape, sameShape, showShape, sizeOf } from '../program/view.js';
 import { checkOptions, persistent, type Tensor } from '../tensor/tensor.js';
 import { emptyParameter, Module } from './module.js';
-import { checkBoolean, checkChoice, checkCount, checkFloatDType } from './options.js';
+import { checkBoolean, checkChoice, checkCount, checkFloatDType, checkProbability } from './options.js';
+
+/** What is added to a variance. */
+function checkEps(op: string, eps: unknown = 1e-5): number {
+  if (typeof eps === 'number' && eps >= 0 && eps < Infinity) return eps;
+  throw new ArgumentError(`${op}: eps must be a number >= 0, not ${describe(eps)}`);
+}
 
 /** Options of a BatchNorm1d layer. */
 export interface BatchNormOptions {
-  /** Added to the variance. Default 1e-5. */
+  /** Added to the variance, >= 0. Default 1e-5. */
   readonly eps?: number;
-  /** Share of each batch in the running statistics. Default 0.1; null: the plain mean over all batches. */
+  /** Share of each batch in the running statistics, in [0, 1]. Default 0.1; null: the plain mean over all batches. */
   readonly momentum?: number | null;
   /** Whether there are a weight and a bias per feature. Default true. */
   readonly affine?: boolean;
@@ -45,7 +50,7 @@ export interface BatchNormOptions {
  * mode the buffers are used, and stay.
  *
  * Throws ShapeError for an input without C features on axis 1 and for a training batch with one value per feature,
- * ArgumentError for options that do not exist.
+ * ArgumentError for options that do not exist or are out of range.
  */
 export class BatchNorm1d extends Module {
   /** γ, one factor per feature [C]; null where not `affine`. */
@@ -72,18 +77,19 @@ export class BatchNorm1d extends Module {
     const op = 'BatchNorm1d';
     checkOptions(op, options, ['eps', 'momentum', 'affine', 'trackRunningStats', 'runningVariance', 'dtype']);
     this.numFeatures = checkCount(op, 'numFeatures', numFeatures);
-    this.eps = checkNumber(op, 'eps', options.eps ?? 1e-5);
-    this.momentum = options.momentum === null ? null : checkNumber(op, 'momentum', options.momentum ?? 0.1);
+    this.eps = checkEps(op, options.eps);
+    this.momentum =
+      options.momentum === null ? null : checkProbability(op, 'momentum', options.momentum ?? 0.1);
     this.runningVariance = checkChoice(op, 'runningVariance', options.runningVariance ?? 'unbiased', [
       'unbiased',
       'aboutRunningMean',
     ]);
     const dtype = checkFloatDType(op, options.dtype ?? 'float32');
-    if (checkBoolean(op, 'affine', options.affine ?? true)) {
+    if (checkBoolean(op, 'affine', options.affine, true)) {
       this.weight = emptyParameter([numFeatures], dtype).fill_(1);
       this.bias = emptyParameter([numFeatures], dtype);
     }
-    if (checkBoolean(op, 'trackRunningStats', options.trackRunningStats ?? true)) {
+    if (checkBoolean(op, 'trackRunningStats', options.trackRunningStats, true)) {
       this.registerBuffer('runningMean', persistent([numFeatures], dtype));
       this.registerBuffer('runningVar', persistent([numFeatures], dtype).fill_(1));
       this.registerBuffer('numBatchesTracked', persistent([], 'int32'));
@@ -164,7 +170,7 @@ export class BatchNorm1d extends Module {
 
 /** Options of a LayerNorm layer. */
 export interface LayerNormOptions {
-  /** Added to the variance. Default 1e-5. */
+  /** Added to the variance, >= 0. Default 1e-5. */
   readonly eps?: number;
   /** Whether there are a weight and a bias per element. Default true. */
   readonly elementwiseAffine?: boolean;
@@ -201,11 +207,11 @@ export class LayerNorm extends Module {
         `${op}: takes the sizes (>= 1) of the last axes, not ${describe(normalizedShape)}`,
       );
     }
-    this.eps = checkNumber(op, 'eps', options.eps ?? 1e-5);
+    this.eps = checkEps(op, options.eps);
     const dtype = checkFloatDType(op, options.dtype ?? 'float32');
-    if (checkBoolean(op, 'elementwiseAffine', options.elementwiseAffine ?? true)) {
+    if (checkBoolean(op, 'elementwiseAffine', options.elementwiseAffine, true)) {
       this.weight = emptyParameter(this.normalizedShape, dtype).fill_(1);
-      if (checkBoolean(op, 'bias', options.bias ?? true))
+      if (checkBoolean(op, 'bias', options.bias, true))
         this.bias = emptyParameter(this.normalizedShape, dtype);
     }
   }

@@ -17,7 +17,9 @@ export function checkFloatDType(op: string, dtype: DType): DType {
   return dtype;
 }
 
-export function checkBoolean(op: string, name: string, x: unknown): boolean {
+/** A flag that may be left out. null is no way to do so: it reads like "none". */
+export function checkBoolean(op: string, name: string, x: unknown, otherwise: boolean): boolean {
+  if (x === undefined) return otherwise;
   if (typeof x === 'boolean') return x;
   throw new ArgumentError(`${op}: ${name} must be true or false, not ${describe(x)}`);
 }

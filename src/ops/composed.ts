@@ -1,11 +1,13 @@
 import { isFloat, promote } from '../dtype.js';
 import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
+import { checkOptions } from '../options.js';
 import { checkReadable } from '../program/emit.js';
 import { newArray } from '../program/storage.js';
 import { checkShape, describe, normalizeAxis, sameShape, showShape } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { abs } from './abs.js';
 import { add } from './add.js';
+import type { ClampOptions } from './clamp.js';
 import { concat } from './concat.js';
 import { cos } from './cos.js';
 import { div } from './div.js';
@@ -14,6 +16,7 @@ import { eq } from './eq.js';
 import { expm1 } from './expm1.js';
 import { floor } from './floor.js';
 import { full } from './full.js';
+import { ge } from './ge.js';
 import { gt } from './gt.js';
 import { indexSelect } from './indexSelect.js';
 import { indexTensor } from './indices.js';
@@ -174,8 +177,32 @@ export function elu(x: Tensor, alpha = 1): Tensor {
   return where(positive, x, mul(expm1(where(positive, 0, x)), checkNumber('elu', 'alpha', alpha)));
 }
 
+/**
+ * scale (x where it is positive, else alpha (exp(x) - 1)) with the constants of Klambauer et al. (2017), alpha
+ * 1.6732632423543772 and scale 1.0507009873554805. Element by element, any shape; int32 and bool are taken as float32.
+ */
+export function selu(x: Tensor): Tensor {
+  return mul(elu(checkTensor('selu', x), 1.6732632423543772), 1.0507009873554805);
+}
+
+/**
+ * x limited to [min, max] (defaults -1 and 1), element by element, any shape. Unlike clamp's, its derivative at the limits is
+ * 0, as in PyTorch.
+ *
+ * @throws ArgumentError where min exceeds max, for limits that are not numbers and options that do not exist.
+ */
+export function hardtanh(x: Tensor, options: ClampOptions = {}): Tensor {
+  checkTensor('hardtanh', x);
+  checkOptions('hardtanh', options, ['min', 'max']);
+  const low = checkNumber('hardtanh', 'min', options.min ?? -1);
+  const high = checkNumber('hardtanh', 'max', options.max ?? 1);
+  if (low > high) throw new ArgumentError(`hardtanh: min must not exceed max: ${low}, ${high}`);
+  return where(le(x, low), low, where(ge(x, high), high, x));
+}
+
 /** x sigmoid(x), also called swish. Element by element, any shape; int32 and bool are taken as float32. */
 export function silu(x: Tensor): Tensor {
+  if (typeof x !== 'number' && typeof x !== 'boolean') checkTensor('silu', x);
   return mul(x, sigmoid(x));
 }
 

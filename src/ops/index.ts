@@ -22,6 +22,7 @@ export {
   equal,
   flatten,
   flip,
+  hardtanh,
   isInf,
   log2,
   log10,
@@ -33,6 +34,7 @@ export {
   reciprocal,
   round,
   rsqrt,
+  selu,
   silu,
   split,
   square,
@@ -101,7 +103,7 @@ export { narrow, select, slice } from './slice.js';
 export { sliceGrad } from './sliceGrad.js';
 export { softmax } from './softmax.js';
 export { softmaxGrad } from './softmaxGrad.js';
-export { type SoftplusOptions, softplus } from './softplus.js';
+export { checkSoftplus, type SoftplusOptions, softplus } from './softplus.js';
 export { sqrt } from './sqrt.js';
 export { sub } from './sub.js';
 export { mean, sum, sumTo } from './sum.js';

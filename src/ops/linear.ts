@@ -94,6 +94,22 @@ function fits(x: Tensor, w: Tensor, b: Tensor | null): boolean {
   return shape.length === 1 && shape[0] === q.shape[1] && dtype === p.dtype;
 }
 
+/** Refuses what is no linear layer, although matmul and add would make something of it. */
+function checkLinear(x: Tensor, weight: Tensor): void {
+  const from = checkTensor('linear', x, 'the input').shape;
+  const to = checkTensor('linear', weight, 'the weight').shape;
+  if (to.length !== 2)
+    throw new ShapeError(`linear: the weight is a matrix [nIn, nOut], not ${showShape(to)}`);
+  if (from.length === 0 || from.at(-1) !== to[0]) {
+    const turned = from.length > 0 && from.at(-1) === to[1];
+    const hint = turned ? "; it is the transpose of PyTorch's: weight.transpose(0, 1) would fit" : '';
+    throw new ShapeError(
+      `linear: the input ${showShape(from)} does not end with the ${to[0]} features that a weight ` +
+        `[nIn, nOut] of shape ${showShape(to)} takes${hint}`,
+    );
+  }
+}
+
 /**
  * activation(x · W + b), as linear. The same operations with the same bits as matmul, add and the activation: a traced
  * step records those, which `program/fuse.ts` joins where nothing else reads what is between them. `formal`: see LinearForm.
@@ -105,12 +121,13 @@ export function activatedLinear(
   activation: LinearActivation,
   formal = false,
 ): Tensor {
+  if ((!formal || bias === null) && tracing() === null && inspecting() === null && fits(x, weight, bias)) {
+    return apply(rows[activation], bias === null ? [x, weight] : [x, weight, bias], null);
+  }
+  checkLinear(x, weight);
   if (formal && bias !== null) {
     const z = formalLinear(x, weight, bias);
     return activation === 'none' ? z : activations[activation].apply(z);
-  }
-  if (tracing() === null && inspecting() === null && fits(x, weight, bias)) {
-    return apply(rows[activation], bias === null ? [x, weight] : [x, weight, bias], null);
   }
   const y = matmul(x, weight);
   const z = bias === null ? y : add(y, bias);
@@ -124,8 +141,8 @@ export interface LinearForm {
 }
 
 /**
- * x · W + b: x is [..., nIn], W [nIn, nOut], b [nOut], [1, nOut] or left out; float32 or float64. b is broadcast: no copies
- * of it are made. With `formalBias` it is the matrix form as it is written, Z W + 1 bᵀ with 1 of shape [m, 1]
+ * x · W + b: x is [..., nIn], W [nIn, nOut], b [nOut], [1, nOut] (or another shape that broadcasts) or
+ * left out; float32 or float64. b is broadcast: no copies of it are made. With `formalBias` it is the matrix form as it is written, Z W + 1 bᵀ with 1 of shape [m, 1]
  * (lecture 000, "Matrix form and broadcasting subtleties"; lecture 004, "Bias broadcasting"): the same numbers, for a
  * matrix of copies that is formed.
  *
@@ -154,7 +171,7 @@ function formalBias(op: string, options: LinearForm): boolean {
 function formalLinear(x: Tensor, weight: Tensor, bias: Tensor): Tensor {
   checkTensor('linear', bias, 'the bias');
   const y = matmul(x, weight);
-  const n = y.shape.at(-1) ?? 1;
+  const n = y.shape.at(-1) as number;
   const { shape } = bias;
   if (bias.size !== n || shape.slice(0, -1).some((size) => size !== 1)) {
     throw new ShapeError(`linear: a bias of shape ${showShape(shape)} where ${showShape([n])} is expected`);

@@ -25,14 +25,24 @@ export interface SoftplusOptions {
   readonly threshold?: number;
 }
 
+/** The options, with their defaults; no threshold unless it is given. */
+export function checkSoftplus(
+  op: string,
+  options: SoftplusOptions,
+): { readonly beta: number; readonly threshold: number | undefined } {
+  const beta = checkNumber(op, 'beta', options?.beta ?? 1);
+  if (!(beta > 0 && beta < Infinity))
+    throw new ArgumentError(`${op}: beta must be > 0 and finite, not ${beta}`);
+  const threshold = options?.threshold;
+  if (threshold !== undefined) checkNumber(op, 'threshold', threshold);
+  return { beta, threshold };
+}
+
 /**
  * log(1 + exp(beta x)) / beta, without overflow. Element by element, any shape; int32 and bool are taken as float32.
  */
 export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
-  const beta = checkNumber('softplus', 'beta', options?.beta ?? 1);
-  if (!(beta > 0)) throw new ArgumentError(`softplus: beta must be > 0, not ${beta}`);
-  const threshold = options?.threshold;
-  if (threshold !== undefined) checkNumber('softplus', 'threshold', threshold);
+  const { beta, threshold } = checkSoftplus('softplus', options);
   const scaled = beta === 1 ? x : mul(checkTensor('softplus', x), beta);
   const y = beta === 1 ? plain(x) : div(plain(scaled), beta);
   return threshold === undefined ? y : where(gt(scaled, threshold), x, y);
