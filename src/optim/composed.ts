@@ -142,7 +142,7 @@ export interface RpropOptions {
   /** The first step size; with variant 'sign' that of every step. Default 0.01. */
   lr?: number;
   /**
-   * Factors of the step size where the sign of the gradient changed, and where it stayed. Default [0.5, 1.2].
+   * Factors of the step size where the sign of the gradient changed, in (0, 1), and where it stayed, > 1. Default [0.5, 1.2].
    */
   etas?: readonly [number, number];
   /** Least and largest step size. Default [1e-6, 50]. */
@@ -184,7 +184,14 @@ export class Rprop extends Optimizer<RpropOptions> {
     super(params, options, rpropTable);
   }
 
-  protected override validate({ eps, variant, stepSizes: [least, largest] }: Required<RpropOptions>): void {
+  protected override validate({ eps, variant, etas, stepSizes }: Required<RpropOptions>): void {
+    const [shrink, grow] = etas;
+    const [least, largest] = stepSizes;
+    if (!(shrink < 1 && grow > 1)) {
+      throw new ArgumentError(
+        `Rprop: etas are a factor < 1 that shrinks steps and one > 1 that makes them grow, not [${shrink}, ${grow}]`,
+      );
+    }
     if (eps !== 0 && variant !== 'sign') {
       throw new ArgumentError(`Rprop: eps goes with variant 'sign', not '${variant}': leave it out`);
     }

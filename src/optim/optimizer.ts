@@ -307,6 +307,9 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   /**
    * Updates every parameter that has a gradient. A closure is called first, with recording switched on, to
    * compute the loss and its gradients; its value is returned.
+   *
+   * @throws ArgumentError for an async closure, whose gradients would come too late, and for options of a group that were
+   * set to what they cannot be.
    */
   step(): undefined;
   step<T>(closure: () => T): T;

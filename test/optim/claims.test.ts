@@ -58,6 +58,82 @@ const close = (actual: readonly number[], expected: readonly number[], relative:
 
 const exactly = (dtype: DType): number => (dtype === 'float64' ? 1e-13 : 1e-6);
 
+describe('the gradient', () => {
+  it('points where the function rises most, and its length is the slope there', () => {
+    for (const dtype of dtypes) {
+      const x = leaf([0.5, -1, 2, 0.25], dtype);
+      // f(x) = Σ sin(x_i) + x_i³ / 3, whose gradient is cos(x_i) + x_i².
+      const f = (t: Tensor): Tensor => t.sin().add(t.pow(3).div(3)).sum();
+      const value = (v: readonly number[]): number => v.reduce((s, u) => s + Math.sin(u) + u ** 3 / 3, 0);
+      f(x).backward();
+      const g = list(x.grad as Tensor);
+      close(
+        g,
+        list(x).map((u) => Math.cos(u) + u * u),
+        exactly(dtype) * 10,
+      );
+      const length = Math.hypot(...g);
+      const slope = (d: readonly number[]): number => {
+        const at = (h: number): number => value(list(x).map((u, i) => u + h * (d[i] as number)));
+        return (at(1e-5) - at(-1e-5)) / 2e-5;
+      };
+      expect(Math.abs(slope(g.map((u) => u / length)) / length - 1)).toBeLessThan(1e-6);
+      const generator = new Generator(3);
+      for (let k = 0; k < 500; k++) {
+        const d = list(randn(4, { dtype: 'float64', generator }));
+        // A direction of its own kind, or one near the gradient's.
+        const y = k % 2 === 0 ? d : g.map((u, i) => u + 0.1 * (d[i] as number));
+        expect(slope(y.map((u) => u / Math.hypot(...y)))).toBeLessThan(length * (1 + 1e-6));
+      }
+    }
+  });
+});
+
+describe('gradient descent', () => {
+  /** Where it comes to from a start. */
+  const descend = (start: number[], f: (t: Tensor) => Tensor, dtype: DType, compiled: boolean): number[] => {
+    const p = leaf(start, dtype);
+    const optimizer = new optim.SGD([p], { lr: 0.05 });
+    const train = (): void => {
+      optimizer.zeroGrad();
+      f(p).backward();
+      optimizer.step();
+    };
+    const step = compiled ? compile(train) : train;
+    for (let k = 0; k < 600; k++) step();
+    return list(p);
+  };
+  const starts = [
+    [-2, 1.5],
+    [0.5, -1.5],
+    [1.75, 2],
+  ];
+
+  it('finds the global minimum of a convex function from everywhere, and one of the local ones of another', () => {
+    for (const dtype of dtypes) {
+      for (const compiled of [false, true]) {
+        // Convex and no quadratic: Σ log(e^(x - 1) + e^(1 - x)) + (x - 1)² / 2 is least where all x are 1.
+        const convex = (t: Tensor): Tensor => {
+          const u = t.sub(1);
+          return u.exp().add(u.neg().exp()).log().add(u.square().div(2)).sum();
+        };
+        for (const start of starts)
+          for (const v of descend(start, convex, dtype, compiled)) expect(v).toBeCloseTo(1, 6);
+        // Two wells for each x, (x² - 1)² + x / 4: the one at -1.03 is deeper, but those who start on the other side stay there.
+        const wells = (t: Tensor): Tensor => t.square().sub(1).square().add(t.div(4)).sum();
+        for (const start of starts) {
+          descend(start, wells, dtype, compiled).forEach((v, i) => {
+            // A root of the derivative 4 x (x² - 1) + 1/4 with a positive second derivative.
+            expect(Math.abs(4 * v * (v * v - 1) + 0.25)).toBeLessThan(1e-5);
+            expect(12 * v * v - 4).toBeGreaterThan(0);
+            expect(Math.sign(v)).toBe(Math.sign(start[i] as number));
+          });
+        }
+      }
+    }
+  });
+});
+
 describe('momentum', () => {
   const gradients = [[1], [-2], [0.5], [3], [-0.25], [2]];
 

@@ -185,6 +185,18 @@ describe('Optimizer', () => {
     expect(optimizer.step()).toBeUndefined();
   });
 
+  it('refuses an async closure, whose gradients would come after the step', async () => {
+    for (const options of [{}, { momentum: 0.9, nesterov: 'lookahead' }] as const) {
+      const a = tensor([1, 2], { requiresGrad: true });
+      a.grad = tensor([1, 1]);
+      const optimizer = new optim.SGD([a], { lr: 0.1, ...options });
+      expect(() => optimizer.step(async () => a.sum().backward())).toThrow(/the function is async/);
+      expect(() => optimizer.step(() => Promise.reject(new Error('late')))).toThrow(ArgumentError);
+      await Promise.resolve();
+      expect(a.toArray()).toEqual([1, 2]);
+    }
+  });
+
   it('has groups with options of their own', () => {
     const [a, b, c] = [p(), p(), p()];
     const optimizer = new optim.SGD([{ params: [a] }, { params: b, lr: 1 }], { lr: 0.5 });
@@ -259,6 +271,13 @@ describe('Optimizer', () => {
       new optim.SGD([a]).lr = -1;
     }).toThrow(ArgumentError);
     expect(() => new optim.SGD([a]).step(3 as never)).toThrow(ArgumentError);
+    for (const etas of [
+      [1.2, 0.5],
+      [2, 2],
+      [0.5, 1],
+      [0, 1.2],
+    ] as const)
+      expect(() => new optim.Rprop([a], { etas }), String(etas)).toThrow(/Rprop: etas/);
   });
 
   it('notices in a compiled step that an option switched the formula', () => {
