@@ -87,7 +87,8 @@ const pair =
 
 /** The usual rules for options. */
 export const checks = {
-  notNegative: number((x) => x >= 0 && x < Infinity, 'a number >= 0'),
+  /** Schedules that end at 0 may come out below it by a rounding error, which is no reason to refuse a state. */
+  notNegative: number((x) => x > -1e-12 && x < Infinity, 'a number >= 0'),
   fraction: number((x) => x >= 0 && x < 1, 'in [0, 1)'),
   closedFraction: number((x) => x >= 0 && x <= 1, 'in [0, 1]'),
   finite: number(Number.isFinite, 'a finite number'),
@@ -327,8 +328,12 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       observe(() => this.paramGroups.length);
       // All or none.
       for (const group of paramGroups) {
-        this.#checkGroup(group);
-        for (const p of group.params) p.checkGradKept(this.#stepName);
+        let active = false;
+        for (const p of group.params) {
+          p.checkGradKept(this.#stepName);
+          active ||= p.peekGrad() !== null;
+        }
+        if (active) this.#checkGroup(group);
       }
       for (let i = 0; i < paramGroups.length; i++) {
         const group = paramGroups[i] as ParamGroup<O>;

@@ -427,6 +427,32 @@ describe('options that were spoilt after the optimizer was made', () => {
     }
   });
 
+  it('may be below 0 by a rounding error, which schedules that end at 0 leave', () => {
+    for (const compiled of [false, true]) {
+      const p = tensor([1, 2], { requiresGrad: true });
+      const optimizer = new optim.SGD([p], { lr: 0.7 });
+      const schedule = new optim.LinearLR(optimizer, { startFactor: 0.7, endFactor: 0, totalIters: 6 });
+      const train = (): void => {
+        optimizer.zeroGrad();
+        p.sum().backward();
+        optimizer.step();
+      };
+      const step = compiled ? compile(train) : train;
+      for (let k = 0; k < 8; k++) {
+        step();
+        schedule.step();
+      }
+      expect(optimizer.lr).toBeLessThan(0);
+      expect(optimizer.lr).toBeGreaterThan(-1e-15);
+      // A state saved then can be loaded.
+      const resumed = new optim.SGD([tensor([1, 2], { requiresGrad: true })], { lr: 0.7 });
+      resumed.loadStateDict(optimizer.stateDict());
+      expect(resumed.lr).toBe(optimizer.lr);
+      (optimizer.paramGroups[0] as { lr: number }).lr = -1e-3;
+      expect(step).toThrow(/lr must be a number >= 0, not -0\.001/);
+    }
+  });
+
   it('are an error where they contradict each other', () => {
     const p = tensor([1, 2], { requiresGrad: true });
     p.grad = tensor([1, 1]);
