@@ -21,7 +21,9 @@ export function checkOptions(op: string, options: unknown, names: readonly strin
   for (const key of Object.keys(options)) {
     if (!names.includes(key)) {
       throw new ArgumentError(
-        `${op}: there is no option ${describe(key)}${didYouMean(key, names)} Options are ${names.join(', ')}`,
+        names.length === 0
+          ? `${op}: there is no option ${describe(key)}; there are none`
+          : `${op}: there is no option ${describe(key)}${didYouMean(key, names)} Options are ${names.join(', ')}`,
       );
     }
   }

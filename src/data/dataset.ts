@@ -5,12 +5,13 @@ import { checkTensor, isTensor } from '../ops/primitive.js';
 import { tracing } from '../program/emit.js';
 import { defaultGenerator, Generator } from '../program/generator.js';
 import { RowSource, Rows } from '../program/rows.js';
-import { describe, fullView, showShape } from '../program/view.js';
+import { describe, fullView, sameShape, showShape } from '../program/view.js';
 import { checkOptions, Tensor, tensor } from '../tensor/tensor.js';
 
 /**
  * Examples by number, each one a list of tensors (say, input and label). Own classes may implement it; those that can
- * fetch many examples at once should add `gather`.
+ * fetch many examples at once should add `gather`. The examples of one batch have as many tensors, of the same shapes; a
+ * batch stacks them.
  */
 export interface Dataset<T extends readonly Tensor[] = readonly Tensor[]> {
   /** Number of examples. */
@@ -19,6 +20,13 @@ export interface Dataset<T extends readonly Tensor[] = readonly Tensor[]> {
   get(i: number): T;
   /** The examples that an int32 vector names, each tensor with a leading axis. */
   gather?(indices: Tensor): T;
+}
+
+/** A dataset that counts its examples by `length`, as arrays do. Every function here takes one in the place of a Dataset. */
+export interface DatasetWithLength<T extends readonly Tensor[] = readonly Tensor[]>
+  extends Omit<Dataset<T>, 'size'> {
+  /** Number of examples. */
+  readonly length: number;
 }
 
 /** Whole number in [0, size), counted from the end where negative. */
@@ -146,8 +154,9 @@ export class Subset<T extends readonly Tensor[] = readonly Tensor[]> implements 
   readonly indices: Tensor;
   readonly size: number;
 
-  constructor(dataset: Dataset<T>, indices: Indices) {
-    this.dataset = checkDataset('Subset', dataset);
+  constructor(dataset: Dataset<T> | DatasetWithLength<T>, indices: Indices) {
+    const given = checkDataset('Subset', dataset);
+    this.dataset = given;
     const list = isTensor(indices) ? indices.data : indices;
     if (!Array.isArray(list) && !(list instanceof Int32Array)) {
       throw new ArgumentError(`Subset: indices are whole numbers, int32, not ${describe(indices)}`);
@@ -156,10 +165,8 @@ export class Subset<T extends readonly Tensor[] = readonly Tensor[]> implements 
     for (let i = 0; i < own.length; i++) {
       const at = list[i] as number;
       // Negative numbers would count from an end that is not this subset's.
-      if (!Number.isInteger(at) || at < 0 || at >= dataset.size) {
-        throw new IndexError(
-          `Subset: index ${describe(at)} at position ${i} is outside [0, ${dataset.size})`,
-        );
+      if (!Number.isInteger(at) || at < 0 || at >= given.size) {
+        throw new IndexError(`Subset: index ${describe(at)} at position ${i} is outside [0, ${given.size})`);
       }
       own[i] = at;
     }
@@ -189,38 +196,115 @@ export class Subset<T extends readonly Tensor[] = readonly Tensor[]> implements 
   }
 }
 
-/** The argument if it is a dataset. */
-export function checkDataset<T extends readonly Tensor[]>(op: string, ds: Dataset<T>): Dataset<T> {
-  const given: Partial<Dataset<T>> | null | undefined = ds;
+/** Numbers of examples are int32. */
+const mostExamples = 2 ** 31 - 1;
+
+/** The argument as a dataset with a `size`, if it is one. */
+export function checkDataset<T extends readonly Tensor[]>(
+  op: string,
+  ds: Dataset<T> | DatasetWithLength<T>,
+): Dataset<T> {
+  const given: Partial<Dataset<T> & DatasetWithLength<T>> | null | undefined = ds;
   if (typeof given !== 'object' || given === null || typeof given.get !== 'function') {
     throw new ArgumentError(
       `${op}: takes a dataset such as new TensorDataset(x, y), or an object with size and get(i), not ${describe(ds)}`,
     );
   }
-  if (!Number.isInteger(given.size) || (given.size as number) < 0) {
-    throw new ArgumentError(`${op}: the dataset's size is a whole number >= 0, not ${describe(given.size)}`);
+  const byLength = given.size === undefined && given.length !== undefined;
+  const count = byLength ? given.length : given.size;
+  if (typeof count !== 'number' || !Number.isInteger(count) || count < 0) {
+    throw new ArgumentError(`${op}: the dataset's size is a whole number >= 0, not ${describe(count)}`);
   }
-  return ds;
+  if (count > mostExamples) {
+    throw new ArgumentError(`${op}: a dataset has at most ${mostExamples} examples, not ${count}`);
+  }
+  return byLength ? withSize(ds as DatasetWithLength<T>) : (ds as Dataset<T>);
+}
+
+function withSize<T extends readonly Tensor[]>(ds: DatasetWithLength<T>): Dataset<T> {
+  const counted = {
+    get size(): number {
+      return ds.length;
+    },
+    get: (i: number): T => ds.get(i),
+  };
+  if (typeof ds.gather !== 'function') return counted;
+  return Object.assign(counted, { gather: (indices: Tensor): T => ds.gather?.(indices) as T });
 }
 
 /** Many examples of any dataset at once: by its own `gather`, or one by one and stacked. */
 export function gather<T extends readonly Tensor[]>(ds: Dataset<T>, indices: Tensor): T {
-  if (typeof ds.gather === 'function') return ds.gather(indices);
-  const examples = Array.from(indices.data as Int32Array, (i) => ds.get(i));
+  if (typeof ds.gather === 'function') {
+    const found = ds.gather(indices);
+    checkList('gather(indices)', found);
+    if (found.some((t) => t.shape[0] !== indices.size)) {
+      const shapes = found.map((t) => showShape(t.shape)).join(' and ');
+      throw new ShapeError(
+        `Dataset: gather(indices) of ${indices.size} examples gave ${shapes}, not [${indices.size}, …]`,
+      );
+    }
+    return found;
+  }
+  const numbers = indices.data as Int32Array;
+  const examples = Array.from(numbers, (i) => {
+    const example = ds.get(i);
+    checkList(`get(${i})`, example);
+    return example;
+  });
   if (examples.length === 0) throw new ShapeError('gather: no examples to stack');
-  return examples[0].map((_, k) => stack(examples.map((e) => e[k]))) as unknown as T;
+  const [first] = examples;
+  examples.forEach((e, k) => {
+    const same = e.length === first.length && e.every((t, j) => sameShape(t.shape, first[j].shape));
+    if (!same) {
+      const list = (x: T): string => x.map((t) => showShape(t.shape)).join(', ');
+      throw new ShapeError(
+        `Dataset: get(${numbers[0]}) gave tensors of the shapes ${list(first)} and get(${numbers[k]}) ${list(e)}: ` +
+          'the examples of a batch have as many tensors, of the same shapes',
+      );
+    }
+  });
+  return first.map((_, k) => stack(examples.map((e) => e[k]))) as unknown as T;
+}
+
+/** Refuses what a dataset of somebody else's gives unless it is a list of tensors. */
+function checkList(what: string, list: unknown): void {
+  if (Array.isArray(list) && list.length > 0 && list.every(isTensor)) return;
+  const wrong: unknown = Array.isArray(list) ? list.find((t) => !isTensor(t)) : list;
+  const found = Array.isArray(list)
+    ? `a list with ${list.length ? describe(wrong) : 'nothing'}`
+    : describe(wrong);
+  throw new ArgumentError(
+    `Dataset: ${what} must give a list of tensors such as [x, y], but gave ${found}; make tensors with tensor(...)`,
+  );
 }
 
 /** The class of each example: the last tensor of a TensorDataset; undefined where there is none to be found. */
-export function labelsOf(ds: Dataset): Int32Array | undefined {
+export function labelsOf(ds: Dataset): Float64Array | undefined {
   if (ds instanceof Subset) {
     const all = labelsOf(ds.dataset);
-    return all && (ds.indices.data as Int32Array).map((i) => all[i]);
+    return all && Float64Array.from(ds.indices.data, (i) => all[i]);
   }
   if (!(ds instanceof TensorDataset)) return undefined;
-  const y = ds.tensors[ds.tensors.length - 1];
-  if (y.rank !== 1 || (y.dtype !== 'int32' && y.dtype !== 'bool')) return undefined;
-  return Int32Array.from(y.to('int32').detach().clone().data as Int32Array);
+  return classesOf(ds.tensors[ds.tensors.length - 1]);
+}
+
+/**
+ * The classes that a tensor holds, one for each index of its first axis: whole numbers [n] or [n, 1], or one-hot rows
+ * [n, C]; of any dtype. undefined for other tensors.
+ */
+export function classesOf(y: Tensor): Float64Array | undefined {
+  const [n, width = 1] = y.shape;
+  if (n === undefined || y.rank > 2) return undefined;
+  const values = Float64Array.from(y.to('float64').detach().clone().data);
+  if (y.rank === 1 || width === 1) return values.every(Number.isInteger) ? values : undefined;
+  const classes = new Float64Array(n);
+  for (let i = 0; i < n; i++) {
+    const row = values.subarray(i * width, (i + 1) * width);
+    const at = row.indexOf(1);
+    if (at < 0 || row.some((v, j) => v !== Number(j === at))) return undefined;
+    classes[i] = at;
+  }
+  return classes;
 }
 
 /** Options of split. */
@@ -247,7 +331,7 @@ export function generatorOf(op: string, generator: Generator | undefined): Gener
  * @throws ArgumentError for parts that are neither
  */
 export function split<T extends readonly Tensor[]>(
-  ds: Dataset<T>,
+  ds: Dataset<T> | DatasetWithLength<T>,
   parts: readonly number[],
   options: SplitOptions = {},
 ): Subset<T>[] {

@@ -1,5 +1,6 @@
 export {
   type Dataset,
+  type DatasetWithLength,
   type Indices,
   randomSplit,
   type SplitOptions,

@@ -1,9 +1,18 @@
 import { ArgumentError, ShapeError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
 import type { Generator } from '../program/generator.js';
-import { describe } from '../program/view.js';
+import { describe, showShape } from '../program/view.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
-import { batches, checkDataset, type Dataset, generatorOf, type Indices, labelsOf } from './dataset.js';
+import {
+  batches,
+  checkDataset,
+  classesOf,
+  type Dataset,
+  type DatasetWithLength,
+  generatorOf,
+  type Indices,
+  labelsOf,
+} from './dataset.js';
 
 /** Options of a DataLoader. */
 export interface DataLoaderOptions {
@@ -16,7 +25,8 @@ export interface DataLoaderOptions {
   /**
    * Keeps the balance of the classes (lecture 001): in every batch the count of a class is its share of the dataset times
    * the size of the batch, rounded down or up, and so is its count in all batches so far. true: the classes are the last
-   * tensor of a TensorDataset, an int32 or bool vector; or the class of each example, whole numbers. Default false.
+   * tensor of a TensorDataset, whole numbers [n] or [n, 1] or one-hot rows [n, C] of any dtype; or the class of each
+   * example, as a list of whole numbers or such a tensor. Default false.
    */
   readonly stratified?: boolean | Indices;
   /** Where the order comes from; default: the generator that manualSeed() seeds. */
@@ -29,22 +39,24 @@ export interface DataLoaderOptions {
  * TensorDataset stay where they are: a batch gathers its rows when somebody reads them, and one that goes straight to a
  * compiled step is gathered by that step and never made. (A dataset that is changed in place while such batches wait is
  * copied once for them; where the `data` of its tensors was handed out, or a gradient is wanted, batches are gathered
- * at once.)
+ * at once.) Without `shuffle` examples come in the order of the dataset; batchSize = the number of examples is full-batch
+ * training, batchSize = 1 one example at a time (lectures 001 and 002).
+ *
+ * @throws ArgumentError for what is no dataset, options that do not exist or have other values, and classes that are not
+ *   whole numbers; ShapeError for as many classes as there are not examples. While iterating: ArgumentError and ShapeError
+ *   for a dataset whose examples are not lists of tensors of the same shapes
  */
 export class DataLoader<T extends readonly Tensor[] = readonly Tensor[]> implements Iterable<T> {
   /** What the batches are from. */
   readonly dataset: Dataset<T>;
-  /** Examples per batch. */
-  readonly batchSize: number;
-  /** Whether every iteration has a random order of its own. */
-  readonly shuffle: boolean;
-  /** Whether a last batch that is not full is left out. */
-  readonly dropLast: boolean;
+  readonly #batchSize: number;
+  readonly #shuffle: boolean;
+  readonly #dropLast: boolean;
   readonly #generator: Generator;
   /** For stratified batches: members of each class, and which class stands at which place of an epoch. */
   readonly #strata: { readonly members: Int32Array[]; readonly pattern: Int32Array } | null = null;
 
-  constructor(dataset: Dataset<T>, options: DataLoaderOptions = {}) {
+  constructor(dataset: Dataset<T> | DatasetWithLength<T>, options: DataLoaderOptions = {}) {
     this.dataset = checkDataset('DataLoader', dataset);
     checkOptions('DataLoader', options, ['batchSize', 'shuffle', 'dropLast', 'stratified', 'generator']);
     const { batchSize = 1, shuffle = false, dropLast = false, stratified = false } = options;
@@ -56,17 +68,32 @@ export class DataLoader<T extends readonly Tensor[] = readonly Tensor[]> impleme
         throw new ArgumentError(`DataLoader: ${name} is true or false, not ${describe(value)}`);
       }
     }
-    this.batchSize = batchSize;
-    this.shuffle = shuffle;
-    this.dropLast = dropLast;
+    this.#batchSize = batchSize;
+    this.#shuffle = shuffle;
+    this.#dropLast = dropLast;
     this.#generator = generatorOf('DataLoader', options.generator);
-    if (stratified !== false) this.#strata = strata(classes(dataset, stratified), batchSize);
+    if (stratified !== false) this.#strata = strata(classes(this.dataset, stratified), batchSize);
+  }
+
+  /** Examples per batch. */
+  get batchSize(): number {
+    return this.#batchSize;
+  }
+
+  /** Whether each epoch has an order of its own. */
+  get shuffle(): boolean {
+    return this.#shuffle;
+  }
+
+  /** Whether a last batch that is not full is left out. */
+  get dropLast(): boolean {
+    return this.#dropLast;
   }
 
   /** Number of batches per epoch. */
   get length(): number {
-    const n = this.dataset.size / this.batchSize;
-    return this.dropLast ? Math.floor(n) : Math.ceil(n);
+    const n = this.dataset.size / this.#batchSize;
+    return this.#dropLast ? Math.floor(n) : Math.ceil(n);
   }
 
   /** One epoch. Its order is drawn at once, so that later draws from the generator do not change it. */
@@ -76,10 +103,10 @@ export class DataLoader<T extends readonly Tensor[] = readonly Tensor[]> impleme
 
   *#batches(order: Int32Array): IterableIterator<T> {
     const n = order.length;
-    const end = this.dropLast ? n - (n % this.batchSize) : n;
+    const end = this.#dropLast ? n - (n % this.#batchSize) : n;
     const batch = batches(this.dataset, order);
-    for (let start = 0; start < end; start += this.batchSize) {
-      yield batch(start, Math.min(start + this.batchSize, end));
+    for (let start = 0; start < end; start += this.#batchSize) {
+      yield batch(start, Math.min(start + this.#batchSize, end));
     }
   }
 
@@ -87,31 +114,38 @@ export class DataLoader<T extends readonly Tensor[] = readonly Tensor[]> impleme
   #order(): Int32Array {
     const { size } = this.dataset;
     if (this.#strata === null) {
-      return this.shuffle
+      return this.#shuffle
         ? this.#generator.permutation(size)
         : Int32Array.from({ length: size }, (_, i) => i);
     }
     const { members, pattern } = this.#strata;
     const queues = members.map((list) =>
-      this.shuffle ? this.#generator.permutation(list.length).map((i) => list[i]) : list,
+      this.#shuffle ? this.#generator.permutation(list.length).map((i) => list[i]) : list,
     );
     const next = new Int32Array(queues.length);
     return pattern.map((c) => queues[c][next[c]++]);
   }
 }
 
-function classes(ds: Dataset, stratified: true | Indices): Int32Array {
+function classes(ds: Dataset, stratified: true | Indices): Float64Array {
   let list: ArrayLike<number> | undefined;
   if (stratified === true) {
     list = labelsOf(ds);
     if (list === undefined) {
       throw new ArgumentError(
-        'DataLoader: stratified: true needs a TensorDataset whose last tensor is an int32 or bool vector of classes; ' +
-          'else pass the class of each example: stratified: [0, 1, …]',
+        'DataLoader: stratified: true needs a TensorDataset whose last tensor holds classes, whole numbers [n] or [n, 1] or ' +
+          'one-hot rows [n, C]; else pass the class of each example: stratified: [0, 1, …]',
       );
     }
-  } else if (isTensor(stratified)) list = stratified.data;
-  else list = stratified;
+  } else if (isTensor(stratified)) {
+    list = classesOf(stratified);
+    if (list === undefined) {
+      throw new ArgumentError(
+        `DataLoader: stratified holds classes, whole numbers [n] or [n, 1] or one-hot rows [n, C], and this tensor ` +
+          `${showShape(stratified.shape)} does not`,
+      );
+    }
+  } else list = stratified;
   if (typeof list !== 'object' || list === null || !Number.isInteger(list.length)) {
     throw new ArgumentError(
       `DataLoader: stratified is true, false or the class of each example, not ${describe(list)}`,
@@ -120,14 +154,10 @@ function classes(ds: Dataset, stratified: true | Indices): Int32Array {
   if (list.length !== ds.size) {
     throw new ShapeError(`DataLoader: ${list.length} classes for ${ds.size} examples`);
   }
-  const out = new Int32Array(list.length);
-  for (let i = 0; i < out.length; i++) {
-    const c = list[i];
-    if (!Number.isInteger(c))
-      throw new ArgumentError(`DataLoader: class ${describe(c)} is not a whole number`);
-    out[i] = c;
-  }
-  return out;
+  return Float64Array.from(list, (c) => {
+    if (Number.isInteger(c)) return c;
+    throw new ArgumentError(`DataLoader: class ${describe(c)} is not a whole number`);
+  });
 }
 
 /** Rounds a / b to whole numbers, without the error of a quotient in floating point. */
@@ -143,7 +173,7 @@ const ceilDiv = (a: number, b: number): number => floorDiv(a + b - 1, b);
  * on as many processors, one slot to a batch (Baruah et al., "Proportionate progress", 1996); the rule that decides is PD²
  * (Anderson and Srinivasan, "Mixed Pfair/ERfair scheduling of asynchronous periodic tasks", 2004).
  */
-function strata(labels: Int32Array, batchSize: number): { members: Int32Array[]; pattern: Int32Array } {
+function strata(labels: Float64Array, batchSize: number): { members: Int32Array[]; pattern: Int32Array } {
   const lists = new Map<number, number[]>();
   labels.forEach((c, i) => {
     const list = lists.get(c);

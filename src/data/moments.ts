@@ -1,13 +1,16 @@
+import { isGradEnabled } from '../autograd/mode.js';
+import { isFloat } from '../dtype.js';
 import { DTypeError, ShapeError } from '../errors.js';
+import { concat } from '../ops/index.js';
 import { checkTensor } from '../ops/primitive.js';
-import { sameShape, showShape } from '../program/view.js';
+import { sameShape, showShape, sizeOf } from '../program/view.js';
 import { zeros } from '../tensor/create.js';
 import type { Tensor } from '../tensor/tensor.js';
 
 // What the transforms that are fitted to a dataset share: the check of what they take, and sums over examples in float64.
 
 /** Rows converted to float64 at a time, so that a large dataset is never held twice. */
-export const chunk = 4096;
+const chunk = 4096;
 
 function checkValues(op: string, x: Tensor): void {
   checkTensor(op, x);
@@ -52,4 +55,29 @@ export function meanOf(x: Tensor): Tensor {
   const mean = total(x, shape, (rows) => rows.sum(0)).div(x.shape[0] as number);
   const spread = total(x, shape, (rows) => rows.sub(first).abs().sum(0));
   return spread.eq(0).where(first, mean);
+}
+
+/** `f` on the examples as rows in float64; the result has the shape of an example after, and the dtype of x. */
+export function rowwise(
+  x: Tensor,
+  before: readonly number[],
+  after: readonly number[],
+  f: (rows: Tensor) => Tensor,
+): Tensor {
+  const batch = x.shape.slice(0, x.rank - before.length);
+  const n = sizeOf(batch);
+  const dtype = isFloat(x.dtype) ? x.dtype : 'float32';
+  const flat = x.reshape(n, sizeOf(before));
+  const some = (rows: Tensor): Tensor => f(rows.to('float64')).to(dtype);
+  let out: Tensor;
+  // A large dataset is not held twice, unless a graph has to hold it anyway.
+  if (n <= chunk || (x.requiresGrad && isGradEnabled())) out = some(flat);
+  else {
+    const parts: Tensor[] = [];
+    for (let start = 0; start < n; start += chunk) {
+      parts.push(some(flat.narrow(0, start, Math.min(chunk, n - start))));
+    }
+    out = concat(parts, 0);
+  }
+  return out.reshape(...batch, ...after);
 }

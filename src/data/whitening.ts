@@ -1,13 +1,11 @@
-import { isGradEnabled, noGrad } from '../autograd/mode.js';
-import { isFloat } from '../dtype.js';
+import { noGrad } from '../autograd/mode.js';
 import { ArgumentError, ShapeError, StateError } from '../errors.js';
 import { symmetricEigen } from '../linalg.js';
 import { checkNumber } from '../ops/elementwise.js';
-import { concat } from '../ops/index.js';
 import { isTensor } from '../ops/primitive.js';
 import { describe, showShape, sizeOf } from '../program/view.js';
 import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
-import { checkExampleShape, checkExamples, chunk, meanOf, total } from './moments.js';
+import { checkExampleShape, checkExamples, meanOf, rowwise, total } from './moments.js';
 
 /** Options of PCAWhitening and ZCAWhitening. */
 export interface WhiteningOptions {
@@ -300,33 +298,12 @@ abstract class Whitening {
     if (!explainedVariance.data.every((v) => v > 0) || !(eps.item() >= 0)) {
       throw new StateError(`${this.#name}: variances are > 0 and eps is >= 0, those of this state are not`);
     }
+    for (const t of [mean, components, explainedVariance, totalVariance, eps]) {
+      if (!t.data.every(Number.isFinite))
+        throw new StateError(`${this.#name}: this state holds NaN or infinities`);
+    }
     noGrad(() => this.#keep({ mean, components, explainedVariance, totalVariance, eps }));
   }
-}
-
-/** `f` on the examples as rows in float64; the result has the shape of an example after, and the dtype of x. */
-function rowwise(
-  x: Tensor,
-  before: readonly number[],
-  after: readonly number[],
-  f: (rows: Tensor) => Tensor,
-): Tensor {
-  const batch = x.shape.slice(0, x.rank - before.length);
-  const n = sizeOf(batch);
-  const dtype = isFloat(x.dtype) ? x.dtype : 'float32';
-  const flat = x.reshape(n, sizeOf(before));
-  const some = (rows: Tensor): Tensor => f(rows.to('float64')).to(dtype);
-  let out: Tensor;
-  // A large dataset is not held twice, unless a graph has to hold it anyway.
-  if (n <= chunk || (x.requiresGrad && isGradEnabled())) out = some(flat);
-  else {
-    const parts: Tensor[] = [];
-    for (let start = 0; start < n; start += chunk) {
-      parts.push(some(flat.narrow(0, start, Math.min(chunk, n - start))));
-    }
-    out = concat(parts, 0);
-  }
-  return out.reshape(...batch, ...after);
 }
 
 /**

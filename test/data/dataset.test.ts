@@ -2,8 +2,10 @@ import fc from 'fast-check';
 import {
   ArgumentError,
   arange,
+  compile,
   data,
   Generator,
+  grad,
   IndexError,
   manualSeed,
   ShapeError,
@@ -26,6 +28,7 @@ function numbered(n: number, classes = 3) {
 
 const numbers = (batch: readonly Tensor[]): number[] => Array.from(batch[0].select(1, 0).data, (v) => v / 10);
 const epoch = (loader: Iterable<readonly Tensor[]>): number[] => [...loader].flatMap(numbers);
+const dataset = (...tensors: Tensor[]) => new data.TensorDataset(...tensors);
 const sorted = (list: number[]): number[] => [...list].sort((a, b) => a - b);
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
@@ -249,6 +252,94 @@ describe('DataLoader', () => {
     ]);
   });
 
+  it('takes datasets that count by length', () => {
+    class Squares {
+      readonly length = 5;
+      get(i: number): [Tensor, Tensor] {
+        return [tensor([10 * i, 0]), tensor(i * i)];
+      }
+    }
+    const loader = new data.DataLoader(new Squares(), { batchSize: 2 });
+    expect(loader.length).toBe(3);
+    expect([...loader].map(([, y]) => y.toArray())).toEqual([[0, 1], [4, 9], [16]]);
+    expect(epoch(new data.DataLoader(new data.Subset(new Squares(), [3, 1])))).toEqual([3, 1]);
+    expect(data.randomSplit(new Squares(), [2, 3]).map((p) => p.length)).toEqual([2, 3]);
+    const many = { length: 3, get: () => [zeros(2)], gather: (i: Tensor) => [zeros(i.size, 2).add(7)] };
+    expect([...new data.DataLoader(many, { batchSize: 2 })].map(([x]) => x.toArray())).toEqual([
+      [
+        [7, 7],
+        [7, 7],
+      ],
+      [[7, 7]],
+    ]);
+  });
+
+  it('says what is wrong with a dataset', () => {
+    const from = (get: (i: number) => unknown) => () => [
+      ...new data.DataLoader({ size: 2, get } as data.Dataset, { batchSize: 2 }),
+    ];
+    for (const example of [undefined, null, zeros(2), [[1, 2], 3], [zeros(2), 3], []]) {
+      expect(from(() => example)).toThrow(ArgumentError);
+      expect(from(() => example)).toThrow(/get\(0\) must give a list of tensors/);
+    }
+    expect(from((i) => [zeros(2 + i)])).toThrow(/get\(0\) .* \[2\] and get\(1\) \[3\]/);
+    expect(from((i) => [zeros(2), zeros(3)].slice(i))).toThrow(ShapeError);
+    expect(from((i) => [zeros(2), zeros(3)].slice(0, i + 1))).toThrow(ShapeError);
+    const gathering = (found: unknown) => () => [
+      ...new data.DataLoader({ size: 2, get: () => [], gather: () => found } as never, { batchSize: 2 }),
+    ];
+    expect(gathering(null)).toThrow(ArgumentError);
+    expect(gathering([zeros(3, 2)])).toThrow(/2 examples gave \[3, 2\]/);
+    for (const size of [2 ** 31, 1e12, Infinity, 0.5, '3']) {
+      expect(() => new data.DataLoader({ size, get: () => [] } as never)).toThrow(ArgumentError);
+    }
+  });
+
+  it('keeps its options', () => {
+    const loader = new data.DataLoader(numbered(4), { batchSize: 3, shuffle: true });
+    expect([loader.batchSize, loader.shuffle, loader.dropLast]).toEqual([3, true, false]);
+    // A batch size of 0 would never get to the end.
+    expect(() => Object.assign(loader, { batchSize: 0 })).toThrow(TypeError);
+    expect(loader.length).toBe(2);
+  });
+
+  it('stratified: takes classes as whole numbers or one-hot rows, of any dtype', () => {
+    const classes = [2, 0, 0, 1, 2, 0, 0, 1];
+    const oneHot = tensor(classes.map((c) => [0, 1, 2].map((j) => Number(j === c))));
+    const y = tensor(Int32Array.from(classes));
+    const x = tensor(range(8).map((i) => [10 * i, 0]));
+    const expected = epoch(new data.DataLoader(dataset(x, y), { batchSize: 4, stratified: true }));
+    expect(sorted(expected.slice(0, 4).map((i) => classes[i]))).toEqual([0, 0, 1, 2]);
+    for (const labels of [
+      y,
+      y.to('float32'),
+      y.to('float64'),
+      y.reshape(8, 1),
+      oneHot,
+      oneHot.to('int32'),
+      oneHot.gt(0),
+    ]) {
+      expect(epoch(new data.DataLoader(dataset(x, labels), { batchSize: 4, stratified: true }))).toEqual(
+        expected,
+      );
+      expect(epoch(new data.DataLoader(dataset(x), { batchSize: 4, stratified: labels }))).toEqual(expected);
+    }
+    for (const none of [
+      oneHot.mul(0.5),
+      oneHot.add(1),
+      oneHot.mul(0),
+      oneHot.reshape(8, 3, 1),
+      y.to('float32').add(0.5),
+    ]) {
+      expect(() => new data.DataLoader(dataset(x, none), { stratified: true })).toThrow(/holds classes/);
+      expect(() => new data.DataLoader(dataset(x), { stratified: none })).toThrow(ArgumentError);
+    }
+    // Classes are told apart by their whole value.
+    const large = [0, 0, 2 ** 32, 2 ** 32];
+    const apart = new data.DataLoader(dataset(x.slice(0, 4)), { batchSize: 2, stratified: large });
+    for (const [t] of apart) expect(numbers([t]).filter((i) => i < 2)).toHaveLength(1);
+  });
+
   it('stratified: every batch has every class in its share, rounded down or up', () => {
     fc.assert(
       fc.property(
@@ -339,9 +430,7 @@ describe('DataLoader', () => {
     const [a, b] = [epoch(loader), epoch(loader)];
     expect(a).not.toEqual(b);
     for (let k = 0; k < 12; k += 4) expect(a.slice(k, k + 4).filter((i) => i < 6)).toHaveLength(2);
-    expect(() => new data.DataLoader(ds, { stratified: true })).toThrow(
-      /last tensor is an int32 or bool vector/,
-    );
+    expect(() => new data.DataLoader(ds, { stratified: true })).toThrow(/last tensor holds classes/);
     expect(() => new data.DataLoader(ds, { stratified: [1, 2] })).toThrow(ShapeError);
     expect(() => new data.DataLoader(ds, { stratified: classes.map(() => 0.5) })).toThrow(ArgumentError);
     const part = numbered(12, 2).subset([0, 2, 4, 1, 3, 5]);
@@ -382,10 +471,11 @@ describe('StandardScaler', () => {
     expect(scaler.mean.toArray()).toEqual([3, 20]);
     expect(scaler.std.toArray()).toEqual([Math.sqrt(8 / 3), 1]);
     expect(z.dtype).toBe('float32');
+    // Correctly rounded: float64 is rounded to float32 once.
     expect(z.toArray()).toEqual([
-      [Math.fround(-2 / Math.fround(Math.sqrt(8 / 3))), 0],
+      [Math.fround(-2 / Math.sqrt(8 / 3)), 0],
       [0, 0],
-      [Math.fround(2 / Math.fround(Math.sqrt(8 / 3))), 0],
+      [Math.fround(2 / Math.sqrt(8 / 3)), 0],
     ]);
     const back = scaler.inverseTransform(z).data;
     x.data.forEach((v, i) => {
@@ -403,6 +493,37 @@ describe('StandardScaler', () => {
     const scaler = new data.StandardScaler().fit(far);
     expect(scaler.mean.item()).toBe(1e6 + 0.5);
     expect(scaler.std.item()).toBe(0.5);
+    // float32 cannot hold the mean 16777217, nor int32 numbers of this size.
+    for (const column of [tensor([16777216, 16777218]), tensor([2e9, 2e9 + 2], { dtype: 'int32' })]) {
+      const z = new data.StandardScaler().fit(column);
+      expect(z.transform(column).toArray()).toEqual([-1, 1]);
+      expect(z.inverseTransform(tensor([-1, 1], { dtype: 'float64' })).toArray()).toEqual(
+        column.to('float64').toArray(),
+      );
+    }
+  });
+
+  it('scales what is too large or too small to be squared', () => {
+    for (const size of [1e200, 1e-200, 1e-300]) {
+      const x = tensor([-3 * size, size, 2 * size, 0], { dtype: 'float64' });
+      const z = new data.StandardScaler().fitTransform(x).data;
+      [-3, 1, 2, 0].forEach((v, i) => {
+        expect(z[i]).toBeCloseTo(v / Math.sqrt(3.5), 14);
+      });
+    }
+  });
+
+  it('passes gradients on, in compiled steps too', () => {
+    for (const dtype of ['float32', 'float64'] as const) {
+      const scaler = new data.StandardScaler().fit(x);
+      const step = compile((t: Tensor) => grad(scaler.transform(t).sum(), [t])[0] as Tensor);
+      for (let i = 0; i < 3; i++) {
+        const leaf = tensor([[1 + i, 2]], { dtype, requiresGrad: true });
+        const [first, second] = Array.from(step(leaf).data);
+        expect(first).toBeCloseTo(Math.sqrt(3 / 8), 6);
+        expect(second).toBe(1);
+      }
+    }
   });
 
   it('stores its state', () => {
@@ -411,12 +532,30 @@ describe('StandardScaler', () => {
     other.loadStateDict(scaler.stateDict());
     expect(other.transform(x).toArray()).toEqual(scaler.transform(x).toArray());
     expect(() => other.loadStateDict({ mean: x, std: x })).toThrow(StateError);
+    const { mean } = scaler;
+    for (const bad of [0, -1, Number.NaN, Infinity]) {
+      const std = tensor([1, bad], { dtype: 'float64' });
+      expect(() => other.loadStateDict({ mean, std })).toThrow(/standard deviations > 0/);
+      if (bad > 0 || Number.isNaN(bad))
+        expect(() => other.loadStateDict({ mean: std, std: mean })).toThrow(StateError);
+    }
   });
 
   it('refuses what it cannot scale', () => {
     expect(() => new data.StandardScaler().transform(x)).toThrow(StateError);
     expect(() => new data.StandardScaler().fit(zeros(0, 2))).toThrow(ShapeError);
     expect(() => new data.StandardScaler().fit(arange(3).gt(0))).toThrow(/bool/);
+    for (const bad of [Number.NaN, Infinity, -Infinity]) {
+      expect(() =>
+        new data.StandardScaler().fit(
+          tensor([
+            [1, 2],
+            [bad, 3],
+          ]),
+        ),
+      ).toThrow(/StandardScaler.fit: .*NaN/);
+    }
+    expect(() => new data.StandardScaler({ withMean: false } as never)).toThrow(/there are none/);
     expect(() => new data.StandardScaler().fit(x).transform(zeros(2, 3))).toThrow(/\[2\], not to \[2, 3\]/);
   });
 });

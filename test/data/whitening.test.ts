@@ -298,6 +298,9 @@ describe('PCAWhitening and ZCAWhitening', () => {
           { ...state, explainedVariance: zeros([3], f64) },
           { ...state, explainedVariance: ones([2], f64) },
           { ...state, eps: tensor(-1, f64) },
+          { ...state, components: state.components.mul(Number.NaN) },
+          { ...state, mean: state.mean.add(Infinity) },
+          { ...state, explainedVariance: state.explainedVariance.add(Infinity) },
           { ...state, totalVariance: ones([1], f64) },
         ]) {
           expect(() => new Whitening().loadStateDict(bad as never)).toThrow(StateError);
