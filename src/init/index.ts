@@ -44,12 +44,24 @@ export function ones(t: Tensor): Tensor {
   return checkTensor('init.ones', t).fill_(1);
 }
 
-/** Sets every element to a value: init.constant(bias, 0.01) is lecture 003's (b) for biases. Any dtype. */
+/**
+ * Sets every element to a value: init.constant(bias, 0.01) is lecture 003's (b) for biases. Any dtype (int32 takes the
+ * whole part of the value).
+ *
+ * @throws ArgumentError for a value that is not a number
+ */
 export function constant(t: Tensor, value: number): Tensor {
-  return checkTensor('init.constant', t).fill_(value);
+  checkTensor('init.constant', t);
+  if (typeof value !== 'number')
+    throw new ArgumentError(`init.constant: value must be a number, not ${describe(value)}`);
+  return t.fill_(value);
 }
 
-/** Sets the matrix to the identity: 1 on the diagonal, 0 elsewhere. */
+/**
+ * Sets the matrix [n, m] to the identity: 1 on the diagonal, 0 elsewhere. Any dtype.
+ *
+ * @throws ShapeError for what is not a matrix
+ */
 export function eye(t: Tensor): Tensor {
   checkTensor('init.eye', t);
   if (t.rank !== 2) throw new ShapeError(`init.eye: takes a matrix, not shape ${showShape(t.shape)}`);
@@ -59,9 +71,15 @@ export function eye(t: Tensor): Tensor {
   return t.copy_(tensor(values, { shape: [n, m] }));
 }
 
-function checkNonNegative(op: string, name: string, x: unknown): number {
+function checkFinite(op: string, name: string, x: unknown): number {
   const value = checkNumber(op, name, x);
-  if (value >= 0 && value < Infinity) return value;
+  if (Number.isFinite(value)) return value;
+  throw new ArgumentError(`${op}: ${name} must be a finite number, not ${value}`);
+}
+
+function checkNonNegative(op: string, name: string, x: unknown): number {
+  const value = checkFinite(op, name, x);
+  if (value >= 0) return value;
   throw new ArgumentError(`${op}: ${name} must be a finite number >= 0, not ${value}`);
 }
 
@@ -84,7 +102,12 @@ function positional<O>(
   return { [names[0]]: x, ...(y === undefined ? {} : { [names[1]]: y }), ...rest } as O;
 }
 
-/** Uniform on [a, b): uniform(t, { a, b, generator }) or uniform(t, a, b, { generator }). */
+/**
+ * Uniform on [a, b), of variance (b - a)² / 12: uniform(t, { a, b, generator }) or uniform(t, a, b, { generator }). float32
+ * or float64.
+ *
+ * @throws ArgumentError for bounds that are not finite, or a > b
+ */
 export function uniform(t: Tensor, options?: UniformOptions): Tensor;
 export function uniform(t: Tensor, a: number, b?: number, options?: InitOptions): Tensor;
 export function uniform(
@@ -97,13 +120,14 @@ export function uniform(
   const options = positional<UniformOptions>(['a', 'b'], first, second, rest);
   checkOptions(op, options, ['a', 'b', 'generator']);
   checkTarget(op, t);
-  const [a, b] = [checkNumber(op, 'a', options.a ?? 0), checkNumber(op, 'b', options.b ?? 1)];
+  const [a, b] = [checkFinite(op, 'a', options.a ?? 0), checkFinite(op, 'b', options.b ?? 1)];
+  if (!(a <= b && b - a < Infinity)) throw new ArgumentError(`${op}: [${a}, ${b}) is not an interval`);
   return t.copy_(random.uniform(t.shape, a, b, t.dtype, generatorOf(op, options)));
 }
 
 /** Options of normal. */
 export interface NormalOptions extends InitOptions {
-  /** Default 0. */
+  /** Mean. Default 0. */
   readonly mean?: number;
   /** Standard deviation. Default 1. */
   readonly std?: number;
@@ -118,7 +142,8 @@ export interface VarianceOptions extends NormalOptions {
  * Normal: normal(t, { mean, std, generator }) or normal(t, mean, std, { generator }). With `variance`: W ~ N(0, σ² I), as
  * lectures 000 and 004 write it. float32 or float64.
  *
- * @throws ArgumentError for a negative variance, and for one given beside a standard deviation
+ * @throws ArgumentError for a negative deviation or variance, numbers that are not finite, and a variance given beside a
+ *   standard deviation
  */
 export function normal(t: Tensor, options?: VarianceOptions): Tensor;
 export function normal(t: Tensor, mean: number, std?: number, options?: InitOptions): Tensor;
@@ -132,7 +157,7 @@ export function normal(
   const options = positional<VarianceOptions>(['mean', 'std'], first, second, rest);
   checkOptions(op, options, ['mean', 'std', 'variance', 'generator']);
   checkTarget(op, t);
-  const mean = checkNumber(op, 'mean', options.mean ?? 0);
+  const mean = checkFinite(op, 'mean', options.mean ?? 0);
   let std = checkNonNegative(op, 'std', options.std ?? 1);
   if (options.variance !== undefined) {
     if (options.std !== undefined) throw new ArgumentError(`${op}: takes std or variance, not both`);
@@ -151,14 +176,17 @@ export interface TruncNormalOptions extends NormalOptions {
 
 /**
  * Normal with the given mean and standard deviation (0, 1), cut off at the values a and b (-2, 2): the
- * inverse of the distribution function, applied to uniform numbers.
+ * inverse of the distribution function, applied to uniform numbers. float32 or float64.
+ *
+ * @throws ArgumentError for std <= 0, for a >= b, and for bounds of which both lie seven and more standard deviations to
+ *   one side of the mean, where the distribution function has no digits left to tell values apart
  */
 export function truncNormal(t: Tensor, options: TruncNormalOptions = {}): Tensor {
   const op = 'init.truncNormal';
   checkOptions(op, options, ['mean', 'std', 'a', 'b', 'generator']);
   checkTarget(op, t);
-  const mean = checkNumber(op, 'mean', options.mean ?? 0);
-  const std = checkNumber(op, 'std', options.std ?? 1);
+  const mean = checkFinite(op, 'mean', options.mean ?? 0);
+  const std = checkFinite(op, 'std', options.std ?? 1);
   const a = checkNumber(op, 'a', options.a ?? -2);
   const b = checkNumber(op, 'b', options.b ?? 2);
   if (!(std > 0)) throw new ArgumentError(`${op}: std must be > 0, not ${std}`);
@@ -166,7 +194,9 @@ export function truncNormal(t: Tensor, options: TruncNormalOptions = {}): Tensor
   // 2 Φ(z) - 1 = erf(z / √2)
   const low = erfOf((a - mean) / std / Math.SQRT2);
   const high = erfOf((b - mean) / std / Math.SQRT2);
-  if (!(low < high)) throw new ArgumentError(`${op}: [${a}, ${b}] lies too far from the mean ${mean}`);
+  const far = 7 * std;
+  if (!(low < high) || a >= mean + far || b <= mean - far)
+    throw new ArgumentError(`${op}: [${a}, ${b}] lies too far from the mean ${mean}`);
   const values = random.uniform(t.shape, low, high, 'float64', generatorOf(op, options)).data as Float64Array;
   for (let i = 0; i < values.length; i++) {
     const x = mean + std * Math.SQRT2 * inverseErf(values[i] as number);
@@ -249,7 +279,7 @@ export function calculateGain(nonlinearity: Nonlinearity, param?: number): numbe
     case 'relu':
       return Math.SQRT2;
     case 'leakyRelu': {
-      const a = checkNumber('calculateGain', 'param', param ?? 0.01);
+      const a = checkFinite('calculateGain', 'param', param ?? 0.01);
       return Math.sqrt(2 / (1 + a * a));
     }
     case 'selu':
@@ -263,7 +293,7 @@ export function calculateGain(nonlinearity: Nonlinearity, param?: number): numbe
     case 'softplus':
       return 1.0418668355;
     default: {
-      const hint = typeof nonlinearity === 'string' ? didYouMean(nonlinearity, nonlinearities) : '';
+      const hint = typeof nonlinearity === 'string' ? didYouMean(nonlinearity, nonlinearities) : '.';
       throw new ArgumentError(
         `calculateGain: there is no nonlinearity ${describe(nonlinearity)}${hint} They are ${nonlinearities.join(', ')}`,
       );
@@ -318,7 +348,7 @@ export interface XavierOptions extends InitOptions {
 function xavierStd(op: string, t: Tensor, options: XavierOptions): number {
   checkOptions(op, options, ['gain', 'generator']);
   const [fanIn, fanOut] = fans(op, t);
-  return checkNumber(op, 'gain', options.gain ?? 1) * Math.sqrt(2 / Math.max(fanIn + fanOut, 1));
+  return checkNonNegative(op, 'gain', options.gain ?? 1) * Math.sqrt(2 / Math.max(fanIn + fanOut, 1));
 }
 
 /**
@@ -402,7 +432,10 @@ export function lecunNormal(t: Tensor, options: InitOptions = {}): Tensor {
   return normal(t, { std: 1 / Math.sqrt(Math.max(fanIn, 1)), generator: options.generator });
 }
 
-/** Uniform on ±√(3 / fanIn), which has the variance of lecunNormal, 1 / fanIn. */
+/**
+ * Uniform on ±√(3 / fanIn), which has the variance of lecunNormal, 1 / fanIn. t is [nIn, nOut, …], float32 or float64; throws
+ * ShapeError for fewer than two axes.
+ */
 export function lecunUniform(t: Tensor, options: InitOptions = {}): Tensor {
   const op = 'init.lecunUniform';
   checkOptions(op, options, ['generator']);
@@ -481,7 +514,7 @@ export function orthogonal(t: Tensor, options: XavierOptions = {}): Tensor {
   const op = 'init.orthogonal';
   checkOptions(op, options, ['gain', 'generator']);
   fans(op, t);
-  const gain = checkNumber(op, 'gain', options.gain ?? 1);
+  const gain = checkFinite(op, 'gain', options.gain ?? 1);
   if (t.size === 0) return t;
   const rows = t.shape[0] as number;
   const cols = t.size / rows;

@@ -106,5 +106,25 @@ describe('initializers', () => {
     expect(() => init.xavierNormal(zeros(2, 2), { gian: 2 } as never)).toThrow(/did you mean "gain"/);
     expect(() => init.uniform(zeros(2), { generator: 3 as never })).toThrow(ArgumentError);
     expect(() => init.ones(3 as never)).toThrow(ArgumentError);
+    const t = zeros(3, 4);
+    for (const [op, fill] of [
+      ['init.uniform', () => init.uniform(t, 1, 0)],
+      ['init.uniform', () => init.uniform(t, 0, Infinity)],
+      ['init.uniform', () => init.uniform(t, -1e308, 1e308)],
+      ['init.normal', () => init.normal(t, { mean: Infinity })],
+      ['init.normal', () => init.normal(t, 0, Infinity)],
+      ['init.constant', () => init.constant(t, '1' as never)],
+      ['init.xavierUniform', () => init.xavierUniform(t, { gain: -1 })],
+      ['init.xavierNormal', () => init.xavierNormal(t, { gain: Infinity })],
+      ['init.orthogonal', () => init.orthogonal(t, { gain: Infinity })],
+      ['calculateGain', () => init.kaimingNormal(t, { a: Infinity })],
+      ['init.truncNormal', () => init.truncNormal(t, { mean: Infinity })],
+      ['init.truncNormal', () => init.truncNormal(t, { a: 8, b: 9 })],
+      ['init.truncNormal', () => init.truncNormal(t, { a: -9, b: -8 })],
+    ] as const) {
+      expect(fill).toThrow(ArgumentError);
+      expect(fill).toThrow(op);
+    }
+    expect(t.abs().sum().item()).toBe(0);
   });
 });
