@@ -63,18 +63,20 @@ const mostFeatures = 8192;
 const tie = 1e-6;
 
 /**
- * The eigenvectors of unit length as rows [k, p]. Each has the sign that makes its entry of largest size positive (the
- * first of them, where several are as large), so that the same data give the same result everywhere.
+ * The first k of q eigenvectors of unit length as rows [k, p]: column j of `vectors` has the entries of the features that
+ * `varying` lists, the others are 0. Each has the sign that makes its entry of largest size positive (the first of them,
+ * where several are as large), so that the same data give the same result everywhere.
  */
-function signedRows(vectors: Float64Array, p: number, k: number): Float64Array {
+function signedRows(vectors: Float64Array, varying: readonly number[], p: number, k: number): Float64Array {
+  const q = varying.length;
   const rows = new Float64Array(k * p);
   for (let j = 0; j < k; j++) {
     let largest = 0;
-    for (let i = 0; i < p; i++) largest = Math.max(largest, Math.abs(vectors[i * p + j]));
+    for (let i = 0; i < q; i++) largest = Math.max(largest, Math.abs(vectors[i * q + j]));
     let at = 0;
-    while (Math.abs(vectors[at * p + j]) < largest * (1 - tie)) at++;
-    const sign = vectors[at * p + j] < 0 ? -1 : 1;
-    for (let i = 0; i < p; i++) rows[j * p + i] = sign * vectors[i * p + j];
+    while (Math.abs(vectors[at * q + j]) < largest * (1 - tie)) at++;
+    const sign = vectors[at * q + j] < 0 ? -1 : 1;
+    for (let i = 0; i < q; i++) rows[j * p + varying[i]] = sign * vectors[i * q + j];
   }
   return rows;
 }
@@ -215,9 +217,14 @@ abstract class Whitening {
       }
       // By a power of two, which rounds nothing: the iteration squares what it is given.
       const unit = 2 ** Math.floor(Math.log2(largest));
+      // Features that do not vary are left out: their entries in the eigenvectors are exactly 0 then.
+      const varying = Array.from({ length: p }, (_, j) => j).filter((j) => values[j * p + j] > 0);
+      const q = varying.length;
       const eigen = symmetricEigen(
-        values.map((v) => v / unit),
-        p,
+        Float64Array.from({ length: q * q }, (_, at) => {
+          return values[varying[Math.floor(at / q)] * p + varying[at % q]] / unit;
+        }),
+        q,
       );
       const least = eigen.values[0] * tolerance;
       const whole = eigen.values.reduce((sum, v) => sum + Math.max(v, 0), 0);
@@ -227,7 +234,7 @@ abstract class Whitening {
       }
       this.#keep({
         mean,
-        components: tensor(signedRows(eigen.vectors, p, k), { shape: [k, p] }),
+        components: tensor(signedRows(eigen.vectors, varying, p, k), { shape: [k, p] }),
         explainedVariance: tensor(eigen.values.slice(0, k).map((v) => v * unit)),
         totalVariance: tensor(whole * unit, { dtype: 'float64' }),
         eps: tensor(this.#options.eps, { dtype: 'float64' }),
