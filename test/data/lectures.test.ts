@@ -20,6 +20,13 @@ import { zOfMean } from '../support/laws.js';
 const dtypes = ['float32', 'float64'] as const;
 type Float = (typeof dtypes)[number];
 
+/** The digits to train on, read once. */
+let digits: readonly [Tensor, Tensor] | undefined;
+function mnist(): readonly [Tensor, Tensor] {
+  digits ??= data.mnist().train.tensors;
+  return digits;
+}
+
 const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
 
 /** Gradient and Hessian of 1/(2N) Σ (y - wᵀx)² in plain loops; w has as many entries as x has columns. */
@@ -99,10 +106,9 @@ describe('mini-batches', () => {
     });
 
     it(`${dtype}: large data are redundant, so that two parts of MNIST have nearly the same gradient`, () => {
-      const { train } = data.mnist();
       const weight = zeros([784, 10], { dtype, requiresGrad: true });
-      const [a, b] = [0, 10_000].map((start) => {
-        const [x, y] = train.tensors.map((t) => t.narrow(0, start, 10_000)) as [Tensor, Tensor];
+      const [a, b] = [0, 6000].map((start) => {
+        const [x, y] = mnist().map((t) => t.narrow(0, start, 6000)) as [Tensor, Tensor];
         const g = grad(F.crossEntropy(x.to(dtype).matmul(weight), y), [weight])[0] as Tensor;
         return Array.from(g.data);
       }) as [number[], number[]];
@@ -115,8 +121,7 @@ describe('mini-batches', () => {
 describe('the scale of inputs', () => {
   for (const dtype of dtypes) {
     it(`${dtype}: StandardScaler gives every pixel of MNIST that varies mean 0 and variance 1`, () => {
-      const { train } = data.mnist();
-      const x = train.tensors[0].narrow(0, 0, 2000).to(dtype);
+      const x = mnist()[0].narrow(0, 0, 2000).to(dtype);
       const z = new data.StandardScaler().fitTransform(x);
       expect(z.dtype).toBe(dtype);
       const [before, after] = [x.data, z.data];

@@ -6,8 +6,10 @@ import {
   grad,
   init,
   nn,
+  noGrad,
   optim,
   randn,
+  stack,
   type Tensor,
   tensor,
   vjp,
@@ -20,7 +22,6 @@ import { alarms, zOfMean } from '../support/laws.js';
 const dtypes = ['float32', 'float64'] as const;
 type Float = (typeof dtypes)[number];
 
-const meanSquare = (t: Tensor): number => t.to('float64').square().mean().item();
 const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
 const column = (rows: readonly (readonly number[])[], i: number): number[] => rows.map((r) => r[i]!);
 
@@ -168,7 +169,16 @@ describe('a ReLU network of depth 50 and width 100 on MNIST, σ² = 1/n, 2/n, 3/
       const hidden = Array.from({ length: depth }, (_, i) => {
         return new nn.Linear(i === 0 ? 784 : width, width, { bias: false, dtype });
       });
-      return { hidden, out: new nn.Linear(width, 10, { bias: false, dtype }) };
+      const out = new nn.Linear(width, 10, { bias: false, dtype });
+      /** Mean squares of all Z, of the gradients by them and of those by the weights, one after another. */
+      const step = compile((x: Tensor, y: Tensor) => {
+        const z = [x];
+        for (const l of hidden) z.push(l.forward(z.at(-1)!).relu());
+        const loss = F.crossEntropy(out.forward(z.at(-1)!), y, { reduction: 'sum' });
+        const g = grad(loss, [...z, ...hidden.map((l) => l.weight)]) as Tensor[];
+        return stack([...z, ...g].map((t) => t.square().mean()));
+      });
+      return { hidden, out, step };
     };
     const nets = { float32: build('float32'), float64: build('float64') };
     for (const dtype of dtypes) for (const s of scales) results.set(`${dtype} ${s}`, { Z: [], G: [], W: [] });
@@ -176,25 +186,24 @@ describe('a ReLU network of depth 50 and width 100 on MNIST, σ² = 1/n, 2/n, 3/
     for (let k = 0; k < networks; k++) {
       const [images, labels] = train.tensors;
       const [x, y] = [images.narrow(0, batch * k, batch), labels.narrow(0, batch * k, batch)];
-      // N(0, s/n) is √s times N(0, 1/n): the weights are drawn once for the three variances and both dtypes.
-      const drawn = nets.float32.hidden.map((l) =>
-        init.varianceScaling(l.weight, { generator }).detach().clone(),
-      );
+      for (const l of nets.float32.hidden) init.varianceScaling(l.weight, { generator });
       init.lecunNormal(nets.float32.out.weight, { generator });
+      nets.float64.hidden.forEach((l, i) => l.weight.copy_(nets.float32.hidden[i]!.weight.detach()));
+      nets.float64.out.weight.copy_(nets.float32.out.weight.detach());
       for (const dtype of dtypes) {
-        const { hidden, out } = nets[dtype];
-        out.weight.copy_(nets.float32.out.weight.detach());
+        const { hidden, step } = nets[dtype];
+        const input = x.to(dtype).clone();
+        input.requiresGrad = true;
+        let drawn = 1;
         for (const s of scales) {
-          hidden.forEach((l, i) => l.weight.copy_(drawn[i]!.to(dtype).mul(Math.sqrt(s))));
-          const z = [x.to(dtype).clone()];
-          z[0]!.requiresGrad = true;
-          for (const l of hidden) z.push(l.forward(z.at(-1)!).relu());
-          const loss = F.crossEntropy(out.forward(z.at(-1)!), y, { reduction: 'sum' });
-          const g = grad(loss, [...z, ...hidden.map((l) => l.weight)]) as Tensor[];
+          // N(0, s/n) is √s times N(0, 1/n): the weights are drawn once for the three variances and both dtypes.
+          noGrad(() => hidden.forEach((l) => l.weight.mul_(Math.sqrt(s / drawn))));
+          drawn = s;
+          const found = Array.from(step(input, y).data);
           const { Z, G, W } = results.get(`${dtype} ${s}`)!;
-          Z.push(z.map(meanSquare));
-          G.push(g.slice(0, depth + 1).map(meanSquare));
-          W.push(g.slice(depth + 1).map(meanSquare));
+          Z.push(found.slice(0, depth + 1));
+          G.push(found.slice(depth + 1, 2 * depth + 2));
+          W.push(found.slice(2 * depth + 2));
         }
       }
     }
@@ -273,14 +282,23 @@ describe('layers of unequal width', () => {
     const generator = new Generator(77);
     const forward: number[][] = [];
     const backward: number[][] = [];
+    const step = compile((x: Tensor, top: Tensor) => {
+      const a = [x];
+      for (const l of layers) a.push(activation(l.forward(a.at(-1)!)));
+      const [g] = grad(a.at(-1)!.mul(top).sum(), [x]) as [Tensor];
+      return stack([...a, g].map((t) => t.square().mean()));
+    });
+    const xs = randn([runs, widths[0]!], { dtype, generator }).mul(size);
+    const tops = randn([runs, widths.at(-1)!], { dtype, generator });
+    const topSquares = tops.square().mean(1).data;
     for (let r = 0; r < runs; r++) {
       layers.forEach((l, i) => fill(l.weight, generator, i));
-      const a = [randn([1, widths[0]!], { dtype, generator }).mul(size)];
-      for (const l of layers) a.push(activation(l.forward(a.at(-1)!)));
-      forward.push(a.map((t) => meanSquare(t) / meanSquare(a[0]!)));
-      const top = randn([1, widths.at(-1)!], { dtype, generator });
-      const through = (z: Tensor): Tensor => layers.reduce((h, l) => activation(l.forward(h)), z);
-      backward.push([meanSquare(vjp(through, a[0]!, top)[1]) / meanSquare(top)]);
+      const x = xs.narrow(0, r, 1).clone();
+      x.requiresGrad = true;
+      const found = Array.from(step(x, tops.narrow(0, r, 1)).data);
+      const g = found.pop()!;
+      forward.push(found.map((v) => v / found[0]!));
+      backward.push([g / topSquares[r]!]);
     }
     return { forward, backward };
   }
@@ -358,7 +376,7 @@ describe('a linear layer', () => {
   for (const dtype of dtypes) {
     it(`${dtype}: x ~ N(0, 1) and w ~ N(0, 1/n) give wᵀx ~ N(0, 1)`, () => {
       const generator = new Generator(12);
-      const [draws, n] = [20_000, 64];
+      const [draws, n] = [5000, 64];
       const x = randn([draws, n], { dtype, generator });
       const w = init.normal(randn([draws, n], { dtype, generator }), { variance: 1 / n, generator });
       const products = x.mul(w);

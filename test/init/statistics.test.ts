@@ -1,6 +1,6 @@
 import { ArgumentError, Generator, init, nn, ShapeError, type Tensor, tensor, zeros } from 'simdgrad';
 import { describe, expect, it } from 'vitest';
-import { alarms, type Law } from '../support/laws.js';
+import { alarms, type Law, momentAlarms } from '../support/laws.js';
 
 // Unequal sides, so that fan-in, fan-out and their mean are told apart: 60,000 values tell variances apart that differ
 // by 3 %, and these are 300, 200 and 250.
@@ -111,13 +111,13 @@ describe('mean, variance and distribution of the initializers', () => {
         expect(alarms(values, law)).toEqual([]);
         // The tests can fail: for a variance or a mean that is slightly wrong, and for the other distribution.
         expect(
-          alarms(
+          momentAlarms(
             values.map((v) => 1.03 * v),
             law,
           ),
         ).toContain('variance');
         expect(
-          alarms(
+          momentAlarms(
             values.map((v) => v + 0.05 * Math.sqrt(law.variance)),
             law,
           ),
@@ -131,7 +131,7 @@ describe('mean, variance and distribution of the initializers', () => {
   it('xavierBias has the variance 1/d of the weights', () => {
     for (const dtype of ['float32', 'float64'] as const) {
       const law: Law = { shape: 'normal', variance: 1 / nIn };
-      const weight = zeros([nIn, 60_000], { dtype: 'float32' });
+      const weight = zeros([nIn, 7], { dtype: 'float32' });
       for (const fanIn of [nIn, weight]) {
         const values = init.xavierBias(zeros([60_000], { dtype }), fanIn, {
           generator: new Generator(3),

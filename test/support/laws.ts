@@ -21,10 +21,9 @@ function normalCdf(z: number): number {
   return z < 0 ? tail : 1 - tail;
 }
 
-/** z of the mean, z of the mean square and √n times the Kolmogorov–Smirnov distance. */
-export function statistics(values: ArrayLike<number>, { shape, variance }: Law) {
+/** z of the mean, and z of the mean square. */
+function moments(values: ArrayLike<number>, { shape, variance }: Law) {
   const n = values.length;
-  const std = Math.sqrt(variance);
   let sum = 0;
   let squares = 0;
   for (let i = 0; i < n; i++) {
@@ -33,27 +32,36 @@ export function statistics(values: ArrayLike<number>, { shape, variance }: Law) 
   }
   // Var x² is 2 σ⁴ for a normal x and (9/5 - 1) σ⁴ for a uniform one.
   const spread = Math.sqrt((shape === 'normal' ? 2 : 0.8) / n);
-  const sorted = Float64Array.from(values).sort();
-  const bound = Math.sqrt(3) * std;
-  let distance = 0;
-  sorted.forEach((x, i) => {
-    const f = shape === 'normal' ? normalCdf(x / std) : Math.min(Math.max((x + bound) / (2 * bound), 0), 1);
-    distance = Math.max(distance, f - i / n, (i + 1) / n - f);
-  });
-  return {
-    mean: sum / n / (std / Math.sqrt(n)),
-    variance: (squares / n / variance - 1) / spread,
-    law: distance * Math.sqrt(n),
-  };
+  return { mean: sum / n / Math.sqrt(variance / n), variance: (squares / n / variance - 1) / spread };
 }
 
-/** The statistics that speak against the law: some of 'mean', 'variance' and 'law'. */
-export function alarms(values: ArrayLike<number>, law: Law): string[] {
-  const s = statistics(values, law);
+/** √n times the Kolmogorov–Smirnov distance of sorted values. */
+function distance(sorted: Float64Array, { shape, variance }: Law): number {
+  const n = sorted.length;
+  const std = Math.sqrt(variance);
+  const bound = Math.sqrt(3) * std;
+  let most = 0;
+  for (let i = 0; i < n; i++) {
+    const x = sorted[i]!;
+    const f = shape === 'normal' ? normalCdf(x / std) : Math.min(Math.max((x + bound) / (2 * bound), 0), 1);
+    most = Math.max(most, f - i / n, (i + 1) / n - f);
+  }
+  return most * Math.sqrt(n);
+}
+
+/** The statistics of first and second order that speak against the law: some of 'mean' and 'variance'. */
+export function momentAlarms(values: ArrayLike<number>, law: Law): string[] {
+  const s = moments(values, law);
   const out: string[] = [];
   if (!(Math.abs(s.mean) < zLimit)) out.push('mean');
   if (!(Math.abs(s.variance) < zLimit)) out.push('variance');
-  if (!(s.law < ksLimit)) out.push('law');
+  return out;
+}
+
+/** All the statistics that speak against the law: some of 'mean', 'variance' and 'law'. */
+export function alarms(values: ArrayLike<number>, law: Law): string[] {
+  const out = momentAlarms(values, law);
+  if (!(distance(Float64Array.from(values).sort(), law) < ksLimit)) out.push('law');
   return out;
 }
 
