@@ -23,10 +23,13 @@ export interface Dataset<T extends readonly Tensor[] = readonly Tensor[]> {
 }
 
 /** A dataset that counts its examples by `length`, as arrays do. Every function here takes one in the place of a Dataset. */
-export interface DatasetWithLength<T extends readonly Tensor[] = readonly Tensor[]>
-  extends Omit<Dataset<T>, 'size'> {
+export interface DatasetWithLength<T extends readonly Tensor[] = readonly Tensor[]> {
   /** Number of examples. */
   readonly length: number;
+  /** Example i. */
+  get(i: number): T;
+  /** The examples that an int32 vector names, each tensor with a leading axis. */
+  gather?(indices: Tensor): T;
 }
 
 /** Whole number in [0, size), counted from the end where negative. */
