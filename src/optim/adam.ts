@@ -4,7 +4,6 @@ import { ArgumentError } from '../errors.js';
 import * as ops from '../ops/index.js';
 import { emitOptim } from '../program/calls.js';
 import type { Param } from '../program/emit.js';
-import type { Tensor } from '../tensor/tensor.js';
 import {
   type Active,
   checks,
@@ -148,7 +147,7 @@ export class Adam extends Optimizer<AdamOptions> {
       const [beta1, rest1, beta2, rest2, eps, sign, coupled, shrink, rate, correction] = this.scalars(
         p.dtype,
         own,
-      ) as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+      );
       const value = p.detach();
       const g = ops.add(ops.mul(a.g, sign), ops.mul(value, coupled));
       m.copy_(ops.add(ops.mul(m, beta1), ops.mul(g, rest1)));

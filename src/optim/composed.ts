@@ -107,14 +107,7 @@ export class RMSprop extends Composed<RMSpropOptions> {
     // With 0 both are the same, and what stands for 0 is meant for beside the root.
     const inside = this.when(() => group.epsInsideRoot && group.eps !== 0);
     for (const a of active) {
-      const [lr, alpha, rest, eps, decay, momentum] = this.scalars(a.p.dtype, numbers) as [
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-      ];
+      const [lr, alpha, rest, eps, decay, momentum] = this.scalars(a.p.dtype, numbers);
       const g = this.gradient(a, group, decay);
       const square = this.stateTensor(a, 'squareAvg');
       moveMean(square, ops.square(g), alpha, rest);
@@ -217,7 +210,7 @@ export class Rprop extends Optimizer<RpropOptions> {
     });
     active.forEach((a, i) => {
       const own = [...numbers.slice(0, 3), ...numbers.slice(3 + i, 4 + i)];
-      const [grow, least, largest, shrink] = this.scalars(a.p.dtype, own) as [Tensor, Tensor, Tensor, Tensor];
+      const [grow, least, largest, shrink] = this.scalars(a.p.dtype, own);
       const g = climbs ? ops.neg(a.g) : a.g;
       const before = this.stateTensor(a, 'prev');
       const size = this.stateTensor(a, 'stepSize', group.lr);
@@ -237,7 +230,7 @@ export class Rprop extends Optimizer<RpropOptions> {
     const numbers = this.advance(active, () => [climbs ? -group.lr : group.lr, group.eps]);
     const exact = this.when(() => group.eps === 0);
     for (const { p, g } of active) {
-      const [lr, eps] = this.scalars(p.dtype, numbers) as [Tensor, Tensor];
+      const [lr, eps] = this.scalars(p.dtype, numbers);
       const d = exact ? ops.sign(g) : ops.div(g, ops.sqrt(ops.add(ops.square(g), eps)));
       subtract(p, ops.mul(d, lr));
     }
@@ -279,7 +272,7 @@ export class Adagrad extends Composed<AdagradOptions> {
     ]);
     active.forEach((a, i) => {
       const own = [...numbers.slice(0, 2), ...numbers.slice(2 + i, 3 + i)];
-      const [eps, decay, lr] = this.scalars(a.p.dtype, own) as [Tensor, Tensor, Tensor];
+      const [eps, decay, lr] = this.scalars(a.p.dtype, own);
       const g = this.gradient(a, group, decay);
       const sum = this.stateTensor(a, 'sum', group.initialAccumulatorValue);
       sum.copy_(ops.add(sum, ops.square(g)));
@@ -325,14 +318,7 @@ export class Adadelta extends Composed<AdadeltaOptions> {
       group.weightDecay,
     ]);
     for (const a of active) {
-      const [lr, rho, rest, eps, floor, decay] = this.scalars(a.p.dtype, numbers) as [
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-      ];
+      const [lr, rho, rest, eps, floor, decay] = this.scalars(a.p.dtype, numbers);
       const g = this.gradient(a, group, decay);
       const square = this.stateTensor(a, 'squareAvg');
       const moved = this.stateTensor(a, 'accDelta');
@@ -376,14 +362,7 @@ export class Adamax extends Composed<AdamaxOptions> {
     });
     active.forEach((a, i) => {
       const own = [...numbers.slice(0, 5), ...numbers.slice(5 + i, 6 + i)];
-      const [beta1, rest1, beta2, eps, decay, rate] = this.scalars(a.p.dtype, own) as [
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-      ];
+      const [beta1, rest1, beta2, eps, decay, rate] = this.scalars(a.p.dtype, own);
       const g = this.gradient(a, group, decay);
       const m = this.stateTensor(a, 'expAvg');
       const u = this.stateTensor(a, 'expInf');
@@ -460,7 +439,7 @@ export class NAdam extends Composed<NAdamOptions> {
       const [beta1, rest1, beta2, rest2, eps, decay, shrink, c2, ofGradient, ofMean] = this.scalars(
         a.p.dtype,
         own,
-      ) as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+      );
       const g = this.gradient(a, group, decay);
       const m = this.stateTensor(a, 'expAvg');
       const v = this.stateTensor(a, 'expAvgSq');
@@ -527,10 +506,7 @@ export class RAdam extends Composed<RAdamOptions> {
     const decoupled = this.when(() => group.decoupledWeightDecay);
     active.forEach((a, i) => {
       const own = [...numbers.slice(0, 7), ...numbers.slice(7 + 2 * i, 9 + 2 * i)];
-      const [beta1, rest1, beta2, rest2, eps, decay, shrink, adaptive, plain] = this.scalars(
-        a.p.dtype,
-        own,
-      ) as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+      const [beta1, rest1, beta2, rest2, eps, decay, shrink, adaptive, plain] = this.scalars(a.p.dtype, own);
       const g = this.gradient(a, group, decay);
       const m = this.stateTensor(a, 'expAvg');
       const v = this.stateTensor(a, 'expAvgSq');

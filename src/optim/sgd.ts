@@ -156,7 +156,7 @@ export class SGD extends Optimizer<SGDOptions> {
         if (!p.requiresGrad) continue;
         const value = p.detach();
         const u = this.stateTensor({ p, state: this.stateOf(p) }, 'momentumBuffer');
-        const [rate] = this.scalars(p.dtype, numbers) as [Tensor];
+        const [rate] = this.scalars(p.dtype, numbers);
         moved.push([value, value.clone()]);
         value.copy_(ops.sub(value, ops.mul(u, rate)));
       }
@@ -220,7 +220,7 @@ export class SGD extends Optimizer<SGDOptions> {
       group.maximize ? -group.weightDecay : group.weightDecay,
     ]);
     return active.map((a) => {
-      const [rate, decay] = this.scalars(a.p.dtype, numbers) as [Tensor, Tensor];
+      const [rate, decay] = this.scalars(a.p.dtype, numbers);
       const u = this.stateTensor(a, 'momentumBuffer');
       return ops.add(a.g, ops.mul(ops.sub(a.p.detach(), ops.mul(u, rate)), decay));
     });
@@ -235,7 +235,7 @@ export class SGD extends Optimizer<SGDOptions> {
     ]);
     const decays = this.when(() => !looksAhead(group) && group.weightDecay !== 0);
     active.forEach((a, i) => {
-      const [rate, decay, momentum] = this.scalars(a.p.dtype, numbers) as [Tensor, Tensor, Tensor];
+      const [rate, decay, momentum] = this.scalars(a.p.dtype, numbers);
       const value = a.p.detach();
       const u = this.stateTensor(a, 'momentumBuffer');
       const change = ops.mul(gradients[i] as Tensor, rate);

@@ -40,7 +40,7 @@ export class SignSGD extends Composed<SignSGDOptions> {
     ]);
     const averages = this.when(() => group.momentum !== 0);
     for (const a of active) {
-      const [lr, decay, beta, rest] = this.scalars(a.p.dtype, numbers) as [Tensor, Tensor, Tensor, Tensor];
+      const [lr, decay, beta, rest] = this.scalars(a.p.dtype, numbers);
       let d = this.gradient(a, group, decay);
       if (averages) {
         const mean = this.stateTensor(a, 'expAvg');
@@ -87,14 +87,14 @@ export class SteepestDescent extends Composed<SteepestDescentOptions> {
   protected override update(group: ParamGroup<SteepestDescentOptions>, active: readonly Active[]): void {
     const numbers = this.advance(active, () => [group.lr, group.weightDecay]);
     const gradients = active.map((a) => {
-      const [decay] = this.scalars(a.p.dtype, [numbers[1] as Param]) as [Tensor];
+      const [decay] = this.scalars(a.p.dtype, [numbers[1] as Param]);
       return this.gradient(a, group, decay);
     });
     const steps = this.when(() => group.norm === Infinity)
       ? gradients.map((g) => ops.sign(g))
       : unitVector(gradients);
     active.forEach(({ p }, i) => {
-      const [lr] = this.scalars(p.dtype, [numbers[0] as Param]) as [Tensor];
+      const [lr] = this.scalars(p.dtype, [numbers[0] as Param]);
       subtract(p, ops.mul(steps[i] as Tensor, lr));
     });
   }
