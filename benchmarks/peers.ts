@@ -20,7 +20,7 @@ import {
 import { compare, geometricMean, rateOf, ratioSpread, type Spread, spread } from './measure.js';
 import { ratioChart } from './peers/chart.js';
 import { type Command, Lost, PeerProcess } from './peers/process.js';
-import { allRows, type RowSpec } from './peers/rows.js';
+import { allRows, ownRows, type RowSpec } from './peers/rows.js';
 
 const usage = `Usage: npm run bench:peers -- [options]
 
@@ -31,6 +31,8 @@ round by round. docs/benchmarks.md says how to install the peers.
 
   --quick          fewer rounds and a few rows of each table
   --filter TEXT    only rows whose group or name contains TEXT ("training step, net A", "1024x1024x1024 NN")
+  --nets LIST      nets of your own instead of the tables, sizes and a batch each: 784-300-100-10@64,32-64-1@256
+  --products LIST  products of your own instead of the tables, rows x columns x inner: 100x300x784,7x500x500
   --peers LIST     only these, with commas: PEERS
   --threads LIST   thread counts, each measured in turn (default: 1 and the number of processors)
   --rounds N       samples of each contestant (default 5, quick 3)
@@ -43,6 +45,8 @@ round by round. docs/benchmarks.md says how to install the peers.
 const options = {
   quick: { type: 'boolean' },
   filter: { type: 'string' },
+  nets: { type: 'string' },
+  products: { type: 'string' },
   peers: { type: 'string' },
   threads: { type: 'string' },
   rounds: { type: 'string' },
@@ -574,6 +578,32 @@ function chosenPeers(list: string | undefined): Entrant[] {
   return peers.filter(({ id }) => wanted.includes(id));
 }
 
+/** The numbers of every item of a list; `form` has a group for each number or for each list of them. */
+function items(name: string, list: string | undefined, form: RegExp, example: string): number[][] {
+  return (list === undefined ? [] : list.split(',')).map((text) => {
+    const found = form.exec(text.trim());
+    const numbers = (found?.slice(1) ?? []).flatMap((part) => part.split('-').map(Number));
+    if (found === null || numbers.some((n) => n < 1 || n > 65_536)) {
+      throw new UsageError(
+        `--${name} takes items like ${example}, of numbers from 1 to 65536, not '${text}'`,
+      );
+    }
+    return numbers;
+  });
+}
+
+/** The tables, or the rows of what was given instead. */
+function chosenRows(nets: string | undefined, products: string | undefined): RowSpec[] {
+  if (nets === undefined && products === undefined) return allRows();
+  return ownRows(
+    items('nets', nets, /^(\d+(?:-\d+)+)@(\d+)$/, '784-300-10@64').map((numbers) => ({
+      sizes: numbers.slice(0, -1),
+      batch: numbers.at(-1) as number,
+    })),
+    items('products', products, /^(\d+)x(\d+)x(\d+)$/, '100x300x784') as [number, number, number][],
+  );
+}
+
 /** Runs the comparison; returns the exit code. */
 export async function main(
   argv: readonly string[],
@@ -592,7 +622,7 @@ export async function main(
     .map((text) => count('threads', text.trim(), 256));
   const entrants = [ours, kernel, ...chosenPeers(given.peers)];
   const wanted = (given.filter ?? '').toLowerCase();
-  const rows = allRows().filter(
+  const rows = chosenRows(given.nets, given.products).filter(
     (r) => `${r.group}, ${r.name}`.toLowerCase().includes(wanted) && (r.quick || !given.quick),
   );
   if (rows.length === 0) throw new UsageError(`no row contains '${given.filter}'; --list shows them`);

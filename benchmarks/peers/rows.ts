@@ -45,27 +45,57 @@ const products: readonly (readonly [number, number, number])[] = [
 /** The shape and form in which each product occurs in the table of the targets: what --quick takes. */
 const tabled = ['64x64x64 NN', '512x512x512 NN', '128x256x784 NN', '784x256x128 TN', '1x1024x1024 NN'];
 
+/** The rows of a net in every table that has nets. */
+function netRows(label: string, sizes: readonly number[], batch: number, quick: boolean, forward: boolean) {
+  const { flops, parameters } = stepCost(sizes, batch);
+  const name = `${label}, batch ${batch}`;
+  const case_ = `${sizes.join(',')} ${batch}`;
+  const shared = { name, unit: 'calls/s', work: 1, quick } as const;
+  const loop = `optimizer adam ${parameters}`;
+  const rows: RowSpec[] = [
+    { ...shared, group: 'training step', what: `step ${case_}`, flops, loop },
+    { ...shared, group: 'eager step', what: `step ${case_}`, flops, loop },
+  ];
+  if (forward) {
+    const weights = sizes.slice(1).reduce((sum, n, i) => sum + n * (sizes[i] as number), 0);
+    rows.push({
+      ...shared,
+      group: 'forward',
+      what: `forward ${case_}`,
+      flops: 2 * batch * weights,
+      loop: `read ${parameters}`,
+    });
+  }
+  return rows;
+}
+
+function productRows(m: number, n: number, k: number, quick: (name: string) => boolean): RowSpec[] {
+  return ['NN', 'NT', 'TN'].map((form) => {
+    const name = `${m}x${n}x${k} ${form}`;
+    return {
+      group: 'matrix product',
+      name,
+      unit: 'GFLOP/s',
+      work: (2 * m * n * k) / 1e9,
+      what: `product ${m} ${n} ${k} ${form}`,
+      flops: 2 * m * n * k,
+      loop: null,
+      quick: quick(name),
+    };
+  });
+}
+
+const order = ['training step', 'eager step', 'forward', 'optimizer step', 'matrix product'];
+const inOrder = (rows: RowSpec[]) => rows.sort((a, b) => order.indexOf(a.group) - order.indexOf(b.group));
+
+/** The tables of the targets. */
 export function allRows(): RowSpec[] {
   const rows: RowSpec[] = [];
   for (const [net, sizes] of Object.entries(nets)) {
     for (const batch of [1, 32, 128, 1024]) {
-      const { flops, parameters } = stepCost(sizes, batch);
-      const name = `net ${net} (${sizes.join('-')}), batch ${batch}`;
-      const case_ = `${sizes.join(',')} ${batch}`;
       const quick = (net === 'A' || net === 'B') && batch !== 32;
-      const shared = { name, unit: 'calls/s', work: 1, quick } as const;
-      const loop = `optimizer adam ${parameters}`;
-      rows.push({ ...shared, group: 'training step', what: `step ${case_}`, flops, loop });
-      rows.push({ ...shared, group: 'eager step', what: `step ${case_}`, flops, loop });
-      if (batch !== 1 && batch !== 128) continue;
-      const weights = sizes.slice(1).reduce((sum, n, i) => sum + n * (sizes[i] as number), 0);
-      rows.push({
-        ...shared,
-        group: 'forward',
-        what: `forward ${case_}`,
-        flops: 2 * batch * weights,
-        loop: `read ${parameters}`,
-      });
+      const label = `net ${net} (${sizes.join('-')})`;
+      rows.push(...netRows(label, sizes, batch, quick, batch === 1 || batch === 128));
     }
   }
   for (const [n, label] of [
@@ -88,21 +118,17 @@ export function allRows(): RowSpec[] {
       });
     }
   }
-  for (const [m, n, k] of products) {
-    for (const form of ['NN', 'NT', 'TN']) {
-      const name = `${m}x${n}x${k} ${form}`;
-      rows.push({
-        group: 'matrix product',
-        name,
-        unit: 'GFLOP/s',
-        work: (2 * m * n * k) / 1e9,
-        what: `product ${m} ${n} ${k} ${form}`,
-        flops: 2 * m * n * k,
-        loop: null,
-        quick: tabled.includes(name),
-      });
-    }
-  }
-  const order = ['training step', 'eager step', 'forward', 'optimizer step', 'matrix product'];
-  return rows.sort((a, b) => order.indexOf(a.group) - order.indexOf(b.group));
+  for (const [m, n, k] of products) rows.push(...productRows(m, n, k, (name) => tabled.includes(name)));
+  return inOrder(rows);
+}
+
+/** Rows of shapes that are not in the tables: nets as sizes and a batch, products as m, n and k. */
+export function ownRows(
+  someNets: readonly { readonly sizes: readonly number[]; readonly batch: number }[],
+  someProducts: readonly (readonly [number, number, number])[],
+): RowSpec[] {
+  return inOrder([
+    ...someNets.flatMap(({ sizes, batch }) => netRows(`net ${sizes.join('-')}`, sizes, batch, true, true)),
+    ...someProducts.flatMap(([m, n, k]) => productRows(m, n, k, () => true)),
+  ]);
 }
