@@ -286,8 +286,8 @@ void* CallContext::allocate_block(size_t bytes) {
 void CallContext::release_block(void* block) { release(block); }
 
 void* CallContext::scratch(int worker, size_t bytes) {
-  if (worker < 0 || worker >= kMaxThreads) return nullptr;
-  Scratch& s = scratch_[worker];
+  if (worker < kShared || worker >= kMaxThreads) return nullptr;
+  Scratch& s = scratch_[1 + worker];
   if (bytes <= s.bytes && s.data != nullptr) return s.data;
   release(s.data);
   s = {};

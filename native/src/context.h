@@ -109,7 +109,7 @@ class CallContext final : public Context {
   const char* kernel_ = "";
   int64_t index_ = 0, position_ = 0, bound_ = 0;
   std::atomic_flag lock_ = ATOMIC_FLAG_INIT;
-  Scratch scratch_[kMaxThreads];
+  Scratch scratch_[1 + kMaxThreads];  // the shared one first
 };
 
 }  // namespace simdgrad

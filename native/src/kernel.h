@@ -37,8 +37,9 @@ class Context {
   // The set of tasks never depends on which threads are free, so neither do results.
   using Task = void (*)(void* arg, int64_t task, int worker);
   virtual void parallel(int64_t tasks, Task fn, void* arg) = 0;
-  // 64-byte aligned memory of this worker, kept and grown; valid until its next call; null when out of
-  // memory.
+  // 64-byte aligned memory of this worker, or of all (kShared), kept and grown; valid until its next call;
+  // null when out of memory.
+  static constexpr int kShared = -1;
   virtual void* scratch(int worker, size_t bytes) = 0;
   virtual const CacheSizes& cache() const = 0;
   // Record an error (the first one wins, any thread) and return false.

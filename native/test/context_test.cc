@@ -107,6 +107,9 @@ void check_scratch() {
   expect(context.scratch(0, 50) == first, "scratch is kept");
   char* other = static_cast<char*>(context.scratch(1, 100));
   expect(other != nullptr && other != first, "scratch is per worker");
+  char* shared = static_cast<char*>(context.scratch(Context::kShared, 100));
+  expect(shared != nullptr && shared != first && shared != other, "there is scratch that all share");
+  expect(context.scratch(Context::kShared - 1, 1) == nullptr, "there is no other");
   char* grown = static_cast<char*>(context.scratch(0, 1 << 20));
   expect(grown != nullptr, "scratch grows");
   memset(grown, 1, 1 << 20);

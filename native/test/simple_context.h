@@ -13,7 +13,7 @@ namespace simdgrad {
 
 class SimpleContext : public Context {
  public:
-  explicit SimpleContext(int threads) : threads_(threads), scratch_(threads) {
+  explicit SimpleContext(int threads) : threads_(threads), scratch_(1 + threads) {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   }
   ~SimpleContext() override {
@@ -43,7 +43,7 @@ class SimpleContext : public Context {
     }
   }
   void* scratch(int worker, size_t bytes) override {
-    Scratch& s = scratch_[worker];
+    Scratch& s = scratch_[1 + worker];
     if (bytes > s.size) {
       std::free(s.data);
       s.size = (bytes + 4095) / 4096 * 4096;

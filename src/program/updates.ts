@@ -20,12 +20,17 @@ const withProduct: Readonly<Record<string, Kernel>> = {
  */
 const maxDepth = 256;
 
+/** Products of so few rows may take K in pieces from so much on (the stream form there). */
+const fewRows = 8;
+const inPieces = 128;
+
 /** The same bits as the product and the update one after the other need the order of additions of a plain product. */
 function plainProduct(call: Recorded): { m: number; n: number; k: number } | null {
   if (call.kernel.name !== 'matmul') return null;
   const [nb, m, n, k, offset, row, , aRow, , , , bCol, bias, activation] = call.params as number[];
   if (nb !== 0 || offset !== 0 || bias !== -1 || activation !== 0) return null;
   if (row !== n || k === undefined || k > maxDepth) return null;
+  if ((m as number) <= fewRows && k >= inPieces) return null;
   if ((m !== 1 && aRow !== 1) || n === 1 || bCol !== 1) return null;
   return { m: m as number, n: n as number, k };
 }
