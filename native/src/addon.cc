@@ -331,22 +331,32 @@ napi_value misalignment(napi_env env, napi_callback_info info) {
   return napi_create_uint32(env, bytes, &result) == napi_ok ? result : nullptr;
 }
 
-// adviseLargePages(array): asks the system to back shared memory that was just allocated by large pages, so
-// that random access to it misses the TLB less. A wish only: nothing happens where there are none.
-napi_value advise_large_pages(napi_env env, napi_callback_info info) {
+// preparePages(array): has the system back zeroed shared memory that was just allocated, by large pages where it
+// has them, so that random access misses the TLB less. Memory that is read before it is written, as the state of
+// an optimizer is, would cost two faults a page otherwise, and the second interrupts the other threads. A wish
+// only: what cannot be had now comes page by page.
+napi_value prepare_pages(napi_env env, napi_callback_info info) {
   Arguments args;
   if (!arguments(env, info, &args)) return nullptr;
   Buffer memory;
   if (args.count != 1 || !to_buffer(env, args.values[0], &memory) || !is_shared(env, args.values[0])) {
-    return throw_error(env, kArgument, "adviseLargePages: an array over a SharedArrayBuffer is expected");
+    return throw_error(env, kArgument, "preparePages: an array over a SharedArrayBuffer is expected");
   }
 #if defined(__linux__)
-  constexpr uintptr_t kPage = uintptr_t{1} << 12;
+  constexpr uintptr_t kPage = uintptr_t{1} << 12, kLarge = uintptr_t{1} << 22, kMost = uintptr_t{1} << 30;
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory.data) + kPage - 1) & ~(kPage - 1);
   const uintptr_t end = (reinterpret_cast<uintptr_t>(memory.data) +
                          static_cast<uintptr_t>(memory.length * type_size(memory.type))) &
                         ~(kPage - 1);
-  if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  if (end > begin) {
+    void* const pages = reinterpret_cast<void*>(begin);
+    // One large page fits for sure.
+    if (end - begin >= kLarge - kPage) madvise(pages, end - begin, MADV_HUGEPAGE);
+#if !defined(MADV_POPULATE_WRITE)
+#define MADV_POPULATE_WRITE 23  // Linux 5.14
+#endif
+    if (end - begin <= kMost) madvise(pages, end - begin, MADV_POPULATE_WRITE);
+  }
 #endif
   return nullptr;
 }
@@ -386,7 +396,7 @@ Napi::Object load(Napi::Env wrapped, Napi::Object exports) {
                    {"setIsa", set_isa},
                    {"misalignment", misalignment},
                    {"adjustExternalMemory", adjust_external_memory},
-                   {"adviseLargePages", advise_large_pages}};
+                   {"preparePages", prepare_pages}};
   for (const auto& f : functions) {
     napi_value function;
     if (napi_create_function(env, f.name, NAPI_AUTO_LENGTH, f.function, environment, &function) != napi_ok ||

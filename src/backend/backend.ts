@@ -121,6 +121,6 @@ export interface Backend {
   lineStart(buffer: ArrayBufferLike): number;
   /** Tells the engine about memory that it does not count (SharedArrayBuffers). */
   adjustExternalMemory(delta: number): void;
-  /** Asks the system to back shared memory, just allocated and not yet touched, by large pages. */
-  adviseLargePages(array: TypedArray): void;
+  /** Has the system back shared memory, just allocated and not yet touched, by large pages if it has them. */
+  preparePages(array: TypedArray): void;
 }

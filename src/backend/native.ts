@@ -77,7 +77,7 @@ export interface Addon {
   setIsa(name: string): void;
   adjustExternalMemory(delta: number): void;
   misalignment(array: TypedArray): number;
-  adviseLargePages(array: TypedArray): void;
+  preparePages(array: TypedArray): void;
   readonly Program: new (spec: NativeProgramSpec) => NativeProgram;
 }
 
@@ -214,8 +214,8 @@ export class NativeBackend implements Backend {
     this.addon.adjustExternalMemory(change);
   }
 
-  adviseLargePages(array: TypedArray): void {
-    this.addon.adviseLargePages(array);
+  preparePages(array: TypedArray): void {
+    this.addon.preparePages(array);
   }
 }
 

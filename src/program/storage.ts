@@ -207,8 +207,8 @@ const line = 64;
 /** Shorter arrays are not worth aligning. */
 const alignedMinimum = 256;
 
-/** Bytes from which memory is worth large pages: two of the usual size, one of which it then covers for sure. */
-const largeFrom = 2 ** 22;
+/** Bytes from which memory comes from the system in fresh pages. */
+const preparedFrom = 2 ** 17;
 
 /**
  * A zeroed typed array over a SharedArrayBuffer, at the start of a cache line, reported to the engine, which does not count
@@ -229,7 +229,7 @@ export function sharedArray(dtype: DType, length: number): TypedArray {
   }
   const start = aligned ? backend().lineStart(buffer) : 0;
   const array = new (arrayType(dtype))(buffer as unknown as ArrayBuffer, start, length);
-  if (bytes >= largeFrom) backend().adviseLargePages(array);
+  if (bytes >= preparedFrom) backend().preparePages(array);
   return array;
 }
 

@@ -342,7 +342,7 @@ describe.skipIf(addonPath === null)('the entry', () => {
         'info',
         'setIsa',
         'adjustExternalMemory',
-        'adviseLargePages',
+        'preparePages',
         'setNumThreads',
       ] as const);
       const error = errorOf(() => (addon[name] as (...a: unknown[]) => unknown)(...args));

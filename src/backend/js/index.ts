@@ -13,7 +13,7 @@ export const jsBackend: Backend = {
   adjustExternalMemory() {
     // Only native code can tell the engine.
   },
-  adviseLargePages() {
+  preparePages() {
     // Only native code can ask.
   },
 };
