@@ -331,10 +331,10 @@ napi_value misalignment(napi_env env, napi_callback_info info) {
   return napi_create_uint32(env, bytes, &result) == napi_ok ? result : nullptr;
 }
 
-// preparePages(array): has the system back zeroed shared memory that was just allocated, by large pages where it
-// has them, so that random access misses the TLB less. Memory that is read before it is written, as the state of
-// an optimizer is, would cost two faults a page otherwise, and the second interrupts the other threads. A wish
-// only: what cannot be had now comes page by page.
+// preparePages(array): has the system back zeroed shared memory that was just allocated, by large pages where
+// it has them, so that random access misses the TLB less. Memory that is read before it is written, as the
+// state of an optimizer is, would cost two faults a page otherwise, and the second interrupts the other
+// threads. A wish only: what cannot be had now comes page by page.
 napi_value prepare_pages(napi_env env, napi_callback_info info) {
   Arguments args;
   if (!arguments(env, info, &args)) return nullptr;
