@@ -92,10 +92,16 @@ void check(const Target& target, std::vector<SimpleContext*> contexts, const Cas
   std::vector<T> bias(c.n + 2);
   std::uniform_real_distribution<double> value(-1, 1);
   for (T& x : bias) x = (T)value(rng);
+  // What an activation gave, for its gradient: in the place of the bias, like C without padding.
+  const bool gradient = c.activation >= 4;
   int64_t batches = 1;
   for (int64_t x : c.batch) batches *= x;
   const int64_t c_row = c.n + c.c_pad, c_batch = c.m * c_row;
   const T untouched = (T)-12345;
+  if (gradient) {
+    bias.resize(1 + batches * c.m * c.n);
+    for (T& x : bias) x = (T)value(rng);
+  }
 
   std::vector<double> p;
   p.push_back((double)c.batch.size());
@@ -116,7 +122,7 @@ void check(const Target& target, std::vector<SimpleContext*> contexts, const Cas
     p.push_back((double)o->view.row);
     p.push_back((double)o->view.col);
   }
-  p.push_back(c.bias ? 1 : -1);
+  p.push_back(c.bias || gradient ? 1 : -1);
   p.push_back(c.activation);
 
   std::vector<T> first;
@@ -126,7 +132,7 @@ void check(const Target& target, std::vector<SimpleContext*> contexts, const Cas
                          {a.data.data(), (int64_t)a.data.size(), type},
                          {b.data.data(), (int64_t)b.data.size(), type},
                          {bias.data(), (int64_t)bias.size(), type}};
-    if (!c.bias) buffers[3] = buffers[0];
+    if (!c.bias && !gradient) buffers[3] = buffers[0];
     Call call{p.data(), (int)p.size(), buffers, 4};
     bool ok = target.table.run[k_matmul][(int)type](call, *context);
     const char* what = ok ? nullptr : "returned false";
@@ -155,11 +161,15 @@ void check(const Target& target, std::vector<SimpleContext*> contexts, const Cas
             sum += x;
             size += std::fabs(x);
           }
-          if (c.bias) sum += bias[1 + s];
+          if (c.bias && !gradient) sum += bias[1 + s];
           size += 1;
           if (c.activation == 1) sum = sum > 0 ? sum : 0;
           if (c.activation == 2) sum = 1 / (1 + std::exp(-sum));
           if (c.activation == 3) sum = std::tanh(sum);
+          const Wide y = gradient ? bias[1 + (i * c.m + r) * c.n + s] : 0;
+          if (c.activation == 4) sum = y > 0 ? sum : 0;
+          if (c.activation == 5) sum *= y * (1 - y);
+          if (c.activation == 6) sum *= 1 - y * y;
           const int64_t at = 2 + co + r * c_row + s;
           written[at] = true;
           const double error =
@@ -207,7 +217,7 @@ void run_all(const Target& target, std::vector<SimpleContext*> contexts) {
   auto pick = [&](int n) { return (int)(rng() % n); };
   for (int i = 0; i < 600; ++i) {
     Case<T> c{{},      {},           {},     pick(40), pick(70), pick(70), pick(kLayouts), pick(kLayouts),
-              pick(4), pick(2) == 1, pick(4)};
+              pick(4), pick(2) == 1, pick(7)};
     for (int d = pick(4); d > 0; --d) {
       c.batch.push_back(pick(4));
       c.a_shared.push_back(pick(3) == 0);
@@ -248,7 +258,7 @@ void run_shared(const Target& target, std::vector<SimpleContext*> contexts) {
       for (int64_t k : {129, 257, 512, 784, 1500}) {
         if (m * n * k < 100000) continue;
         const int i = (int)(m + n + k);
-        Case<T> c{{}, {}, {}, m, n, k, i % 3 == 0 ? 1 : 0, 0, i % 2, i % 4 < 2, i % 4};
+        Case<T> c{{}, {}, {}, m, n, k, i % 3 == 0 ? 1 : 0, 0, i % 2, i % 4 < 2, i % 7};
         check<T>(target, contexts, c, rng);
         if (m * k > 3000) continue;
         c.batch = {2};

@@ -15,7 +15,7 @@ const withProduct: Readonly<Record<string, Kernel>> = {
 };
 
 /**
- * Up to this depth a product is one block of K on every machine (native/src/kernels/matmul.inc), so that its tiles are
+ * Up to this depth a product is one block of K on every machine (native/src/kernels/product_forms.inc), so that its tiles are
  * finished when they leave the registers, and each element is one chain of additions here and there.
  */
 const maxDepth = 256;
