@@ -26,6 +26,18 @@ function reluNet(units: number, dtype: 'float32' | 'float64') {
 describe.each(dtypes)('the linearised network in %s', (dtype) => {
   const digits = dtype === 'float64' ? 12 : 4;
 
+  /** A small network, linearised, and three points to train it on. */
+  function threePoints() {
+    const model = new nn.Sequential(
+      new nn.Linear(1, 6, { dtype }),
+      new nn.Tanh(),
+      new nn.Linear(6, 1, { dtype }),
+    );
+    const x = tensor([[-1], [0.2], [1.5]], { dtype });
+    const y = tensor([[1], [-1], [0.5]], { dtype });
+    return { model, x, y, about: linearize(model) };
+  }
+
   it('its features are the gradients with respect to the parameters, written out', () => {
     const { model, first, second } = reluNet(3, dtype);
     const [w, b, v, c] = [[2, -1, 0.5], [-1, 1, 0.25], [1.5, -2, 0.75], [0.1]];
@@ -127,14 +139,7 @@ describe.each(dtypes)('the linearised network in %s', (dtype) => {
   it('can be trained: gradient descent on Δθ follows the kernel', () => {
     // On the linearised network with squared error ½‖f − y‖² the outputs obey f_{t+1} − y = (I − ηK)(f_t − y) exactly.
     manualSeed(7);
-    const model = new nn.Sequential(
-      new nn.Linear(1, 6, { dtype }),
-      new nn.Tanh(),
-      new nn.Linear(6, 1, { dtype }),
-    );
-    const x = tensor([[-1], [0.2], [1.5]], { dtype });
-    const y = tensor([[1], [-1], [0.5]], { dtype });
-    const about = linearize(model);
+    const { model, x, y, about } = threePoints();
     const kernel = about.kernel(x).to('float64').toArray() as number[][];
     const lr = 1 / eigh(about.kernel(x)).eigenvalues[2]!;
     const delta = tensor(new Float64Array(about.size), { dtype: 'float64' }).to(dtype);
@@ -152,14 +157,7 @@ describe.each(dtypes)('the linearised network in %s', (dtype) => {
   });
 
   it('is trained by a compiled step with the numbers of an eager one', () => {
-    const model = new nn.Sequential(
-      new nn.Linear(1, 6, { dtype }),
-      new nn.Tanh(),
-      new nn.Linear(6, 1, { dtype }),
-    );
-    const x = tensor([[-1], [0.2], [1.5]], { dtype });
-    const y = tensor([[1], [-1], [0.5]], { dtype });
-    const about = linearize(model);
+    const { x, y, about } = threePoints();
     const train = (compiled: boolean): number[] => {
       const delta = tensor(new Float64Array(about.size)).to(dtype).clone();
       delta.requiresGrad = true;

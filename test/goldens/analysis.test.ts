@@ -220,17 +220,22 @@ describe.each(dtypes)('a network of PyTorch in %s', (dtype) => {
 });
 
 describe.each(dtypes)("Newton's method in %s", (dtype) => {
+  /** Logistic regression with a penalty on squares, as a function of the weights. */
+  function regression(c: LogisticCase) {
+    const x = decode(c.x).to(dtype);
+    const labels = tensor([...c.labels], { dtype });
+    return (w: Tensor): Tensor => {
+      const penalty = w
+        .square()
+        .sum()
+        .mul(c.penalty / 2);
+      return F.bceWithLogits(x.matmul(w), labels, { reduction: 'sum' }).add(penalty);
+    };
+  }
+
   it('follows the path of NumPy on logistic regression, full and damped', () => {
     for (const c of ofKind('logistic')) {
-      const x = decode(c.x).to(dtype);
-      const labels = tensor([...c.labels], { dtype });
-      const f = (w: Tensor): Tensor =>
-        F.bceWithLogits(x.matmul(w), labels, { reduction: 'sum' }).add(
-          w
-            .square()
-            .sum()
-            .mul(c.penalty / 2),
-        );
+      const f = regression(c);
       let w = tensor([0, 0, 0], { dtype });
       for (const expected of c.path) {
         w = newtonStep(f, w, { stepSize: c.stepSize }).point;
@@ -241,15 +246,7 @@ describe.each(dtypes)("Newton's method in %s", (dtype) => {
 
   it('goes on until the gradient is as good as zero', () => {
     const c = ofKind('logistic')[0] as LogisticCase;
-    const x = decode(c.x).to(dtype);
-    const labels = tensor([...c.labels], { dtype });
-    const f = (w: Tensor): Tensor =>
-      F.bceWithLogits(x.matmul(w), labels, { reduction: 'sum' }).add(
-        w
-          .square()
-          .sum()
-          .mul(c.penalty / 2),
-      );
+    const f = regression(c);
     const found = newton(f, tensor([0, 0, 0], { dtype }));
     expect(found.converged).toBe(true);
     expect(found.steps).toBeLessThan(10);
