@@ -10,6 +10,7 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace simdgrad {
@@ -107,7 +108,7 @@ bool is_shared(napi_env env, napi_value typed_array) {
 
 namespace {
 
-constexpr int kAbi = 2;  // of the exports and of kernels.def; src/backend/load.ts refuses another one
+constexpr int kAbi = 3;  // of the exports and of kernels.def; src/backend/load.ts refuses another one
 
 constexpr char kArrays[] = "a Float32Array, Float64Array, Int32Array or Uint8Array";
 
@@ -343,15 +344,16 @@ napi_value prepare_pages(napi_env env, napi_callback_info info) {
     return throw_error(env, kArgument, "preparePages: an array over a SharedArrayBuffer is expected");
   }
 #if defined(__linux__)
-  constexpr uintptr_t kPage = uintptr_t{1} << 12, kLarge = uintptr_t{1} << 22, kMost = uintptr_t{1} << 30;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory.data) + kPage - 1) & ~(kPage - 1);
+  constexpr uintptr_t kLarge = uintptr_t{1} << 22;  // a large page fits for sure
+  constexpr uintptr_t kMost = uintptr_t{1} << 30;   // what is larger may not fit the memory before it is used
+  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory.data) + page - 1) & ~(page - 1);
   const uintptr_t end = (reinterpret_cast<uintptr_t>(memory.data) +
                          static_cast<uintptr_t>(memory.length * type_size(memory.type))) &
-                        ~(kPage - 1);
+                        ~(page - 1);
   if (end > begin) {
     void* const pages = reinterpret_cast<void*>(begin);
-    // One large page fits for sure.
-    if (end - begin >= kLarge - kPage) madvise(pages, end - begin, MADV_HUGEPAGE);
+    if (end - begin >= kLarge - page) madvise(pages, end - begin, MADV_HUGEPAGE);
 #if !defined(MADV_POPULATE_WRITE)
 #define MADV_POPULATE_WRITE 23  // Linux 5.14
 #endif

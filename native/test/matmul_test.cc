@@ -255,12 +255,12 @@ void run_shared(const Target& target, std::vector<SimpleContext*> contexts) {
   std::mt19937 rng(11);
   for (int64_t m : {1, 2, 4, 7, 12, 40}) {
     for (int64_t n : {64, 131, 300, 1030}) {
-      for (int64_t k : {129, 257, 512, 784, 1500}) {
-        if (m * n * k < 100000) continue;
+      for (int64_t k : {129, 257, 512, 784, 1500, 3001}) {
+        if (m * n * k < 100000 || m * n * k > 10000000) continue;
         const int i = (int)(m + n + k);
         Case<T> c{{}, {}, {}, m, n, k, i % 3 == 0 ? 1 : 0, 0, i % 2, i % 4 < 2, i % 7};
         check<T>(target, contexts, c, rng);
-        if (m * k > 3000) continue;
+        if (i % 3 != 0) continue;
         c.batch = {2};
         c.a_shared = {false};
         c.b_shared = {false};
@@ -301,14 +301,16 @@ void check_special(const Target& target, SimpleContext* context) {
 }  // namespace
 
 int main() {
-  SimpleContext one(1), two(2), four(4), five(5), six(6), tiny(3);
+  SimpleContext one(1), two(2), four(4), five(5), six(6), eight(8), tiny(3), tiny_four(4);
   tiny.set_cache({4 << 10, 16 << 10, 64 << 10});  // many blocks
+  tiny_four.set_cache(tiny.cache());
   for (const Target& target : runnable_targets()) {
     run_all<float>(target, {&one, &two, &five});
     run_all<double>(target, {&one, &two, &five});
     run_all<float>(target, {&tiny});
-    run_shared<float>(target, {&one, &two, &four, &six});
-    run_shared<double>(target, {&one, &two, &five});
+    run_shared<float>(target, {&one, &two, &four, &six, &eight});
+    run_shared<double>(target, {&one, &two, &four, &five});
+    run_shared<float>(target, {&tiny, &tiny_four});
     check_special<float>(target, &one);
     check_special<double>(target, &one);
     printf("%s: %ld checks, %d failures\n", target.name, (long)checked, failures);

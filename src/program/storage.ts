@@ -207,7 +207,7 @@ const line = 64;
 /** Shorter arrays are not worth aligning. */
 const alignedMinimum = 256;
 
-/** Bytes from which memory comes from the system in fresh pages. */
+/** Bytes from which memory may come from the system in fresh pages. */
 const preparedFrom = 2 ** 17;
 
 /**
