@@ -48,80 +48,81 @@ struct Lane<double> {
 constexpr bool kFused = true;
 constexpr int kVectorRegisters = 32;
 
-#define SIMDGRAD_TYPE(T, lanes, reg, ireg, mreg, P, EPI)                                                 \
-  template <>                                                                                            \
-  struct Mask<T> {                                                                                       \
-    mreg v;                                                                                              \
-  };                                                                                                     \
-  template <>                                                                                            \
-  struct Tail<T> {                                                                                       \
-    mreg v;                                                                                              \
-  };                                                                                                     \
-  template <>                                                                                            \
-  struct IntVec<T> {                                                                                     \
-    using Int = Lane<T>::Int;                                                                            \
-    static constexpr int N = lanes;                                                                      \
-    ireg v;                                                                                              \
-    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {_mm512_loadu_si512(p)}; }                 \
-    static SIMDGRAD_INLINE IntVec set1(Int x) { return {_mm512_set1_##EPI(x)}; }                         \
-  };                                                                                                     \
-  template <>                                                                                            \
-  struct Vec<T> {                                                                                        \
-    using Int = IntVec<T>;                                                                               \
-    static constexpr int N = lanes;                                                                      \
-    reg v;                                                                                               \
-    static SIMDGRAD_INLINE Vec load(const T* p) { return {_mm512_loadu_##P(p)}; }                        \
-    static SIMDGRAD_INLINE Vec set1(T x) { return {_mm512_set1_##P(x)}; }                                \
-    static SIMDGRAD_INLINE Vec zero() { return {_mm512_setzero_##P()}; }                                 \
-  };                                                                                                     \
-  SIMDGRAD_BINARY(T, operator+, _mm512_add_##P)                                                          \
-  SIMDGRAD_BINARY(T, operator-, _mm512_sub_##P)                                                          \
-  SIMDGRAD_BINARY(T, operator*, _mm512_mul_##P)                                                          \
-  SIMDGRAD_BINARY(T, operator/, _mm512_div_##P)                                                          \
-  SIMDGRAD_BINARY(T, operator&, _mm512_and_##P)                                                          \
-  SIMDGRAD_BINARY(T, operator|, _mm512_or_##P)                                                           \
-  SIMDGRAD_BINARY(T, operator^, _mm512_xor_##P)                                                          \
-  SIMDGRAD_BINARY(T, min, _mm512_min_##P)                                                                \
-  SIMDGRAD_BINARY(T, max, _mm512_max_##P)                                                                \
-  SIMDGRAD_UNARY(T, sqrt, _mm512_sqrt_##P(a.v))                                                          \
-  SIMDGRAD_UNARY(T, abs, _mm512_andnot_##P(_mm512_set1_##P(T(-0.0)), a.v))                               \
-  SIMDGRAD_UNARY(T, neg, _mm512_xor_##P(_mm512_set1_##P(T(-0.0)), a.v))                                  \
-  SIMDGRAD_UNARY(T, round, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))    \
-  SIMDGRAD_UNARY(T, floor, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC))        \
-  SIMDGRAD_UNARY(T, trunc, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC))           \
-  SIMDGRAD_COMPARE(T, operator==, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_EQ_OQ))                           \
-  SIMDGRAD_COMPARE(T, operator!=, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_NEQ_UQ))                          \
-  SIMDGRAD_COMPARE(T, operator<, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_LT_OQ))                            \
-  SIMDGRAD_COMPARE(T, operator<=, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_LE_OQ))                           \
-  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {(mreg)(a.v & b.v)}; }                \
-  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {(mreg)(a.v | b.v)}; }                \
-  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) { return {(mreg)(~a.v & ((1u << lanes) - 1))}; }          \
-  SIMDGRAD_INLINE unsigned bits(Mask<T> m) { return m.v; }                                               \
-  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {_mm512_fmadd_##P(a.v, b.v, c.v)}; } \
-  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) {                                         \
-    return {_mm512_mask_blend_##P(m.v, b.v, a.v)};                                                       \
-  }                                                                                                      \
-  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { _mm512_storeu_##P(p, a.v); }                              \
-  SIMDGRAD_INLINE Vec<T> load_tail(const T* p, Tail<T> n) { return {_mm512_maskz_loadu_##P(n.v, p)}; }   \
-  SIMDGRAD_INLINE void store_tail(T* p, Vec<T> a, Tail<T> n) { _mm512_mask_storeu_##P(p, n.v, a.v); }    \
-  SIMDGRAD_INLINE Mask<T> mask_of(Tail<T> n) { return {n.v}; }                                           \
-  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { _mm512_storeu_si512(p, a.v); }              \
-  SIMDGRAD_INT_BINARY(T, operator+, _mm512_add_##EPI)                                                    \
-  SIMDGRAD_INT_BINARY(T, operator-, _mm512_sub_##EPI)                                                    \
-  SIMDGRAD_INT_BINARY(T, operator&, _mm512_and_si512)                                                    \
-  SIMDGRAD_INT_BINARY(T, operator|, _mm512_or_si512)                                                     \
-  SIMDGRAD_INT_BINARY(T, operator^, _mm512_xor_si512)                                                    \
-  template <int k>                                                                                       \
-  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                           \
-    return {_mm512_slli_##EPI(a.v, k)};                                                                  \
-  }                                                                                                      \
-  template <int k>                                                                                       \
-  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                           \
-    return {_mm512_srli_##EPI(a.v, k)};                                                                  \
-  }                                                                                                      \
-  template <int k>                                                                                       \
-  SIMDGRAD_INLINE Mask<T> has_bit(IntVec<T> a) {                                                         \
-    return {_mm512_test_##EPI##_mask(a.v, _mm512_set1_##EPI(Lane<T>::Int(1) << k))};                     \
+#define SIMDGRAD_TYPE(T, lanes, reg, ireg, mreg, P, EPI)                                                   \
+  template <>                                                                                              \
+  struct Mask<T> {                                                                                         \
+    mreg v;                                                                                                \
+  };                                                                                                       \
+  template <>                                                                                              \
+  struct Tail<T> {                                                                                         \
+    mreg v;                                                                                                \
+  };                                                                                                       \
+  template <>                                                                                              \
+  struct IntVec<T> {                                                                                       \
+    using Int = Lane<T>::Int;                                                                              \
+    static constexpr int N = lanes;                                                                        \
+    ireg v;                                                                                                \
+    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {_mm512_loadu_si512(p)}; }                   \
+    static SIMDGRAD_INLINE IntVec set1(Int x) { return {_mm512_set1_##EPI(x)}; }                           \
+  };                                                                                                       \
+  template <>                                                                                              \
+  struct Vec<T> {                                                                                          \
+    using Int = IntVec<T>;                                                                                 \
+    static constexpr int N = lanes;                                                                        \
+    reg v;                                                                                                 \
+    static SIMDGRAD_INLINE Vec load(const T* p) { return {_mm512_loadu_##P(p)}; }                          \
+    static SIMDGRAD_INLINE Vec set1(T x) { return {_mm512_set1_##P(x)}; }                                  \
+    static SIMDGRAD_INLINE Vec zero() { return {_mm512_setzero_##P()}; }                                   \
+  };                                                                                                       \
+  SIMDGRAD_BINARY(T, operator+, _mm512_add_##P)                                                            \
+  SIMDGRAD_BINARY(T, operator-, _mm512_sub_##P)                                                            \
+  SIMDGRAD_BINARY(T, operator*, _mm512_mul_##P)                                                            \
+  SIMDGRAD_BINARY(T, operator/, _mm512_div_##P)                                                            \
+  SIMDGRAD_BINARY(T, operator&, _mm512_and_##P)                                                            \
+  SIMDGRAD_BINARY(T, operator|, _mm512_or_##P)                                                             \
+  SIMDGRAD_BINARY(T, operator^, _mm512_xor_##P)                                                            \
+  SIMDGRAD_BINARY(T, min, _mm512_min_##P)                                                                  \
+  SIMDGRAD_BINARY(T, max, _mm512_max_##P)                                                                  \
+  SIMDGRAD_UNARY(T, sqrt, _mm512_sqrt_##P(a.v))                                                            \
+  SIMDGRAD_UNARY(T, abs, _mm512_andnot_##P(_mm512_set1_##P(T(-0.0)), a.v))                                 \
+  SIMDGRAD_UNARY(T, neg, _mm512_xor_##P(_mm512_set1_##P(T(-0.0)), a.v))                                    \
+  SIMDGRAD_UNARY(T, round, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))      \
+  SIMDGRAD_UNARY(T, floor, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC))          \
+  SIMDGRAD_UNARY(T, trunc, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC))             \
+  SIMDGRAD_COMPARE(T, operator==, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_EQ_OQ))                             \
+  SIMDGRAD_COMPARE(T, operator!=, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_NEQ_UQ))                            \
+  SIMDGRAD_COMPARE(T, operator<, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_LT_OQ))                              \
+  SIMDGRAD_COMPARE(T, operator<=, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_LE_OQ))                             \
+  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {(mreg)(a.v & b.v)}; }                  \
+  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {(mreg)(a.v | b.v)}; }                  \
+  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) { return {(mreg)(~a.v & ((1u << lanes) - 1))}; }            \
+  SIMDGRAD_INLINE unsigned bits(Mask<T> m) { return m.v; }                                                 \
+  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {_mm512_fmadd_##P(a.v, b.v, c.v)}; }   \
+  SIMDGRAD_INLINE Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) { return {_mm512_fnmadd_##P(a.v, b.v, c.v)}; } \
+  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) {                                           \
+    return {_mm512_mask_blend_##P(m.v, b.v, a.v)};                                                         \
+  }                                                                                                        \
+  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { _mm512_storeu_##P(p, a.v); }                                \
+  SIMDGRAD_INLINE Vec<T> load_tail(const T* p, Tail<T> n) { return {_mm512_maskz_loadu_##P(n.v, p)}; }     \
+  SIMDGRAD_INLINE void store_tail(T* p, Vec<T> a, Tail<T> n) { _mm512_mask_storeu_##P(p, n.v, a.v); }      \
+  SIMDGRAD_INLINE Mask<T> mask_of(Tail<T> n) { return {n.v}; }                                             \
+  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { _mm512_storeu_si512(p, a.v); }                \
+  SIMDGRAD_INT_BINARY(T, operator+, _mm512_add_##EPI)                                                      \
+  SIMDGRAD_INT_BINARY(T, operator-, _mm512_sub_##EPI)                                                      \
+  SIMDGRAD_INT_BINARY(T, operator&, _mm512_and_si512)                                                      \
+  SIMDGRAD_INT_BINARY(T, operator|, _mm512_or_si512)                                                       \
+  SIMDGRAD_INT_BINARY(T, operator^, _mm512_xor_si512)                                                      \
+  template <int k>                                                                                         \
+  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                             \
+    return {_mm512_slli_##EPI(a.v, k)};                                                                    \
+  }                                                                                                        \
+  template <int k>                                                                                         \
+  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                             \
+    return {_mm512_srli_##EPI(a.v, k)};                                                                    \
+  }                                                                                                        \
+  template <int k>                                                                                         \
+  SIMDGRAD_INLINE Mask<T> has_bit(IntVec<T> a) {                                                           \
+    return {_mm512_test_##EPI##_mask(a.v, _mm512_set1_##EPI(Lane<T>::Int(1) << k))};                       \
   }
 
 SIMDGRAD_TYPE(float, 16, __m512, __m512i, __mmask16, ps, epi32)
@@ -136,6 +137,9 @@ SIMDGRAD_INLINE IntVec<float> to_int(Vec<float> a) { return {_mm512_cvtps_epi32(
 SIMDGRAD_INLINE IntVec<double> to_int(Vec<double> a) { return {_mm512_cvtpd_epi64(a.v)}; }
 SIMDGRAD_INLINE Vec<float> to_float(IntVec<float> a) { return {_mm512_cvtepi32_ps(a.v)}; }
 SIMDGRAD_INLINE Vec<double> to_float(IntVec<double> a) { return {_mm512_cvtepi64_pd(a.v)}; }
+
+// An estimate of 1 / a, to 14 bits.
+SIMDGRAD_INLINE Vec<float> about_reciprocal(Vec<float> a) { return {_mm512_rcp14_ps(a.v)}; }
 
 template <class T>
 SIMDGRAD_INLINE Tail<T> tail(int n);
@@ -156,83 +160,84 @@ constexpr int kVectorRegisters = 16;
 // A window of this table is the mask of the first n lanes: start n lanes before the first zero.
 alignas(64) static const int32_t kTailTable[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 
-#define SIMDGRAD_TYPE(T, lanes, reg, P, EPI, SET)                                                        \
-  template <>                                                                                            \
-  struct Mask<T> {                                                                                       \
-    reg v;                                                                                               \
-  };                                                                                                     \
-  template <>                                                                                            \
-  struct Tail<T> {                                                                                       \
-    __m256i v;                                                                                           \
-  };                                                                                                     \
-  template <>                                                                                            \
-  struct IntVec<T> {                                                                                     \
-    using Int = Lane<T>::Int;                                                                            \
-    static constexpr int N = lanes;                                                                      \
-    __m256i v;                                                                                           \
-    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {_mm256_loadu_si256((const __m256i*)p)}; } \
-    static SIMDGRAD_INLINE IntVec set1(Int x) { return {_mm256_set1_##SET(x)}; }                         \
-  };                                                                                                     \
-  template <>                                                                                            \
-  struct Vec<T> {                                                                                        \
-    using Int = IntVec<T>;                                                                               \
-    static constexpr int N = lanes;                                                                      \
-    reg v;                                                                                               \
-    static SIMDGRAD_INLINE Vec load(const T* p) { return {_mm256_loadu_##P(p)}; }                        \
-    static SIMDGRAD_INLINE Vec set1(T x) { return {_mm256_set1_##P(x)}; }                                \
-    static SIMDGRAD_INLINE Vec zero() { return {_mm256_setzero_##P()}; }                                 \
-  };                                                                                                     \
-  SIMDGRAD_BINARY(T, operator+, _mm256_add_##P)                                                          \
-  SIMDGRAD_BINARY(T, operator-, _mm256_sub_##P)                                                          \
-  SIMDGRAD_BINARY(T, operator*, _mm256_mul_##P)                                                          \
-  SIMDGRAD_BINARY(T, operator/, _mm256_div_##P)                                                          \
-  SIMDGRAD_BINARY(T, operator&, _mm256_and_##P)                                                          \
-  SIMDGRAD_BINARY(T, operator|, _mm256_or_##P)                                                           \
-  SIMDGRAD_BINARY(T, operator^, _mm256_xor_##P)                                                          \
-  SIMDGRAD_BINARY(T, min, _mm256_min_##P)                                                                \
-  SIMDGRAD_BINARY(T, max, _mm256_max_##P)                                                                \
-  SIMDGRAD_UNARY(T, sqrt, _mm256_sqrt_##P(a.v))                                                          \
-  SIMDGRAD_UNARY(T, abs, _mm256_andnot_##P(_mm256_set1_##P(T(-0.0)), a.v))                               \
-  SIMDGRAD_UNARY(T, neg, _mm256_xor_##P(_mm256_set1_##P(T(-0.0)), a.v))                                  \
-  SIMDGRAD_UNARY(T, round, _mm256_round_##P(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))         \
-  SIMDGRAD_UNARY(T, floor, _mm256_round_##P(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC))             \
-  SIMDGRAD_UNARY(T, trunc, _mm256_round_##P(a.v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC))                \
-  SIMDGRAD_COMPARE(T, operator==, _mm256_cmp_##P(a.v, b.v, _CMP_EQ_OQ))                                  \
-  SIMDGRAD_COMPARE(T, operator!=, _mm256_cmp_##P(a.v, b.v, _CMP_NEQ_UQ))                                 \
-  SIMDGRAD_COMPARE(T, operator<, _mm256_cmp_##P(a.v, b.v, _CMP_LT_OQ))                                   \
-  SIMDGRAD_COMPARE(T, operator<=, _mm256_cmp_##P(a.v, b.v, _CMP_LE_OQ))                                  \
-  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {_mm256_and_##P(a.v, b.v)}; }         \
-  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {_mm256_or_##P(a.v, b.v)}; }          \
-  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) {                                                         \
-    return {_mm256_xor_##P(a.v, _mm256_castsi256_##P(_mm256_set1_epi32(-1)))};                           \
-  }                                                                                                      \
-  SIMDGRAD_INLINE unsigned bits(Mask<T> m) { return (unsigned)_mm256_movemask_##P(m.v); }                \
-  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {_mm256_fmadd_##P(a.v, b.v, c.v)}; } \
-  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) {                                         \
-    return {_mm256_blendv_##P(b.v, a.v, m.v)};                                                           \
-  }                                                                                                      \
-  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { _mm256_storeu_##P(p, a.v); }                              \
-  SIMDGRAD_INLINE Vec<T> load_tail(const T* p, Tail<T> n) { return {_mm256_maskload_##P(p, n.v)}; }      \
-  SIMDGRAD_INLINE void store_tail(T* p, Vec<T> a, Tail<T> n) { _mm256_maskstore_##P(p, n.v, a.v); }      \
-  SIMDGRAD_INLINE Mask<T> mask_of(Tail<T> n) { return {_mm256_castsi256_##P(n.v)}; }                     \
-  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { _mm256_storeu_si256((__m256i*)p, a.v); }    \
-  SIMDGRAD_INT_BINARY(T, operator+, _mm256_add_##EPI)                                                    \
-  SIMDGRAD_INT_BINARY(T, operator-, _mm256_sub_##EPI)                                                    \
-  SIMDGRAD_INT_BINARY(T, operator&, _mm256_and_si256)                                                    \
-  SIMDGRAD_INT_BINARY(T, operator|, _mm256_or_si256)                                                     \
-  SIMDGRAD_INT_BINARY(T, operator^, _mm256_xor_si256)                                                    \
-  template <int k>                                                                                       \
-  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                           \
-    return {_mm256_slli_##EPI(a.v, k)};                                                                  \
-  }                                                                                                      \
-  template <int k>                                                                                       \
-  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                           \
-    return {_mm256_srli_##EPI(a.v, k)};                                                                  \
-  }                                                                                                      \
-  template <int k>                                                                                       \
-  SIMDGRAD_INLINE Mask<T> has_bit(IntVec<T> a) {                                                         \
-    const __m256i bit = _mm256_set1_##SET(Lane<T>::Int(1) << k);                                         \
-    return {_mm256_castsi256_##P(_mm256_cmpeq_##EPI(_mm256_and_si256(a.v, bit), bit))};                  \
+#define SIMDGRAD_TYPE(T, lanes, reg, P, EPI, SET)                                                          \
+  template <>                                                                                              \
+  struct Mask<T> {                                                                                         \
+    reg v;                                                                                                 \
+  };                                                                                                       \
+  template <>                                                                                              \
+  struct Tail<T> {                                                                                         \
+    __m256i v;                                                                                             \
+  };                                                                                                       \
+  template <>                                                                                              \
+  struct IntVec<T> {                                                                                       \
+    using Int = Lane<T>::Int;                                                                              \
+    static constexpr int N = lanes;                                                                        \
+    __m256i v;                                                                                             \
+    static SIMDGRAD_INLINE IntVec load(const Int* p) { return {_mm256_loadu_si256((const __m256i*)p)}; }   \
+    static SIMDGRAD_INLINE IntVec set1(Int x) { return {_mm256_set1_##SET(x)}; }                           \
+  };                                                                                                       \
+  template <>                                                                                              \
+  struct Vec<T> {                                                                                          \
+    using Int = IntVec<T>;                                                                                 \
+    static constexpr int N = lanes;                                                                        \
+    reg v;                                                                                                 \
+    static SIMDGRAD_INLINE Vec load(const T* p) { return {_mm256_loadu_##P(p)}; }                          \
+    static SIMDGRAD_INLINE Vec set1(T x) { return {_mm256_set1_##P(x)}; }                                  \
+    static SIMDGRAD_INLINE Vec zero() { return {_mm256_setzero_##P()}; }                                   \
+  };                                                                                                       \
+  SIMDGRAD_BINARY(T, operator+, _mm256_add_##P)                                                            \
+  SIMDGRAD_BINARY(T, operator-, _mm256_sub_##P)                                                            \
+  SIMDGRAD_BINARY(T, operator*, _mm256_mul_##P)                                                            \
+  SIMDGRAD_BINARY(T, operator/, _mm256_div_##P)                                                            \
+  SIMDGRAD_BINARY(T, operator&, _mm256_and_##P)                                                            \
+  SIMDGRAD_BINARY(T, operator|, _mm256_or_##P)                                                             \
+  SIMDGRAD_BINARY(T, operator^, _mm256_xor_##P)                                                            \
+  SIMDGRAD_BINARY(T, min, _mm256_min_##P)                                                                  \
+  SIMDGRAD_BINARY(T, max, _mm256_max_##P)                                                                  \
+  SIMDGRAD_UNARY(T, sqrt, _mm256_sqrt_##P(a.v))                                                            \
+  SIMDGRAD_UNARY(T, abs, _mm256_andnot_##P(_mm256_set1_##P(T(-0.0)), a.v))                                 \
+  SIMDGRAD_UNARY(T, neg, _mm256_xor_##P(_mm256_set1_##P(T(-0.0)), a.v))                                    \
+  SIMDGRAD_UNARY(T, round, _mm256_round_##P(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))           \
+  SIMDGRAD_UNARY(T, floor, _mm256_round_##P(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC))               \
+  SIMDGRAD_UNARY(T, trunc, _mm256_round_##P(a.v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC))                  \
+  SIMDGRAD_COMPARE(T, operator==, _mm256_cmp_##P(a.v, b.v, _CMP_EQ_OQ))                                    \
+  SIMDGRAD_COMPARE(T, operator!=, _mm256_cmp_##P(a.v, b.v, _CMP_NEQ_UQ))                                   \
+  SIMDGRAD_COMPARE(T, operator<, _mm256_cmp_##P(a.v, b.v, _CMP_LT_OQ))                                     \
+  SIMDGRAD_COMPARE(T, operator<=, _mm256_cmp_##P(a.v, b.v, _CMP_LE_OQ))                                    \
+  SIMDGRAD_INLINE Mask<T> operator&(Mask<T> a, Mask<T> b) { return {_mm256_and_##P(a.v, b.v)}; }           \
+  SIMDGRAD_INLINE Mask<T> operator|(Mask<T> a, Mask<T> b) { return {_mm256_or_##P(a.v, b.v)}; }            \
+  SIMDGRAD_INLINE Mask<T> operator~(Mask<T> a) {                                                           \
+    return {_mm256_xor_##P(a.v, _mm256_castsi256_##P(_mm256_set1_epi32(-1)))};                             \
+  }                                                                                                        \
+  SIMDGRAD_INLINE unsigned bits(Mask<T> m) { return (unsigned)_mm256_movemask_##P(m.v); }                  \
+  SIMDGRAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {_mm256_fmadd_##P(a.v, b.v, c.v)}; }   \
+  SIMDGRAD_INLINE Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) { return {_mm256_fnmadd_##P(a.v, b.v, c.v)}; } \
+  SIMDGRAD_INLINE Vec<T> select(Mask<T> m, Vec<T> a, Vec<T> b) {                                           \
+    return {_mm256_blendv_##P(b.v, a.v, m.v)};                                                             \
+  }                                                                                                        \
+  SIMDGRAD_INLINE void store(T* p, Vec<T> a) { _mm256_storeu_##P(p, a.v); }                                \
+  SIMDGRAD_INLINE Vec<T> load_tail(const T* p, Tail<T> n) { return {_mm256_maskload_##P(p, n.v)}; }        \
+  SIMDGRAD_INLINE void store_tail(T* p, Vec<T> a, Tail<T> n) { _mm256_maskstore_##P(p, n.v, a.v); }        \
+  SIMDGRAD_INLINE Mask<T> mask_of(Tail<T> n) { return {_mm256_castsi256_##P(n.v)}; }                       \
+  SIMDGRAD_INLINE void store(Lane<T>::Int* p, IntVec<T> a) { _mm256_storeu_si256((__m256i*)p, a.v); }      \
+  SIMDGRAD_INT_BINARY(T, operator+, _mm256_add_##EPI)                                                      \
+  SIMDGRAD_INT_BINARY(T, operator-, _mm256_sub_##EPI)                                                      \
+  SIMDGRAD_INT_BINARY(T, operator&, _mm256_and_si256)                                                      \
+  SIMDGRAD_INT_BINARY(T, operator|, _mm256_or_si256)                                                       \
+  SIMDGRAD_INT_BINARY(T, operator^, _mm256_xor_si256)                                                      \
+  template <int k>                                                                                         \
+  SIMDGRAD_INLINE IntVec<T> shl(IntVec<T> a) {                                                             \
+    return {_mm256_slli_##EPI(a.v, k)};                                                                    \
+  }                                                                                                        \
+  template <int k>                                                                                         \
+  SIMDGRAD_INLINE IntVec<T> shr(IntVec<T> a) {                                                             \
+    return {_mm256_srli_##EPI(a.v, k)};                                                                    \
+  }                                                                                                        \
+  template <int k>                                                                                         \
+  SIMDGRAD_INLINE Mask<T> has_bit(IntVec<T> a) {                                                           \
+    const __m256i bit = _mm256_set1_##SET(Lane<T>::Int(1) << k);                                           \
+    return {_mm256_castsi256_##P(_mm256_cmpeq_##EPI(_mm256_and_si256(a.v, bit), bit))};                    \
   }
 
 SIMDGRAD_TYPE(float, 8, __m256, ps, epi32, epi32)
@@ -723,7 +728,7 @@ template <class T>
 SIMDGRAD_INLINE Vec<T> fms(Vec<T> a, Vec<T> b, Vec<T> c) {
   return fma(a, b, neg(c));
 }
-// c - a * b, fused like fma.
+// c - a * b, fused like fma. Targets may have their own.
 template <class T>
 SIMDGRAD_INLINE Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) {
   return fma(neg(a), b, c);

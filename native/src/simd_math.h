@@ -255,3 +255,24 @@ SIMDGRAD_INLINE Vec<T> v_gelu(Vec<T> x) {
   const Vec<T> half = set1(T(0.5)) * x;
   return fma(half, v_erf(x * set1(T(0.70710678118654752440))), half);
 }
+
+// ---- quotients ----
+
+// a / b for |b| <= 2^125 where a loop would wait for the division; in float it may be off in the last place.
+template <class T>
+SIMDGRAD_INLINE Vec<T> quotient(Vec<T> a, Vec<T> b) {
+  return a / b;
+}
+#if SIMDGRAD_X86 && SIMDGRAD_TARGET == SIMDGRAD_AVX512
+// Dividing sixteen numbers takes the time of twenty multiplications.
+template <>
+SIMDGRAD_INLINE Vec<float> quotient(Vec<float> a, Vec<float> b) {
+  // A step of Newton's for 1 / b, to 24 bits or more, and one for a / b.
+  const Vec<float> estimate = about_reciprocal(b);
+  const Vec<float> r = fma(fnma(estimate, b, set1(1.0f)), estimate, estimate);
+  const Vec<float> about = a * r;
+  const Vec<float> q = fma(fnma(about, b, a), r, about);
+  // Where b is 0, a infinite or either not a number, q is not one.
+  return all<float>(q == q) ? q : a / b;
+}
+#endif

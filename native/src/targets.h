@@ -25,11 +25,13 @@
 #define SIMDGRAD_FEATURES_AVX2 "avx,avx2,fma"
 #define SIMDGRAD_FEATURES_AVX512 "avx,avx2,fma,avx512f,avx512dq,avx512bw,avx512vl"
 
+// SIMDGRAD_OPAQUE(x): from here on the compiler knows nothing of the value of the integer or pointer x.
 #if defined(_MSC_VER) && !defined(__clang__)
 #define SIMDGRAD_INLINE __forceinline
 #define SIMDGRAD_NOINLINE __declspec(noinline)
 #define SIMDGRAD_RESTRICT __restrict
 #define SIMDGRAD_UNROLL
+#define SIMDGRAD_OPAQUE(x) ((void)0)
 #define SIMDGRAD_BEGIN_REGION(features)
 #define SIMDGRAD_END_REGION
 #elif defined(__clang__)
@@ -38,6 +40,7 @@
 #define SIMDGRAD_RESTRICT __restrict__
 #define SIMDGRAD_PRAGMA(x) _Pragma(#x)
 #define SIMDGRAD_UNROLL SIMDGRAD_PRAGMA(clang loop unroll(full))
+#define SIMDGRAD_OPAQUE(x) __asm__("" : "+r"(x))
 #define SIMDGRAD_BEGIN_REGION(features) \
   SIMDGRAD_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define SIMDGRAD_END_REGION SIMDGRAD_PRAGMA(clang attribute pop)
@@ -47,6 +50,7 @@
 #define SIMDGRAD_RESTRICT __restrict__
 #define SIMDGRAD_PRAGMA(x) _Pragma(#x)
 #define SIMDGRAD_UNROLL SIMDGRAD_PRAGMA(GCC unroll 32)
+#define SIMDGRAD_OPAQUE(x) __asm__("" : "+r"(x))
 #define SIMDGRAD_BEGIN_REGION(features) \
   SIMDGRAD_PRAGMA(GCC push_options) SIMDGRAD_PRAGMA(GCC target(features))
 #define SIMDGRAD_END_REGION SIMDGRAD_PRAGMA(GCC pop_options)

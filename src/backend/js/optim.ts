@@ -75,7 +75,7 @@ export const adamKernel: JsKernel = (p, b) => {
   const [out, first, second, x, g] = b;
   for (let j = 0; j < n; j++) {
     const w = x[i + j];
-    const d = sign * g[k + j] + coupledDecay * w;
+    const d = coupledDecay === 0 ? sign * g[k + j] : sign * g[k + j] + coupledDecay * w;
     const a = beta1 * first[m + j] + (1 - beta1) * d;
     const s = beta2 * second[v + j] + (1 - beta2) * (d * d);
     first[m + j] = a;
