@@ -1,5 +1,6 @@
 #include "context.h"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -87,7 +88,33 @@ inline void pause() {
 
 constexpr uint64_t kClosed = 1 << 15;
 constexpr uint64_t kJoined = kClosed - 1;
-constexpr int kSpins = 1500;  // of pause: some tens of microseconds
+
+// How long a thread that waits stays awake. In nanoseconds, as a pause takes 10 of them on one processor and
+// 45 on another; longer than what a step does on one thread, and than JavaScript takes between two kernels.
+constexpr int64_t kStayAwake = 200'000;
+
+// while (...) if (!spin.more()) sleep;
+class Spin {
+ public:
+  explicit Spin(bool allowed) : allowed_(allowed) {}
+  bool more() {
+    if (!allowed_) return false;
+    pause();
+    if (++count_ % 64 != 0) return true;
+    const int64_t now = nanoseconds();
+    if (end_ == 0) end_ = now + kStayAwake;
+    return now < end_;
+  }
+
+ private:
+  static int64_t nanoseconds() {
+    using namespace std::chrono;
+    return duration_cast<std::chrono::nanoseconds>(steady_clock::now().time_since_epoch()).count();
+  }
+  bool allowed_;
+  unsigned count_ = 0;
+  int64_t end_ = 0;
+};
 
 }  // namespace
 
@@ -102,17 +129,14 @@ Pool::Pool(int threads)
     : threads_(threads < 1             ? 1
                : threads > kMaxThreads ? kMaxThreads
                                        : threads),
-      spins_(kSpins) {}
+      spins_(true) {}
 
 Pool::~Pool() { close(); }
 
 void Pool::lock() {
-  for (int i = 0; busy_.test_and_set(std::memory_order_acquire); i++) {
-    if (i < kSpins) {
-      pause();
-    } else {
-      yield_thread();
-    }
+  Spin spin(true);
+  while (busy_.test_and_set(std::memory_order_acquire)) {
+    if (!spin.more()) yield_thread();
   }
 }
 
@@ -149,7 +173,7 @@ void Pool::spawn(int count) {
   if (helpers_ == nullptr) helpers_ = static_cast<Helper*>(calloc(kMaxThreads, sizeof(Helper)));
   if (helpers_ == nullptr) return;
   // More threads than processors: spinning would only take time from the one that works.
-  spins_.store(threads() > machine().threads ? 0 : kSpins, std::memory_order_relaxed);
+  spins_.store(threads() <= machine().threads, std::memory_order_relaxed);
   while (spawned_ < count && !spawn_failed_) {
     Helper* helper = helpers_ + spawned_;
     helper->pool = this;
@@ -177,8 +201,7 @@ void* Pool::helper_main(void* arg) {
 void Pool::help(int worker, uint32_t seen) {
   for (;;) {
     uint32_t epoch = epoch_.load(std::memory_order_acquire);
-    for (int i = spins_.load(std::memory_order_relaxed); epoch == seen && i > 0; i--) {
-      pause();
+    for (Spin spin(spins_.load(std::memory_order_relaxed)); epoch == seen && spin.more();) {
       epoch = epoch_.load(std::memory_order_acquire);
     }
     if (epoch == seen) {
@@ -256,14 +279,11 @@ void Pool::run(int64_t tasks, Context::Task fn, void* arg, int limit) {
 
   const uint32_t joined =
       static_cast<uint32_t>(ticket_.fetch_or(kClosed, std::memory_order_acq_rel) & kJoined);
-  for (int i = 0;; i++) {
+  Spin spin(spins_.load(std::memory_order_relaxed));
+  for (;;) {
     const uint32_t left = left_.load(std::memory_order_acquire);
     if (left == joined) break;
-    if (i < spins_.load(std::memory_order_relaxed)) {
-      pause();
-    } else {
-      left_.wait(left);
-    }
+    if (!spin.more()) left_.wait(left);
   }
   unlock();
 }

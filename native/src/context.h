@@ -12,8 +12,8 @@ namespace simdgrad {
 constexpr int kMaxThreads = 256;
 
 // Helper threads that run the tasks of one caller at a time. Helpers are created on first use; between jobs
-// they spin for some tens of microseconds, then sleep. The caller works too and never waits for a helper that
-// has not woken up yet, so a job on a busy machine is no slower than a serial one.
+// they stay awake for a fifth of a millisecond, then sleep. The caller works too and never waits for a helper
+// that has not woken up yet, so a job on a busy machine is no slower than a serial one.
 class Pool {
  public:
   explicit Pool(int threads);
@@ -63,7 +63,7 @@ class Pool {
   int spawned_ = 0;            // under busy_
   bool spawn_failed_ = false;  // under busy_: the machine gave no more threads
   Helper* helpers_ = nullptr;  // under busy_
-  std::atomic<int> spins_;
+  std::atomic<bool> spins_;    // whether who waits stays awake for a while
 };
 
 // What one caller runs kernels in: its own scratch memory and error. Callers on different threads use
