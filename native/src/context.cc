@@ -96,14 +96,14 @@ constexpr int64_t kStayAwake = 200'000;
 // while (...) if (!spin.more()) sleep;
 class Spin {
  public:
-  explicit Spin(bool allowed) : allowed_(allowed) {}
+  explicit Spin(bool allowed) : awake_(allowed) {}
   bool more() {
-    if (!allowed_) return false;
+    if (!awake_) return false;
     pause();
     if (++count_ % 64 != 0) return true;
     const int64_t now = nanoseconds();
     if (end_ == 0) end_ = now + kStayAwake;
-    return now < end_;
+    return awake_ = now < end_;
   }
 
  private:
@@ -111,7 +111,7 @@ class Spin {
     using namespace std::chrono;
     return duration_cast<std::chrono::nanoseconds>(steady_clock::now().time_since_epoch()).count();
   }
-  bool allowed_;
+  bool awake_;
   unsigned count_ = 0;
   int64_t end_ = 0;
 };

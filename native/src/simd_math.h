@@ -258,7 +258,8 @@ SIMDGRAD_INLINE Vec<T> v_gelu(Vec<T> x) {
 
 // ---- quotients ----
 
-// a / b for |b| <= 2^125 where a loop would wait for the division; in float it may be off in the last place.
+// a / b for |b| <= 2^125 where a loop would wait for the division; in float it may be off in the last place,
+// and a quotient of -0 may be 0.
 template <class T>
 SIMDGRAD_INLINE Vec<T> quotient(Vec<T> a, Vec<T> b) {
   return a / b;
@@ -273,6 +274,7 @@ SIMDGRAD_INLINE Vec<float> quotient(Vec<float> a, Vec<float> b) {
   const Vec<float> about = a * r;
   const Vec<float> q = fma(fnma(about, b, a), r, about);
   // Where b is 0, a infinite or either not a number, q is not one.
-  return all<float>(q == q) ? q : a / b;
+  const Mask<float> number = q == q;
+  return all<float>(number) ? q : select(number, q, a / b);
 }
 #endif

@@ -1085,8 +1085,79 @@ void test_optim(const Target& target) {
   }
 }
 
+// Adam where its quotient is infinite, or no number, or has an operand at the ends of the range.
+void test_adam_limits(const Target& target) {
+  TestContext ctx(1);
+  const double inf = std::numeric_limits<double>::infinity(), nan = std::nan("");
+  const std::vector<double> values = {0, 1, -1, 1e-30, -3e-20, 1e15, inf, -inf, nan};
+  for (Type t : {Type::F32, Type::F64}) {
+    for (double eps : {0.0, 1e-30, 1e-8, 1.0, 1e30, inf}) {
+      for (const double other : values) {
+        // Every value in a whole vector and in what is left of one, beside others.
+        const int64_t n = 37;
+        Memory p(t, n), g(t, n), m(t, n), v(t, n);
+        for (int64_t i = 0; i < n; ++i) {
+          p.set(i, 1);
+          g.set(i, 0);
+          m.set(i, values[static_cast<size_t>(i) % values.size()]);
+          v.set(i, i % 3 == 0 ? std::fabs(other) : i % 3 == 1 ? 4 : 0);
+        }
+        Memory m0 = m, v0 = v;
+        call(target, k_adam, static_cast<int>(t),
+             {static_cast<double>(n), 0, 0, 0, 0, 0, 0.5, 0.5, 0.5, eps, 0, 0, 0, 0.5, 0.25},
+             {&p, &m, &v, &p, &g}, ctx);
+        for (int64_t i = 0; i < n; ++i) {
+          const double want = 1 - 0.5 / 0.5 * (0.5 * m0.get(i)) / (std::sqrt(0.5 * v0.get(i)) / 0.5 + eps);
+          const double is = p.get(i), limit = t == Type::F32 ? 1e-6 : 1e-14;
+          const bool beyond = t == Type::F32 && std::fabs(want) > 3e38 && !std::isinf(want);
+          ++checked;
+          if (!(std::isnan(want)   ? std::isnan(is)
+                : std::isinf(want) ? is == want
+                : beyond           ? std::isinf(is)
+                                   : std::fabs(is - want) <= limit * std::fmax(1, std::fabs(want)))) {
+            fail("adam of m " + std::to_string(m0.get(i)) + ", v " + std::to_string(v0.get(i)) + ", eps " +
+                 std::to_string(eps) + ": " + std::to_string(is) + " expected " + std::to_string(want));
+            return;
+          }
+        }
+      }
+    }
+  }
+}
+
+// What is beside an element in a vector does not change its bits.
+void test_adam_neighbours(const Target& target) {
+  TestContext ctx(1);
+  const int64_t n = 64;
+  Memory p(Type::F32, n), g(Type::F32, n), m(Type::F32, n), v(Type::F32, n);
+  for (int64_t i = 0; i < n; ++i) {
+    p.set(i, 0);
+    g.set(i, 0);
+    m.set(i, round_to(
+                 std::normal_distribution<double>()(rng) * std::pow(10, -10.0 - 0.4 * static_cast<double>(i)),
+                 Type::F32));
+    v.set(i, round_to(std::fabs(std::normal_distribution<double>()(rng)), Type::F32));
+  }
+  Memory p1 = p, m1 = m, v1 = v;
+  const auto step = [&](Memory& x, Memory& first, Memory& second) {
+    call(target, k_adam, static_cast<int>(Type::F32),
+         {static_cast<double>(n), 0, 0, 0, 0, 0, 1, 0.9, 0.999, 1e-8, 0, 0, 0, 0.271, 0.003},
+         {&x, &first, &second, &x, &g}, ctx);
+  };
+  step(p, m, v);
+  for (int64_t i = 0; i < n; i += 8)
+    m1.set(i, i % 16 == 0 ? std::nan("") : std::numeric_limits<double>::infinity());
+  step(p1, m1, v1);
+  for (int64_t i = 0; i < n; ++i) {
+    ++checked;
+    if (i % 8 != 0 && (p.get(i) != p1.get(i) || std::signbit(p.get(i)) != std::signbit(p1.get(i))))
+      fail("adam: element " + std::to_string(i) + " has other bits beside a NaN");
+  }
+}
+
 // An update has the bits of the product and the optimizer step after it, in any layout but that of dots, with
-// any number of threads.
+// any number of threads; also where the gradient is below the smallest normal number and eps so small that
+// the step counts it.
 void test_update(const Target& target) {
   TestContext one(1), three(3);
   for (Type t : {Type::F32, Type::F64}) {
@@ -1105,7 +1176,10 @@ void test_update(const Target& target) {
         for (int64_t i = 0; i < x->length; ++i)
           x->set(i, round_to(std::fabs(std::normal_distribution<double>()(rng)) + 0.1, t));
       }
-      for (int64_t i = 0; i < a.length; ++i) a.set(i, -a.get(i) * static_cast<double>(below(3)));
+      const bool tiny = round % 5 == 2;
+      const double scale = !tiny ? 1 : t == Type::F32 ? 1e-39 : 1e-309;
+      for (int64_t i = 0; i < a.length; ++i)
+        a.set(i, round_to(-a.get(i) * static_cast<double>(below(3)) * scale, t));
       const Memory p0 = p, m0 = m, v0 = v;
       // a transposed, as in a weight gradient.
       const std::vector<double> factors = {1, 1, rows, 1, cols, 1};
@@ -1117,7 +1191,7 @@ void test_update(const Target& target) {
       const std::vector<double> attrs =
           which == 0   ? std::vector<double>{0.1, 0.01, 0}
           : which == 1 ? std::vector<double>{0.1, 0.01, 1, 0.9, 0.1, 1, 0}
-                       : std::vector<double>{0.1, 0.9, 0.999, 1e-8, 0.01, 0, 0, 0.271, 0.003};
+                       : std::vector<double>{0.1, 0.9, 0.999, tiny ? 1e-30 : 1e-8, 0.01, 0, 0, 0.271, 0.003};
       std::vector<Memory*> state = {&p};
       if (which > 0) state.push_back(&m);
       if (which > 1) state.push_back(&v);
@@ -1230,6 +1304,8 @@ int main() {
     test_index(target);
     test_random(target);
     test_optim(target);
+    test_adam_limits(target);
+    test_adam_neighbours(target);
     test_update(target);
     test_threads(target);
 #if !defined(__SANITIZE_ADDRESS__)  // reads nothing that the others do not, and takes long there

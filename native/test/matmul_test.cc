@@ -237,9 +237,10 @@ void run_all(const Target& target, std::vector<SimpleContext*> contexts) {
                rng);
     }
   }
-  // Several blocks of k, rows and columns; packing of A and B.
-  const int64_t large[][3] = {
-      {270, 300, 700}, {130, 600, 520}, {600, 33, 200}, {8, 700, 1100}, {300, 1200, 20}};
+  // Several blocks of k, rows and columns; packing of A and B; few rows beside a B beyond the second-level
+  // cache; rows of A that compete for cache lines.
+  const int64_t large[][3] = {{270, 300, 700}, {130, 600, 520}, {600, 33, 200}, {8, 700, 1100},
+                              {300, 1200, 20}, {60, 700, 500},  {40, 160, 1024}};
   for (const auto& s : large) {
     for (int a = 0; a < 2; ++a) {
       for (int b = 0; b < 2; ++b) {
@@ -298,6 +299,58 @@ void check_special(const Target& target, SimpleContext* context) {
   }
 }
 
+// In float32 what is below the smallest normal number counts as zero, in every form and on every thread; in
+// float64 it does not. The caller's thread is left as it was.
+template <class T>
+void check_small(const Target& target, SimpleContext* context) {
+  const Type type = sizeof(T) == 4 ? Type::F32 : Type::F64;
+  const T least = std::numeric_limits<T>::min();
+  const int64_t sizes[][3] = {{1, 1, 1},    {1, 700, 40},  {2, 64, 70},     {5, 20, 30},   {64, 80, 9},
+                              {100, 3, 50}, {200, 10, 64}, {130, 200, 300}, {16, 300, 700}};
+  for (const auto& [m, n, k] : sizes) {
+    for (const bool transposed : {false, true}) {
+      std::vector<T> a(m * k, 0), b(k * n, 1), out(m * n, (T)9);
+      for (int64_t i = 0; i < m; ++i) a[transposed ? i : i * k] = i % 2 ? least : least / 4;
+      const double p[] = {0,
+                          (double)m,
+                          (double)n,
+                          (double)k,
+                          0,
+                          (double)n,
+                          0,
+                          (double)(transposed ? 1 : k),
+                          (double)(transposed ? m : 1),
+                          0,
+                          (double)n,
+                          1,
+                          -1,
+                          0};
+      Buffer buffers[4] = {{out.data(), m * n, type},
+                           {a.data(), m * k, type},
+                           {b.data(), k * n, type},
+                           {out.data(), m * n, type}};
+      Call call{p, (int)(sizeof(p) / sizeof(*p)), buffers, 4};
+      target.table.run[k_matmul][(int)type](call, *context);
+      for (int64_t i = 0; i < m * n; ++i) {
+        const T small = sizeof(T) == 4 ? (T)0 : least / 4;
+        ++checked;
+        if (out[i] != (i / n % 2 ? least : small)) {
+          ++failures;
+          printf("FAIL %s: small numbers, %ldx%ldx%ld: %g\n", target.name, (long)m, (long)n, (long)k,
+                 (double)out[i]);
+          break;
+        }
+      }
+    }
+  }
+  volatile T x = least;
+  ++checked;
+  if (!(x / 2 > 0)) {
+    ++failures;
+    printf("FAIL %s: the caller's thread takes small numbers as zero now\n", target.name);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -313,6 +366,10 @@ int main() {
     run_shared<float>(target, {&tiny, &tiny_four});
     check_special<float>(target, &one);
     check_special<double>(target, &one);
+    for (SimpleContext* context : {&one, &four}) {
+      check_small<float>(target, context);
+      check_small<double>(target, context);
+    }
     printf("%s: %ld checks, %d failures\n", target.name, (long)checked, failures);
   }
   return failures ? 1 : 0;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { backendInfo, optim, tensor } from '../../src/index.js';
+import { backendInfo, compile, Generator, nn, optim, randn, tensor } from '../../src/index.js';
 
 // Gradients of a net that has converged are near the smallest numbers there are, where most processors are several
 // times slower.
@@ -29,6 +29,60 @@ describe.skipIf(backendInfo().backend !== 'native')('numbers below the smallest 
       momentumBuffer: { data: Float32Array };
     };
     expect(momentumBuffer.data.every((x) => x === 0)).toBe(true);
+  });
+
+  test('are zero in products of float32, and kept in those of float64', () => {
+    for (const [m, n, k] of [
+      [1, 1, 1],
+      [1, 300, 40],
+      [40, 50, 60],
+      [100, 3, 70],
+    ] as const) {
+      const product = (dtype: 'float32' | 'float64') => {
+        const a = tensor(Array(m * k).fill(1e-25), { shape: [m, k], dtype });
+        return a.matmul(tensor(Array(k * n).fill(1e-16), { shape: [k, n], dtype }));
+      };
+      expect(product('float32').data.every((x) => x === 0)).toBe(true);
+      expect(product('float64').data.every((x) => x > 0)).toBe(true);
+    }
+  });
+
+  // What is fused into a product is computed as it is outside of it.
+  test.each(['Sigmoid', 'Tanh', 'ReLU'] as const)('are the same in eager and compiled steps: %s', (name) => {
+    const generator = new Generator(5);
+    const make = () => {
+      const g = new Generator(1);
+      const first = new nn.Linear(6, 24, { generator: g });
+      const model = new nn.Sequential(first, new nn[name](), new nn.Linear(24, 3, { generator: g }));
+      const sgd = new optim.SGD(model.parameters(), { lr: 1, momentum: 0.9 });
+      return { first, model, sgd };
+    };
+    // Saturated units, and gradients about the smallest normal number.
+    const x = randn([16, 6], { generator }).mul(60);
+    const scale = randn([16, 3], { generator }).mul(1e-36);
+    const run = (compiled: boolean) => {
+      const { model, sgd } = make();
+      const body = (input: typeof x) => {
+        sgd.zeroGrad();
+        const out = model.forward(input);
+        out.mul(scale).sum().backward();
+        sgd.step();
+        return out;
+      };
+      const step = compiled ? compile(body) : body;
+      const outs = [step(x), step(x), step(x)].map((t) => [...t.data]);
+      const buffers = Object.values(sgd.stateDict().state).map((s) => [
+        ...(s as unknown as { momentumBuffer: { data: Float32Array } }).momentumBuffer.data,
+      ]);
+      return { outs, buffers };
+    };
+    expect(run(true)).toEqual(run(false));
+    const { weight, bias } = make().first;
+    const direct = (input: typeof x) => {
+      const z = input.matmul(weight).add(bias as NonNullable<typeof bias>);
+      return name === 'Sigmoid' ? z.sigmoid() : name === 'Tanh' ? z.tanh() : z.relu();
+    };
+    expect([...compile(direct)(x).data]).toEqual([...direct(x).data]);
   });
 
   test('are left alone on the calling thread otherwise', () => {
