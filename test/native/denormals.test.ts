@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { backendInfo, compile, Generator, nn, optim, randn, tensor } from '../../src/index.js';
+import { backendInfo, compile, F, Generator, nn, optim, randn, tensor } from '../../src/index.js';
 
 // Gradients of a net that has converged are near the smallest numbers there are, where most processors are several
 // times slower.
@@ -84,6 +84,32 @@ describe.skipIf(backendInfo().backend !== 'native')('numbers below the smallest 
     };
     expect([...compile(direct)(x).data]).toEqual([...direct(x).data]);
   });
+
+  test.each([5, 10, 40])(
+    'are zero in the gradient of cross-entropy, eager and compiled: %d classes',
+    (classes) => {
+      const rows = 6;
+      const values = Float32Array.from({ length: rows * classes }, (_, i) => -((i * 7) % 110));
+      const labels = tensor(Int32Array.from({ length: rows }, (_, i) => i % classes));
+      const gradient = (compiled: boolean) => {
+        const x = tensor(values, { shape: [rows, classes], requiresGrad: true });
+        const body = () => {
+          x.grad = null;
+          const loss = F.crossEntropy(x.mul(1), labels);
+          loss.backward();
+          return loss;
+        };
+        const step = compiled ? compile(body) : body;
+        step();
+        step();
+        return [...(x.grad?.data ?? [])];
+      };
+      const eager = gradient(false);
+      expect(eager).toHaveLength(rows * classes);
+      expect(eager.every((g) => g === 0 || Math.abs(g) >= 2 ** -126)).toBe(true);
+      expect(gradient(true)).toEqual(eager);
+    },
+  );
 
   test('are left alone on the calling thread otherwise', () => {
     const p = tensor([1], { requiresGrad: true });
