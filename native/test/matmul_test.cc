@@ -256,8 +256,6 @@ void run_all(const Target& target, std::vector<SimpleContext*> contexts) {
       }
     }
   }
-  // A packed once for several blocks of columns.
-  check<T>(target, contexts, {{}, {}, {}, 270, 800, 1024, 0, 0, 0, true, 1}, rng);
 }
 
 // Few rows over a long K, which threads share in pieces.
