@@ -2,6 +2,7 @@
 
 #include <cstdarg>
 #include <cstdio>
+#include <cstring>
 
 namespace simdgrad {
 namespace {
@@ -302,6 +303,12 @@ bool check_optim(Reader& in, const Call& call, bool* empty) {
   return in.end();
 }
 
+// Whether the last output of an update has sums over columns.
+bool has_sums(const KernelRow& row) {
+  const size_t length = strlen(row.name);
+  return length > 4 && strcmp(row.name + length - 4, "Sums") == 0;
+}
+
 bool check_update(Reader& in, const Call& call, bool* empty) {
   const KernelRow& row = in.row;
   int64_t m, n, k, size, offset, row_stride, col_stride;
@@ -312,15 +319,17 @@ bool check_update(Reader& in, const Call& call, bool* empty) {
   const int64_t result[2] = {m, n};
   if (!total(result, 2, &size)) return too_large(row, in.problem);
   *empty = size == 0;
-  const int vectors = row.buffers() - 2;
+  const int vectors = row.buffers() - 2, sums = has_sums(row) ? row.outputs - 1 : -1;
+  // Without rows there are sums all the same.
+  if (sums >= 0) *empty = n == 0;
   for (int b = 0; b < vectors; b++) {
     if (!in.offset(&offset)) return false;
-    if (!*empty && !within_run(row, call, b, offset, size, in.problem)) return false;
+    if (!within_run(row, call, b, offset, b == sums ? n : size, in.problem)) return false;
   }
   const int64_t extents[2][2] = {{m, k}, {k, n}};  // of a, b
   for (int b = 0; b < 2; b++) {
     if (!in.offset(&offset) || !in.stride(&row_stride) || !in.stride(&col_stride)) return false;
-    if (*empty || k == 0) continue;
+    if (*empty || k == 0 || extents[b][0] == 0) continue;
     Reach reach(offset);
     reach.add(extents[b][0], row_stride);
     reach.add(extents[b][1], col_stride);

@@ -1203,23 +1203,41 @@ void test_update(const Target& target) {
       buffers.push_back(&g);
       call(target, which == 0 ? k_sgd : which == 1 ? k_sgdMomentum : k_adam, type, step, buffers, one);
       Memory p1 = p, m1 = m, v1 = v;
-      std::vector<double> update = {rows, cols, static_cast<double>(K)};
-      update.insert(update.end(), state.size(), 1);
-      update.insert(update.end(), factors.begin(), factors.end());
-      update.insert(update.end(), attrs.begin(), attrs.end());
+      const double depth = static_cast<double>(K);
+      Memory sums(t, N + 1), sums1(t, N + 1);
+      call(target, k_sum, type, {1, 1, cols, depth, 1, 1, 1, cols, 1}, {&sums1, &b}, one);
       buffers.back() = &a;
       buffers.push_back(&b);
+      for (const bool with_sums : {false, true}) {
+        std::vector<double> update = {rows, cols, depth};
+        update.insert(update.end(), state.size() + with_sums, 1);
+        update.insert(update.end(), factors.begin(), factors.end());
+        update.insert(update.end(), attrs.begin(), attrs.end());
+        const int kernels[3][2] = {{k_sgdProduct, k_sgdProductSums},
+                                   {k_sgdMomentumProduct, k_sgdMomentumProductSums},
+                                   {k_adamProduct, k_adamProductSums}};
+        if (with_sums) buffers.insert(buffers.begin() + which + 1, &sums);
+        for (TestContext* ctx : {&one, &three}) {
+          p = p0, m = m0, v = v0;
+          call(target, kernels[which][with_sums], type, update, buffers, *ctx);
+          ++checked;
+          const std::string shape = std::to_string(M) + "x" + std::to_string(N) + "x" + std::to_string(K);
+          if (!p.same(p1) || !m.same(m1) || !v.same(v1))
+            fail("update " + std::to_string(which) + " of " + shape +
+                 " differs from the product and the step");
+          if (with_sums && !sums.same(sums1))
+            fail("update of " + shape + " differs from the sums of columns");
+        }
+      }
+      // The product that is stored.
+      Memory g1(t, M * N + 1);
+      std::vector<double> stored = {rows, cols, depth, 1, 1};
+      stored.insert(stored.end(), factors.begin(), factors.end());
       for (TestContext* ctx : {&one, &three}) {
-        p = p0, m = m0, v = v0;
-        call(target,
-             which == 0   ? k_sgdProduct
-             : which == 1 ? k_sgdMomentumProduct
-                          : k_adamProduct,
-             type, update, buffers, *ctx);
+        sums = Memory(t, N + 1);
+        call(target, k_matmulSums, type, stored, {&g1, &sums, &a, &b}, *ctx);
         ++checked;
-        if (!p.same(p1) || !m.same(m1) || !v.same(v1))
-          fail("update " + std::to_string(which) + " of " + std::to_string(M) + "x" + std::to_string(N) +
-               "x" + std::to_string(K) + " differs from the product and the step");
+        if (!g1.same(g) || !sums.same(sums1)) fail("matmulSums differs from the product and the sums");
       }
     }
   }

@@ -9,6 +9,8 @@ const updatedInPlace: Readonly<Record<string, readonly number[]>> = {
   adam: [1, 2],
   sgdMomentumProduct: [1],
   adamProduct: [1, 2],
+  sgdMomentumProductSums: [1],
+  adamProductSums: [1, 2],
 };
 
 /** Position of the bias offset among the params of a matrix product with `nb` batch axes. */
@@ -16,9 +18,14 @@ export function biasPosition(nb: number): number {
   return 1 + nb + 3 + (nb + 2) + 2 * (nb + 3);
 }
 
-/** True for an optimizer's step that makes its gradient itself: a product's sizes come first among its params. */
+/** True for a product that does more (an optimizer's step, sums of columns): its sizes come first among the params. */
 export function isUpdate(call: Recorded): boolean {
-  return call.kernel.name.endsWith('Product');
+  return /(Product|Sums)$/.test(call.kernel.name);
+}
+
+/** True for output `i` of a product that has the sums over the columns of its last factor. */
+function isSums(call: Recorded, i: number): boolean {
+  return call.kernel.name.endsWith('Sums') && i === call.outputs - 1;
 }
 
 /** True if buffer `i` is an output that the kernel reads too. */
@@ -48,7 +55,8 @@ export function overwrites(call: Recorded, i: number): boolean {
     return params[0] === length && params[1 + i] === 0;
   }
   if (isUpdate(call)) {
-    return (params[0] as number) * (params[1] as number) === length && params[3 + i] === 0;
+    const rows = isSums(call, i) ? 1 : (params[0] as number);
+    return rows * (params[1] as number) === length && params[3 + i] === 0;
   }
   // A flat elementwise call: [1, n, offset, 1, …].
   return call.outputs === 1 && params[0] === 1 && params[1] === length && params[2] === 0 && params[3] === 1;

@@ -13,7 +13,10 @@ function flops(call: Recorded): number {
     return n;
   }
   const n = storages[0]?.length ?? 0;
-  return isUpdate(call) ? n * (2 * (params[2] as number) + 1) : n;
+  if (!isUpdate(call)) return n;
+  const [, cols, depth] = params as [number, number, number];
+  const { name } = kernel;
+  return n * (2 * depth + (name.startsWith('matmul') ? 0 : 1)) + (name.endsWith('Sums') ? cols * depth : 0);
 }
 
 /** Bytes of all operands, each counted once: the least that has to move if nothing is in a cache. */

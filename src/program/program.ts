@@ -11,7 +11,7 @@ import { type Param, type Recorded, Slot } from './emit.js';
 import { fuse, hoistFills } from './fuse.js';
 import { Storage, sharedArray } from './storage.js';
 import type { Trace } from './trace.js';
-import { fuseUpdates } from './updates.js';
+import { fuseSums, fuseUpdates } from './updates.js';
 
 /** Real memory that lies outside the program and that it uses. */
 interface Captured {
@@ -88,7 +88,7 @@ export class Program {
     const { calls, consumed } = fuseUpdates(hoistFills(fused, wanted, trace), wanted, consumable);
     this.consumed = consumed;
     const keep = new Set(kept.filter((s) => !consumed.has(s)));
-    const { calls: ordered, chains } = chainElementwise(publish(dropDead(calls, keep)), keep);
+    const { calls: ordered, chains } = chainElementwise(publish(fuseSums(dropDead(calls, keep))), keep);
     this.calls = ordered;
     this.chains = chains;
     const locals = new Map(

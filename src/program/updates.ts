@@ -1,17 +1,33 @@
 import { defineKernel, type Kernel } from '../backend/backend.js';
-import { adamProductKernel, sgdMomentumProductKernel, sgdProductKernel } from '../backend/js/update.js';
+import {
+  adamProductKernel,
+  adamProductSumsKernel,
+  matmulSumsKernel,
+  sgdMomentumProductKernel,
+  sgdMomentumProductSumsKernel,
+  sgdProductKernel,
+  sgdProductSumsKernel,
+} from '../backend/js/update.js';
 import { lastCheck, readsOf, writesOf } from './dataflow.js';
-import type { Recorded } from './emit.js';
+import type { Param, Recorded } from './emit.js';
 import type { Storage } from './storage.js';
 
 // The optimizer's update behind the product that makes the gradient of a weight: the gradient is used tile by tile and
-// never stored.
+// never stored. And the gradient of the bias, which is summed from what that product reads.
 
 /** For every optimizer kernel the one that makes its gradient itself. */
 const withProduct: Readonly<Record<string, Kernel>> = {
   sgd: defineKernel('sgdProduct', sgdProductKernel),
   sgdMomentum: defineKernel('sgdMomentumProduct', sgdMomentumProductKernel),
   adam: defineKernel('adamProduct', adamProductKernel),
+};
+
+/** For every product of a weight's gradient the one that sums the columns of its last factor as well. */
+const withSums: Readonly<Record<string, Kernel>> = {
+  matmul: defineKernel('matmulSums', matmulSumsKernel),
+  sgdProduct: defineKernel('sgdProductSums', sgdProductSumsKernel),
+  sgdMomentumProduct: defineKernel('sgdMomentumProductSums', sgdMomentumProductSumsKernel),
+  adamProduct: defineKernel('adamProductSums', adamProductSumsKernel),
 };
 
 /**
@@ -113,4 +129,77 @@ export function fuseUpdates(
     if (c < calls.length && !gone.has(c)) out.push(calls[c] as Recorded);
   }
   return { calls: out, consumed };
+}
+
+/** A sum over the rows of a matrix: which matrix, and where the sums go. */
+interface ColumnSums {
+  readonly matrix: readonly Param[];
+  readonly offset: Param;
+}
+
+function columnSums(call: Recorded): ColumnSums | null {
+  const { kernel, params } = call;
+  const [kept, reduced, cols, rows, offset, x, col, row, scale] = params as Param[];
+  if (kernel.name !== 'sum' || kept !== 1 || reduced !== 1 || scale !== 1 || col !== 1) return null;
+  return { matrix: [rows, cols, x, row, col] as Param[], offset: offset as Param };
+}
+
+/** The last factor of a product that can sum its columns, and its params but the bias that there is none of. */
+function lastFactor(call: Recorded): { matrix: readonly Param[]; params: readonly Param[] } | null {
+  const { kernel, params } = call;
+  if (!Object.hasOwn(withSums, kernel.name)) return null;
+  if (kernel.name !== 'matmul') {
+    const at = 3 + call.outputs + 4;
+    return { matrix: [params[2], params[1], ...params.slice(at, at + 3)] as Param[], params };
+  }
+  const [nb, m, n, k, offset, row, ...rest] = params as Param[];
+  const [, , , bAt, bRow, bCol, bias, activation] = rest as Param[];
+  if (nb !== 0 || row !== n || bias !== -1 || activation !== 0) return null;
+  return {
+    matrix: [k, n, bAt, bRow, bCol] as Param[],
+    params: [m, n, k, offset, ...rest.slice(0, 6)] as Param[],
+  };
+}
+
+/**
+ * Replaces sums over the rows of a matrix, and a product that has the same matrix as its last factor, by one call: a
+ * weight's gradient and its bias' are made of the same gradient.
+ */
+export function fuseSums(calls: readonly Recorded[]): readonly Recorded[] {
+  const out: (Recorded | null)[] = [...calls];
+  calls.forEach((sum, i) => {
+    const sums = columnSums(sum);
+    if (!sums) return;
+    const [to, x] = sum.storages as [Storage, Storage];
+    if (to.array !== null) return;
+    const j = out.findIndex((call) => {
+      const factor =
+        call && call.storages[call.storages.length - (call.kernel.name === 'matmul' ? 2 : 1)] === x;
+      return factor && sameParams(lastFactor(call)?.matrix ?? [], sums.matrix);
+    });
+    const product = out[j];
+    if (!product || writesOf(product).includes(to)) return;
+    // Between the two nobody may read or write the sums, nor change what is summed.
+    for (let c = Math.min(i, j); c <= Math.max(i, j); c++) {
+      const call = out[c];
+      if (!call || c === i) continue;
+      if (readsOf(call).includes(to) || writesOf(call).includes(to) || writesOf(call).includes(x)) return;
+    }
+    const { params } = lastFactor(product) as { params: readonly Param[] };
+    const at = 3 + product.outputs;
+    const rest = product.storages.slice(product.outputs, product.kernel.name === 'matmul' ? 3 : undefined);
+    out[i] = null;
+    out[j] = {
+      kernel: withSums[product.kernel.name] as Kernel,
+      params: [...params.slice(0, at), sums.offset, ...params.slice(at)],
+      storages: [...writesOf(product), to, ...rest],
+      outputs: product.outputs + 1,
+      op: `${product.op}+${sum.op}`,
+    };
+  });
+  return out.filter((call) => call !== null);
+}
+
+function sameParams(a: readonly Param[], b: readonly Param[]): boolean {
+  return a.length === b.length && a.every((x, i) => x === b[i]);
 }

@@ -46,7 +46,9 @@ function batches(sizes: readonly number[]): [Tensor, Tensor][] {
   return sizes.map((n) => [randn([n, 20], { generator }), randint(0, 5, [n], { generator })]);
 }
 
-const fusedCalls = (text: string): number => text.split('\n').filter((line) => /Product\s/.test(line)).length;
+const callsOf = (text: string, kernel: RegExp): number =>
+  text.split('\n').filter((line) => kernel.test(line)).length;
+const fusedCalls = (text: string): number => callsOf(text, /Product(Sums)?\s/);
 
 describe('the optimizer behind the product that makes the gradient', () => {
   test.each(['adam', 'adamw', 'sgd', 'momentum'] as const)('%s: the bits of the eager step', (kind) => {
@@ -58,6 +60,8 @@ describe('the optimizer behind the product that makes the gradient', () => {
     }
     // Three weights; not where one block of K is not enough (257 rows).
     expect(fusedCalls(step.explain())).toBe(12);
+    // The biases' gradients are summed beside the weights', in every batch.
+    expect(callsOf(step.explain(), /(Product|matmul)Sums\s/)).toBe(15);
   });
 
   test('weights of few rows: the bits of the eager step where a product takes its depth in pieces', () => {
@@ -239,5 +243,58 @@ describe('the optimizer behind the product that makes the gradient', () => {
     step(tensor([[1, 2]]));
     expect(fusedCalls(step.explain())).toBe(0);
     expect(w.grad?.shape).toEqual([2, 2]);
+  });
+});
+
+describe('sums of columns beside the product with the same factor', () => {
+  // Two programs of the same bits, one compiled; and how many of its products sum columns.
+  const compare = (f: (a: Tensor, b: Tensor) => Tensor[], shapes: readonly (readonly number[])[]): number => {
+    const generator = new Generator(4);
+    const [a, b] = shapes.map((shape) => randn([...shape], { generator })) as [Tensor, Tensor];
+    const compiled = compile(f);
+    const results = compiled(a, b).map((t) => t.toArray());
+    expect(results).toStrictEqual(f(a, b).map((t) => t.toArray()));
+    return callsOf(compiled.explain(), /matmulSums\s/);
+  };
+
+  test.each([
+    [
+      [5, 7],
+      [7, 9],
+    ],
+    [
+      [1, 7],
+      [7, 1],
+    ],
+    [
+      [64, 300],
+      [300, 130],
+    ],
+    [
+      [3, 600],
+      [600, 1100],
+    ], // columns that take their rows in several blocks
+    [
+      [130, 1030],
+      [1030, 70],
+    ],
+  ])('%j by %j', (a, b) => {
+    expect(compare((x, y) => [x.matmul(y), y.sum(0)], [a, b])).toBe(1);
+    expect(compare((x, y) => [y.sum(0), x.matmul(y)], [a, b])).toBe(1);
+    expect(compare((x, y) => [x.T.matmul(y), y.sum(0)], [[a[1] as number, a[0] as number], b])).toBe(1);
+  });
+
+  test('stay alone where they cannot be beside it', () => {
+    const shapes = [
+      [5, 7],
+      [7, 9],
+    ];
+    // Something between reads the sums, the matrix is another one, the sums are of rows or a mean, the product has a bias.
+    expect(compare((x, y) => [x.mul(y.sum(0).sum()).matmul(y)], shapes)).toBe(0);
+    expect(compare((x, y) => [x.matmul(y), y.relu().sum(0)], shapes)).toBe(0);
+    expect(compare((x, y) => [x.matmul(y), y.sum(1)], shapes)).toBe(0);
+    expect(compare((x, y) => [x.matmul(y), y.mean(0)], shapes)).toBe(0);
+    expect(compare((x, y) => [x.matmul(y).relu(), y.sum(0)], shapes)).toBe(0);
+    expect(compare((x, y) => [x.matmul(y.slice([0, 7], [0, 4])), y.sum(0)], shapes)).toBe(0);
   });
 });

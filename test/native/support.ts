@@ -98,7 +98,8 @@ const families: readonly [Family, readonly string[]][] = [
   ['index', ['indexSelect', 'indexSelectGrad', 'gather', 'gatherGrad']],
   ['random', ['uniform', 'normal', 'bernoulli', 'randint']],
   ['optim', ['sgd', 'sgdMomentum', 'adam']],
-  ['update', ['sgdProduct', 'sgdMomentumProduct', 'adamProduct']],
+  ['update', ['sgd', 'sgdMomentum', 'adam'].flatMap((name) => [`${name}Product`, `${name}ProductSums`])],
+  ['update', ['matmulSums']],
   ['matmul', ['matmul']],
 ];
 
@@ -253,14 +254,16 @@ export function validCall(rng: Random, row: NativeKernel): ValidCall {
     case 'update': {
       const [M, N, K] = [rng.int(0, 20), rng.int(0, 40), rng.int(0, 40)];
       params.push(M, N, K);
-      for (let b = 0; b < n - 2; b++) run(M * N);
+      const sums = row.name.endsWith('Sums') ? row.outputs - 1 : -1;
+      for (let b = 0; b < n - 2; b++) run(b === sums ? N : M * N);
       for (const shape of [
         [M, K],
         [K, N],
       ]) {
         const v = view(rng, shape, false);
         params.push(v.offset, ...v.strides);
-        lengths.push(M * N * K === 0 ? 0 : v.length);
+        const unread = sums < 0 || shape[0] !== K ? M * N * K === 0 : K * N === 0;
+        lengths.push(unread ? 0 : v.length);
       }
       break;
     }
