@@ -1168,7 +1168,8 @@ void test_update(const Target& target) {
       const bool huge = round == 86;
       if (huge && t == Type::F32) break;
       const bool large = round % 10 == 9,
-                 outer = round >= 60 && !huge;  // a batch of one, with rows of any length
+                 outer = round >= 60 && !huge;       // a batch of one, with rows of any length
+      const bool turned = large && round % 20 == 9;  // columns of b are contiguous
       const int64_t M = huge ? 1100 : large ? 300 + below(300) : below(40);
       const int64_t N = huge    ? 1001
                         : outer ? 1 + below(round % 4 == 0 ? 5000 : 100)
@@ -1188,7 +1189,9 @@ void test_update(const Target& target) {
         a.set(i, round_to(-a.get(i) * static_cast<double>(below(3)) * scale, t));
       const Memory p0 = p, m0 = m, v0 = v;
       // a transposed, as in a weight gradient.
-      const std::vector<double> factors = {1, 1, rows, 1, cols, 1};
+      const double depth = static_cast<double>(K);
+      const double b_row = turned ? 1 : cols, b_col = turned ? depth : 1;
+      const std::vector<double> factors = {1, 1, rows, 1, b_row, b_col};
       std::vector<double> product = {0, rows, cols, static_cast<double>(K), 1, cols};
       product.insert(product.end(), factors.begin(), factors.end());
       product.insert(product.end(), {-1, 0});
@@ -1209,9 +1212,8 @@ void test_update(const Target& target) {
       buffers.push_back(&g);
       call(target, which == 0 ? k_sgd : which == 1 ? k_sgdMomentum : k_adam, type, step, buffers, one);
       Memory p1 = p, m1 = m, v1 = v;
-      const double depth = static_cast<double>(K);
       Memory sums(t, N + 1), sums1(t, N + 1);
-      call(target, k_sum, type, {1, 1, cols, depth, 1, 1, 1, cols, 1}, {&sums1, &b}, one);
+      call(target, k_sum, type, {1, 1, cols, depth, 1, 1, b_col, b_row, 1}, {&sums1, &b}, one);
       buffers.back() = &a;
       buffers.push_back(&b);
       for (const bool with_sums : {false, true}) {

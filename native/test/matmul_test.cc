@@ -238,6 +238,8 @@ void run_all(const Target& target, std::vector<SimpleContext*> contexts) {
     if (i % 17 == 0) c.k = 0;
     check<T>(target, contexts, c, rng);
   }
+  // Without depth, wide enough for a B beyond the second-level cache if it had any.
+  check<T>(target, contexts, {{}, {}, {}, 20, 5000, 0, 0, 0, 0, true, 1}, rng);
   // Tiles of every width, with and without bias; the last panel is narrower.
   for (int64_t m = 1; m <= 16; ++m) {
     for (int64_t n : {301, 256, 90}) {

@@ -91,7 +91,8 @@ function push(map: Map<Storage, number[]>, s: Storage, i: number): void {
   else map.set(s, [i]);
 }
 
-function sameParams(a: readonly Param[], from: number, b: readonly Param[]): boolean {
+/** Whether the params from one of them on are these. */
+export function sameParams(a: readonly Param[], from: number, b: readonly Param[]): boolean {
   return b.every((x, i) => a[from + i] === x);
 }
 

@@ -10,6 +10,7 @@ import {
 } from '../backend/js/update.js';
 import { lastCheck, readsOf, writesOf } from './dataflow.js';
 import type { Param, Recorded } from './emit.js';
+import { sameParams } from './fuse.js';
 import type { Storage } from './storage.js';
 
 // The optimizer's update behind the product that makes the gradient of a weight: the gradient is used tile by tile and
@@ -131,33 +132,45 @@ export function fuseUpdates(
   return { calls: out, consumed };
 }
 
-/** A sum over the rows of a matrix: which matrix, and where the sums go. */
-interface ColumnSums {
-  readonly matrix: readonly Param[];
-  readonly offset: Param;
+/** A matrix that a call reads: its storage, rows, columns, offset and strides. */
+interface Matrix {
+  readonly storage: Storage;
+  readonly params: readonly Param[];
 }
 
-function columnSums(call: Recorded): ColumnSums | null {
-  const { kernel, params } = call;
-  const [kept, reduced, cols, rows, offset, x, col, row, scale] = params as Param[];
-  if (kernel.name !== 'sum' || kept !== 1 || reduced !== 1 || scale !== 1 || col !== 1) return null;
-  return { matrix: [rows, cols, x, row, col] as Param[], offset: offset as Param };
+/** The matrix whose columns the call sums, if that is all it does. */
+function summed(call: Recorded): Matrix | null {
+  const [kept, reduced, cols, rows, , offset, col, row, scale] = call.params as Param[];
+  if (call.kernel.name !== 'sum' || kept !== 1 || reduced !== 1 || scale !== 1 || col !== 1) return null;
+  return { storage: call.storages[1] as Storage, params: [rows, cols, offset, row, col] as Param[] };
 }
 
-/** The last factor of a product that can sum its columns, and its params but the bias that there is none of. */
-function lastFactor(call: Recorded): { matrix: readonly Param[]; params: readonly Param[] } | null {
-  const { kernel, params } = call;
+/** A product that can sum the columns of its last factor: that factor, and the call in the layout of the update family. */
+interface Summing {
+  readonly factor: Matrix;
+  readonly params: readonly Param[];
+  /** Its factors, and p. */
+  readonly inputs: readonly Storage[];
+}
+
+function summing(call: Recorded): Summing | null {
+  const { kernel, storages, outputs } = call;
   if (!Object.hasOwn(withSums, kernel.name)) return null;
-  if (kernel.name !== 'matmul') {
-    const at = 3 + call.outputs + 4;
-    return { matrix: [params[2], params[1], ...params.slice(at, at + 3)] as Param[], params };
+  let params = call.params as readonly Param[];
+  const inputs = storages.slice(outputs, kernel.name === 'matmul' ? 3 : undefined);
+  if (kernel.name === 'matmul') {
+    const [nb, m, n, k, c, row] = params as Param[];
+    const [bias, activation] = params.slice(12);
+    if (nb !== 0 || row !== n || bias !== -1 || activation !== 0) return null;
+    params = [m, n, k, c, ...params.slice(6, 12)] as Param[];
   }
-  const [nb, m, n, k, offset, row, ...rest] = params as Param[];
-  const [, , , bAt, bRow, bCol, bias, activation] = rest as Param[];
-  if (nb !== 0 || row !== n || bias !== -1 || activation !== 0) return null;
+  const [, n, k] = params as [Param, Param, Param];
+  // Behind the offsets of outputs and p there are the first factor's three params, then the last one's.
+  const at = 3 + outputs + (inputs.length - 2) + 3;
   return {
-    matrix: [k, n, bAt, bRow, bCol] as Param[],
-    params: [m, n, k, offset, ...rest.slice(0, 6)] as Param[],
+    factor: { storage: inputs.at(-1) as Storage, params: [k, n, ...params.slice(at, at + 3)] },
+    params,
+    inputs,
   };
 }
 
@@ -168,38 +181,32 @@ function lastFactor(call: Recorded): { matrix: readonly Param[]; params: readonl
 export function fuseSums(calls: readonly Recorded[]): readonly Recorded[] {
   const out: (Recorded | null)[] = [...calls];
   calls.forEach((sum, i) => {
-    const sums = columnSums(sum);
-    if (!sums) return;
-    const [to, x] = sum.storages as [Storage, Storage];
-    if (to.array !== null) return;
-    const j = out.findIndex((call) => {
-      const factor =
-        call && call.storages[call.storages.length - (call.kernel.name === 'matmul' ? 2 : 1)] === x;
-      return factor && sameParams(lastFactor(call)?.matrix ?? [], sums.matrix);
-    });
-    const product = out[j];
-    if (!product || writesOf(product).includes(to)) return;
-    // Between the two nobody may read or write the sums, nor change what is summed.
-    for (let c = Math.min(i, j); c <= Math.max(i, j); c++) {
-      const call = out[c];
-      if (!call || c === i) continue;
-      if (readsOf(call).includes(to) || writesOf(call).includes(to) || writesOf(call).includes(x)) return;
+    const matrix = summed(sum);
+    const to = sum.storages[0] as Storage;
+    if (!matrix || to.array !== null) return;
+    // Between the sum and the product nobody may read or write the sums, nor change what is summed.
+    const mayMove = (j: number): boolean =>
+      out.slice(Math.min(i, j), Math.max(i, j) + 1).every((call) => {
+        if (!call || call === sum) return true;
+        const writes = writesOf(call);
+        return !readsOf(call).includes(to) && !writes.includes(to) && !writes.includes(matrix.storage);
+      });
+    for (let j = 0; j < out.length; j++) {
+      const product = out[j];
+      const s = product && summing(product);
+      if (s?.factor.storage !== matrix.storage || !sameParams(s.factor.params, 0, matrix.params)) continue;
+      if (!product || !mayMove(j)) continue;
+      const at = 3 + product.outputs;
+      out[i] = null;
+      out[j] = {
+        kernel: withSums[product.kernel.name] as Kernel,
+        params: [...s.params.slice(0, at), sum.params[4] as Param, ...s.params.slice(at)],
+        storages: [...writesOf(product), to, ...s.inputs],
+        outputs: product.outputs + 1,
+        op: `${product.op}+${sum.op}`,
+      };
+      return;
     }
-    const { params } = lastFactor(product) as { params: readonly Param[] };
-    const at = 3 + product.outputs;
-    const rest = product.storages.slice(product.outputs, product.kernel.name === 'matmul' ? 3 : undefined);
-    out[i] = null;
-    out[j] = {
-      kernel: withSums[product.kernel.name] as Kernel,
-      params: [...params.slice(0, at), sums.offset, ...params.slice(at)],
-      storages: [...writesOf(product), to, ...rest],
-      outputs: product.outputs + 1,
-      op: `${product.op}+${sum.op}`,
-    };
   });
   return out.filter((call) => call !== null);
-}
-
-function sameParams(a: readonly Param[], b: readonly Param[]): boolean {
-  return a.length === b.length && a.every((x, i) => x === b[i]);
 }
