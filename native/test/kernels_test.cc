@@ -1169,12 +1169,13 @@ void test_update(const Target& target) {
       if (huge && t == Type::F32) break;
       const bool large = round % 10 == 9,
                  outer = round >= 60 && !huge;       // a batch of one, with rows of any length
-      const bool turned = large && round % 20 == 9;  // columns of b are contiguous
+      const bool turned = large && round % 20 == 9;  // columns of b are contiguous, and few
       const int64_t M = huge ? 1100 : large ? 300 + below(300) : below(40);
-      const int64_t N = huge    ? 1001
-                        : outer ? 1 + below(round % 4 == 0 ? 5000 : 100)
-                        : large ? 100 + below(500)
-                                : 2 + below(80);
+      const int64_t N = huge     ? 1001
+                        : outer  ? 1 + below(round % 4 == 0 ? 5000 : 100)
+                        : turned ? 20
+                        : large  ? 100 + below(500)
+                                 : 2 + below(80);
       const int64_t K = outer ? 1 : large || huge ? 20 + below(100) : round % 3 == 0 ? below(3) : below(70);
       const double rows = static_cast<double>(M), cols = static_cast<double>(N), n = rows * cols;
       Memory a(t, K * M + 1), b(t, K * N + 1), g(t, M * N + 1), p(t, M * N + 1), m(t, M * N + 1),
