@@ -1,7 +1,7 @@
 import type { Executable, Input, Instruction, Patch, ProgramBuffer } from '../backend/backend.js';
 import { typeCode } from '../backend/js/strided.js';
 import { backend } from '../backend/load.js';
-import { arrayType, isFloat, type TypedArray } from '../dtype.js';
+import { arrayType, type TypedArray } from '../dtype.js';
 import { StateError } from '../errors.js';
 import { type Arena, arenaArray, idleArena, type Layout, layOut, lifetimes } from './arena.js';
 import { copy } from './calls.js';
@@ -413,8 +413,8 @@ export class Program {
   }
 
   /**
-   * Nanoseconds of every call, the median of a few runs on made-up arguments and on copies of all that the step writes:
-   * nothing changes. Null where that is not possible now (a run is in flight).
+   * Nanoseconds of every call, the median of a few runs on zeros in the place of the arguments and on copies of all that
+   * the step writes: nothing changes. Null where that is not possible now (a run is in flight).
    */
   times(): Float64Array | null {
     const blocked = this.#inFlight || this.#written.some((s) => s.busy !== null);
@@ -430,7 +430,7 @@ export class Program {
       else c.boundFresh = copied;
     }
     this.#bindResults(true);
-    const inputs = this.#sources(this.#arguments.map(madeUp));
+    const inputs = this.#sources(this.#arguments.map((s) => new (arrayType(s.dtype))(s.length)));
     const runs: Float64Array[] = [];
     const until = performance.now() + 200;
     do runs.push(this.#executable.profile(inputs));
@@ -440,21 +440,6 @@ export class Program {
       return sorted[sorted.length >> 1] as number;
     });
   }
-}
-
-/**
- * Something to time a step on: numbers of floats in (0, 1), on which arithmetic takes the time that it takes on data (it takes
- * less on zeros), and 0, which is a label in range, of others.
- */
-function madeUp({ dtype, length }: Storage): TypedArray {
-  const array = new (arrayType(dtype))(length);
-  if (!isFloat(dtype)) return array;
-  // Park and Miller's generator.
-  for (let i = 0, x = 1; i < length; i++) {
-    x = (x * 16807) % 2147483647;
-    array[i] = x / 2147483647;
-  }
-  return array;
 }
 
 /** Constants that the step changes in place start from their values at every run: they are copied first. */

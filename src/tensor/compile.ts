@@ -42,7 +42,7 @@ export interface CompiledStep<A extends readonly unknown[], R> {
   async(...args: A): Promise<R>;
   /**
    * The programs as text: every kernel call with shapes, flops, bytes and what was fused, and its time in microseconds,
-   * measured now on made-up arguments and on copies of what the step writes (`?` while an asynchronous run is in flight).
+   * measured now on zeros and on copies of what the step writes (`?` while an asynchronous run is in flight).
    */
   explain(): string;
 }
