@@ -74,39 +74,49 @@ function mapFields(map: ReadonlyMap<unknown, unknown>): Fields {
   return fields;
 }
 
-/** Calls a function with every field of a module, and with those of arrays, plain objects and Maps in its fields. */
-function eachField(m: Module, visit: (holder: Fields, key: string, value: unknown) => void): void {
-  const look = (holder: Fields, depth: number): void => {
-    for (const [key, value] of Object.entries(holder)) {
-      visit(holder, key, value);
-      if (depth >= 4) continue;
-      if (Array.isArray(value)) {
-        visit(value as unknown as Fields, 'length', value.length);
-        // A long list of numbers is data, not structure.
-        if (value.length <= 64 || typeof value[0] === 'object') look(value as unknown as Fields, depth + 1);
-      } else if (isPlainObject(value)) look(value, depth + 1);
-      else if (value instanceof Map) {
-        const fields = mapFields(value);
-        visit(fields, '', value.size);
-        for (const [k, v] of value) if (isName(k)) visit(fields, String(k), v);
-      }
+type VisitField = (holder: Fields, key: string, value: unknown) => void;
+
+function lookAt(holder: Fields, depth: number, visit: VisitField): void {
+  for (const key in holder) {
+    if (!Object.hasOwn(holder, key)) continue;
+    const value = holder[key];
+    visit(holder, key, value);
+    if (typeof value !== 'object' || value === null || depth >= 4) continue;
+    if (Array.isArray(value)) {
+      visit(value as unknown as Fields, 'length', value.length);
+      // A long list of numbers is data, not structure.
+      if (value.length <= 64 || typeof value[0] === 'object')
+        lookAt(value as unknown as Fields, depth + 1, visit);
+    } else if (isPlainObject(value)) lookAt(value, depth + 1, visit);
+    else if (value instanceof Map) {
+      const fields = mapFields(value);
+      visit(fields, '', value.size);
+      for (const [k, v] of value) if (isName(k)) visit(fields, String(k), v);
     }
-  };
-  look(m as unknown as Fields, 0);
+  }
+}
+
+/** Calls a function with every field of a module, and with those of arrays, plain objects and Maps in its fields. */
+function eachField(m: Module, visit: VisitField): void {
+  lookAt(m as unknown as Fields, 0, visit);
+}
+
+/** The fields of a module as they were: holder, key and value in turn. */
+function fieldsOf(m: Module): unknown[] {
+  const list: unknown[] = [];
+  eachField(m, (holder, key, value) => {
+    list.push(holder, key, value);
+  });
+  return list;
 }
 
 // A compiled step notices when a field of a module that it uses holds something else than when it was compiled: another
 // parameter, layer, number, function. Fields that the step itself sets (a count, kept activations) do not matter.
 watchTraces(() => {
-  const before = new Map<Fields, Map<string, unknown>>();
+  const before = new Map<Module, unknown[]>();
   for (const ref of live) {
     const module = ref.deref();
-    if (!module) continue;
-    eachField(module, (holder, key, value) => {
-      const held = before.get(holder);
-      if (held) held.set(key, value);
-      else before.set(holder, new Map([[key, value]]));
-    });
+    if (module) before.set(module, fieldsOf(module));
   }
   return (used, trace) => {
     const known = new Map<Module, boolean>();
@@ -115,10 +125,7 @@ watchTraces(() => {
       const held = known.get(m);
       if (held !== undefined) return held;
       known.set(m, false); // for modules that hold each other
-      let found = m.children().some(isUsed);
-      eachField(m, (_holder, _key, value) => {
-        if (isTensor(value) && used.has(value.view.storage)) found = true;
-      });
+      const found = holdsAny(m, (x) => (isTensor(x) ? used.has(x.view.storage) : isUsed(x)));
       known.set(m, found);
       return found;
     };
@@ -128,12 +135,22 @@ watchTraces(() => {
       // What it holds counts as well: an activation has no tensor to be known by.
       if (module && isUsed(module)) for (const m of module.modules()) watched.add(m);
     }
+    const held = new Map<Fields, Map<string, unknown>>();
+    for (const module of watched) {
+      const list = before.get(module) ?? [];
+      for (let i = 0; i < list.length; i += 3) {
+        const [holder, key] = [list[i] as Fields, list[i + 1] as string];
+        let fields = held.get(holder);
+        if (fields === undefined) held.set(holder, (fields = new Map<string, unknown>()));
+        fields.set(key, list[i + 2]);
+      }
+    }
     for (const module of watched) {
       trace.observe(() => module.forward); // replaced, or given a hook
       eachField(module, (holder, key, value) => {
         const kept = isTensor(value)
           ? value.view.storage.trace === null && used.has(value.view.storage)
-          : before.get(holder)?.has(key) && Object.is(before.get(holder)?.get(key), value);
+          : held.get(holder)?.has(key) && Object.is(held.get(holder)?.get(key), value);
         if (kept) trace.observe(() => holder[key]);
       });
     }
@@ -220,6 +237,9 @@ function isPlainObject(x: unknown): x is Record<string, unknown> {
 
 type Visit = (name: string, value: Tensor | Module, owner: Module) => void;
 
+/** True if a tensor or module that a module holds directly passes the test. */
+let holdsAny: (m: Module, test: (held: Tensor | Module) => boolean) => boolean;
+
 /**
  * Base of layers and models. Subclasses assign parameters (see Parameter), buffers (see registerBuffer) and
  * other modules to fields, also within arrays, plain objects and Maps (with strings or numbers for keys), and
@@ -260,21 +280,34 @@ export class Module {
     return Object.entries(this);
   }
 
+  static {
+    holdsAny = (m, test) => {
+      let found = false;
+      m.#each((_name, held) => {
+        found ||= test(held);
+      });
+      return found;
+    };
+  }
+
   /** Visits the tensors and modules held directly by this one, in order of assignment. */
   #each(visit: Visit): void {
-    const seen = new Set<unknown>();
+    let seen: Set<unknown> | null = null;
     const look = (name: string, value: unknown): void => {
       if (typeof value !== 'object' || value === null) return;
       if (isTensor(value) || value instanceof Module) {
         visit(name, value, this);
-      } else if (Array.isArray(value) || isPlainObject(value)) {
-        if (seen.has(value)) return;
-        seen.add(value);
-        for (const [key, v] of Object.entries(value)) look(`${name}.${key}`, v);
-      } else if (value instanceof Map) {
-        if (seen.has(value)) return;
-        seen.add(value);
+        return;
+      }
+      const map = value instanceof Map;
+      if (!map && !Array.isArray(value) && !isPlainObject(value)) return;
+      seen ??= new Set();
+      if (seen.has(value)) return;
+      seen.add(value);
+      if (map) {
         for (const [key, v] of value) if (isName(key)) look(`${name}.${key}`, v);
+      } else {
+        for (const [key, v] of Object.entries(value)) look(`${name}.${key}`, v);
       }
     };
     for (const [name, value] of this.fields()) look(name, value);

@@ -13,82 +13,88 @@ const crossEntropyGrad = defineKernel('crossEntropyGrad', crossEntropyGradKernel
 /** Codes of the gradients of activations that a product can apply to its result (native/kernels.def). */
 const gradientCodes: Readonly<Record<string, number>> = { reluGrad: 4, sigmoidGrad: 5, tanhGrad: 6 };
 
+/** Which calls touch a storage. */
+class Uses {
+  readonly #calls = new Map<Storage, number[]>();
+
+  of(s: Storage): readonly number[] {
+    return this.#calls.get(s) ?? [];
+  }
+
+  note(storages: readonly Storage[], i: number): void {
+    for (const s of storages) {
+      const list = this.#calls.get(s);
+      if (list) list.push(i);
+      else this.#calls.set(s, [i]);
+    }
+  }
+
+  forget(storages: readonly Storage[], i: number): void {
+    for (const s of storages) {
+      const list = this.#calls.get(s) as number[];
+      const at = list.indexOf(i);
+      if (at >= 0) list.splice(at, 1);
+    }
+  }
+}
+
 /** A list of calls in which pairs are replaced by one call that does both. */
 class Rewriter {
   readonly calls: (Recorded | null)[];
-  readonly #readers = new Map<Storage, number[]>();
-  readonly #writers = new Map<Storage, number[]>();
+  readonly #readers = new Uses();
+  readonly #writers = new Uses();
 
   constructor(
     calls: readonly Recorded[],
     private readonly kept: ReadonlySet<Storage>,
   ) {
     this.calls = [...calls];
-    calls.forEach((call, i) => {
-      this.#note(call, i);
-    });
+    for (let i = 0; i < calls.length; i++) this.#note(calls[i] as Recorded, i);
   }
 
   #note(call: Recorded, i: number): void {
-    for (const s of readsOf(call)) push(this.#readers, s, i);
-    for (const s of writesOf(call)) push(this.#writers, s, i);
+    this.#readers.note(readsOf(call), i);
+    this.#writers.note(writesOf(call), i);
   }
 
-  #forget(call: Recorded, i: number): void {
-    for (const [map, list] of [
-      [this.#readers, readsOf(call)],
-      [this.#writers, writesOf(call)],
-    ] as const) {
-      for (const s of list) {
-        const at = map.get(s);
-        if (at)
-          map.set(
-            s,
-            at.filter((j) => j !== i),
-          );
-      }
-    }
+  #forget(i: number): void {
+    const call = this.calls[i] as Recorded;
+    this.#readers.forget(readsOf(call), i);
+    this.#writers.forget(writesOf(call), i);
   }
 
   /** The call that makes the virtual storage `s`, if it is the only one and comes before `i`. */
   producer(s: Storage, i: number): number {
-    const writers = this.#writers.get(s) ?? [];
-    return s.array === null && writers.length === 1 && (writers[0] as number) < i
-      ? (writers[0] as number)
-      : -1;
+    if (s.array !== null) return -1;
+    const writers = this.#writers.of(s);
+    return writers.length === 1 && (writers[0] as number) < i ? (writers[0] as number) : -1;
   }
 
   /** True if call `i` is all that ever reads the virtual storage `s`. */
   readOnlyBy(s: Storage, i: number): boolean {
-    return s.array === null && !this.kept.has(s) && (this.#readers.get(s) ?? []).every((j) => j === i);
+    return s.array === null && !this.kept.has(s) && this.#readers.of(s).every((j) => j === i);
   }
 
   /** True if nobody reads `s` between the two calls. */
   unreadBetween(s: Storage, first: number, last: number): boolean {
-    return (this.#readers.get(s) ?? []).every((j) => j <= first || j >= last);
+    return this.#readers.of(s).every((j) => j <= first || j >= last);
   }
 
   /** True if what the first call reads still has the same values at the second. */
   unchangedBetween(first: number, last: number): boolean {
     return readsOf(this.calls[first] as Recorded).every((s) =>
-      (this.#writers.get(s) ?? []).every((j) => j <= first || j > last),
+      this.#writers.of(s).every((j) => j <= first || j > last),
     );
   }
 
   /** Puts one call in the place of the second of two, and drops the first. */
   replace(first: number, last: number, call: Recorded): void {
-    this.#forget(this.calls[first] as Recorded, first);
-    this.#forget(this.calls[last] as Recorded, last);
+    this.#forget(first);
+    this.#forget(last);
     this.calls[first] = null;
     this.calls[last] = call;
     this.#note(call, last);
   }
-}
-
-function push(map: Map<Storage, number[]>, s: Storage, i: number): void {
-  const list = map.get(s);
-  if (list) list.push(i);
-  else map.set(s, [i]);
 }
 
 /** Whether the params from one of them on are these. */
@@ -282,7 +288,7 @@ export function hoistFills(
     if (s.array !== null || s.length > maxConstant || kept.has(s)) return true;
     if (writes.get(s) !== 1 || !overwrites(call, 0)) return true;
     const array = sharedArray(s.dtype, s.length);
-    call.kernel.js(call.params as readonly number[], [array]);
+    array.fill(call.params.at(-1) as number);
     constants.set(s, new Storage(s.dtype, s.length, array, trace));
     return false;
   });
