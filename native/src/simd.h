@@ -1043,13 +1043,36 @@ SIMDGRAD_INLINE void transpose_block(const double* src, int64_t src_stride, doub
   _mm_storeu_pd(dst, _mm_unpacklo_pd(a, b));
   _mm_storeu_pd(dst + dst_stride, _mm_unpackhi_pd(a, b));
 }
+#elif SIMDGRAD_ARM64
+SIMDGRAD_INLINE void transpose_block(const float* src, int64_t src_stride, float* dst, int64_t dst_stride,
+                                     int rows = 4) {
+  float32x4_t r[4];
+  SIMDGRAD_UNROLL
+  for (int i = 0; i < 4; ++i) r[i] = vld1q_f32(src + (i < rows ? i : rows - 1) * src_stride);
+  // Columns 0 and 2, and 1 and 3, of two rows each.
+  const float64x2_t even01 = vreinterpretq_f64_f32(vtrn1q_f32(r[0], r[1])),
+                    odd01 = vreinterpretq_f64_f32(vtrn2q_f32(r[0], r[1]));
+  const float64x2_t even23 = vreinterpretq_f64_f32(vtrn1q_f32(r[2], r[3])),
+                    odd23 = vreinterpretq_f64_f32(vtrn2q_f32(r[2], r[3]));
+  vst1q_f32(dst, vreinterpretq_f32_f64(vtrn1q_f64(even01, even23)));
+  vst1q_f32(dst + dst_stride, vreinterpretq_f32_f64(vtrn1q_f64(odd01, odd23)));
+  vst1q_f32(dst + 2 * dst_stride, vreinterpretq_f32_f64(vtrn2q_f64(even01, even23)));
+  vst1q_f32(dst + 3 * dst_stride, vreinterpretq_f32_f64(vtrn2q_f64(odd01, odd23)));
+}
+SIMDGRAD_INLINE void transpose_block(const double* src, int64_t src_stride, double* dst, int64_t dst_stride,
+                                     int rows = 2) {
+  const float64x2_t a = vld1q_f64(src), b = vld1q_f64(src + (rows - 1) * src_stride);
+  vst1q_f64(dst, vtrn1q_f64(a, b));
+  vst1q_f64(dst + dst_stride, vtrn2q_f64(a, b));
+}
 #else
 template <class T>
 SIMDGRAD_INLINE void transpose_block(const T* src, int64_t src_stride, T* dst, int64_t dst_stride,
                                      int rows = Vec<T>::N) {
-  for (int i = 0; i < Vec<T>::N; ++i) {
-    const T* row = src + (i < rows ? i : rows - 1) * src_stride;
-    for (int j = 0; j < Vec<T>::N; ++j) dst[j * dst_stride + i] = row[j];
+  for (int j = 0; j < Vec<T>::N; ++j) {
+    for (int i = 0; i < Vec<T>::N; ++i) {
+      dst[j * dst_stride + i] = src[(i < rows ? i : rows - 1) * src_stride + j];
+    }
   }
 }
 #endif
