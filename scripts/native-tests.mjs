@@ -29,7 +29,7 @@ async function crossToolsFor(processor) {
     );
   }
   const flags = ['-std=c++20', '-O3', '-fno-exceptions', '-fno-rtti', '-ffp-contract=off', '-fno-math-errno'];
-  flags.push('-Wall', '-Wextra', '-Werror');
+  flags.push('-Wall', '-Wextra', '-Werror', `-I${at('native', 'src')}`);
   const sources = filesUnder(at('native', 'src'), (path) => /target_\w+\.cc$/.test(path));
   const objects = await Promise.all(
     sources.map(async (source) => {
