@@ -9,6 +9,7 @@
 #include <limits>
 #include <random>
 
+#include "../src/targets.h"
 #include "simple_context.h"
 
 using namespace simdgrad;
@@ -309,6 +310,9 @@ void check_special(const Target& target, SimpleContext* context) {
   }
 }
 
+// Other processors cannot flush results without operands.
+constexpr bool kFlushesResults = SIMDGRAD_X86;
+
 // In float32 what is below the smallest normal number counts as zero, in every form and on every thread; in
 // float64 it does not. The caller's thread is left as it was.
 template <class T>
@@ -342,7 +346,7 @@ void check_small(const Target& target, SimpleContext* context) {
       Call call{p, (int)(sizeof(p) / sizeof(*p)), buffers, 4};
       target.table.run[k_matmul][(int)type](call, *context);
       for (int64_t i = 0; i < m * n; ++i) {
-        const T small = sizeof(T) == 4 ? (T)0 : least / 4;
+        const T small = sizeof(T) == 4 && kFlushesResults ? (T)0 : least / 4;
         ++checked;
         if (out[i] != (i / n % 2 ? least : small)) {
           ++failures;
