@@ -237,7 +237,7 @@ function isPlainObject(x: unknown): x is Record<string, unknown> {
 
 type Visit = (name: string, value: Tensor | Module, owner: Module) => void;
 
-/** True if a tensor or module that a module holds directly passes the test. */
+/** True if a tensor or module that a module holds directly passes the test. Set where #each can be reached. */
 let holdsAny: (m: Module, test: (held: Tensor | Module) => boolean) => boolean;
 
 /**
