@@ -14,6 +14,9 @@ struct Buffer {
   void* data;
   int64_t length;
   Type type;
+  // Not null: the values are rows that lie apart, each so many elements behind `data`. Only for an operand
+  // that KernelTable::by_rows names.
+  const int64_t* rows = nullptr;
 };
 
 // One kernel call in the layout of kernels.def.
@@ -51,6 +54,13 @@ class Context {
 // False: an error was recorded in the context.
 using RunFn = bool (*)(const Call&, Context&);
 
+// The operand of a call that may be `count` rows which lie apart; -1 where there is none.
+struct ByRows {
+  int operand = -1;
+  int64_t count = 0;
+};
+using ByRowsFn = ByRows (*)(const Call&, const CacheSizes&);
+
 enum KernelId : int {
 #define KERNEL(name, family, outputs, inputs, attrs, types) k_##name,
 #include "../kernels.def"
@@ -61,6 +71,7 @@ enum KernelId : int {
 // By kernel and dispatch type (the T of kernels.def; copy is dispatched by its output); null: not available.
 struct KernelTable {
   RunFn run[kNumKernels][kTypes] = {};
+  ByRowsFn by_rows[kNumKernels][kTypes] = {};  // null: all operands are in one piece
 };
 
 // Targets fill the table in this order, faster ones over slower ones.

@@ -29,7 +29,10 @@ bool as_index(double x, size_t size, size_t* out) {
 }  // namespace
 
 Program::~Program() {
-  for (Slot& slot : slots_of_) CallContext::release_block(slot.staging);
+  for (Slot& slot : slots_of_) {
+    CallContext::release_block(slot.staging);
+    free(slot.row_at);
+  }
   if (environment_->last_program == this) environment_->last_program = nullptr;
   environment_->release();
 }
@@ -230,6 +233,7 @@ bool Program::find_kernels(napi_env env) {
                 kernel_row(instruction.kernel).name, type_name(instruction.dispatch));
     return false;
   }
+  for (uint32_t index : inputs_) slots_of_[index].by_rows = -1;
   isa_changes_ = environment_->isa_changes;
   return true;
 }
@@ -296,6 +300,7 @@ bool Program::resolve_inputs(napi_env env, const char* what, napi_value inputs, 
       return false;
     }
     slot.rows.data = nullptr;
+    place.rows = nullptr;
     if (num_lists == 2) {
       bool typed = false;
       if (napi_is_typedarray(env, values_[count + i], &typed) != napi_ok) return false;
@@ -331,8 +336,7 @@ bool Program::resolve_rows(napi_env env, const char* what, uint32_t input, const
                 type_name(place.type), static_cast<long long>(place.length));
     return false;
   }
-  place.data = staging(index);
-  if (place.data == nullptr) return out_of_memory(env);
+  place.data = values.data;
   slots_of_[index].values = values;
   slots_of_[index].rows = given;
   return true;
@@ -345,12 +349,69 @@ void* Program::staging(uint32_t index) {
   return data;
 }
 
-bool Program::gather(napi_env env) {
+int64_t Program::count_by_rows(uint32_t index) const {
+  const KernelTable& table = *environment_->table;
+  int64_t count = 0;
+  for (const Instruction& instruction : instructions_) {
+    if (instruction.nothing) continue;
+    Buffer buffers[kMaxBuffers];
+    int readers = 0, operand = -1;
+    for (int b = 0; b < instruction.num_buffers; b++) {
+      const size_t at = static_cast<size_t>(instruction.buffers[b]);
+      buffers[b] = table_[at];
+      if (at != index) continue;
+      readers++;
+      operand = b;
+    }
+    if (readers == 0) continue;
+    const ByRowsFn by_rows = table.by_rows[instruction.kernel][static_cast<int>(instruction.dispatch)];
+    if (by_rows == nullptr || readers > 1) return 0;
+    const Call call = {instruction.params, instruction.num_params, buffers, instruction.num_buffers};
+    const ByRows found = by_rows(call, environment_->context.cache());
+    if (found.operand != operand || (count != 0 && found.count != count)) return 0;
+    count = found.count;
+  }
+  return count;
+}
+
+bool Program::place_rows(napi_env env, uint32_t index) {
+  CallContext& context = environment_->context;
+  Slot& slot = slots_of_[index];
+  Buffer& place = table_[index];
+  const int64_t count = slot.rows.length, inner = place.length / count, bound = slot.values.length / inner;
+  if (slot.row_at == nullptr)
+    slot.row_at = static_cast<int64_t*>(malloc(static_cast<size_t>(count) * sizeof(int64_t)));
+  if (slot.row_at == nullptr) return out_of_memory(env);
+  const volatile int32_t* rows = static_cast<const int32_t*>(slot.rows.data);
+  for (int64_t k = 0; k < count; k++) {
+    const int64_t row = rows[k];  // once: shared memory may change
+    if (row < 0 || row >= bound) {
+      context.begin();
+      context.fail_index("indexSelect", row, k, bound);
+      throw_recorded(env, context);
+      return false;
+    }
+    slot.row_at[k] = row * inner;
+  }
+  place.rows = slot.row_at;
+  return true;
+}
+
+bool Program::gather(napi_env env, bool must_copy) {
   CallContext& context = environment_->context;
   for (uint32_t index : inputs_) {
-    const Slot& slot = slots_of_[index];
+    Slot& slot = slots_of_[index];
     if (slot.rows.data == nullptr) continue;
-    const Buffer& place = table_[index];
+    Buffer& place = table_[index];
+    if (!must_copy) {
+      if (slot.by_rows < 0) slot.by_rows = count_by_rows(index);
+      if (slot.by_rows == slot.rows.length) {
+        if (!place_rows(env, index)) return false;
+        continue;
+      }
+    }
+    place.data = staging(index);
+    if (place.data == nullptr) return out_of_memory(env);
     const int64_t inner = place.length / slot.rows.length;
     const double params[] = {1,
                              static_cast<double>(slot.values.length / inner),
@@ -369,7 +430,7 @@ bool Program::gather(napi_env env) {
   return true;
 }
 
-bool Program::prepare(napi_env env, const char* what, napi_value inputs, napi_value rows) {
+bool Program::prepare(napi_env env, const char* what, napi_value inputs, napi_value rows, bool must_copy) {
   if (in_flight_ || resolving_) {
     throw_error(env, kBusy, "Program.%s: a run of this program is in flight; wait for it first", what);
     return false;
@@ -391,7 +452,7 @@ bool Program::prepare(napi_env env, const char* what, napi_value inputs, napi_va
       return false;
     }
   }
-  return gather(env);
+  return gather(env, must_copy);
 }
 
 bool Program::execute(CallContext& context, double* nanoseconds) {
@@ -429,7 +490,7 @@ bool Program::execute(CallContext& context, double* nanoseconds) {
 }
 
 bool Program::run(napi_env env, napi_value inputs, napi_value rows, double* nanoseconds) {
-  if (!prepare(env, nanoseconds == nullptr ? "run" : "profile", inputs, rows)) return false;
+  if (!prepare(env, nanoseconds == nullptr ? "run" : "profile", inputs, rows, false)) return false;
   if (execute(environment_->context, nanoseconds)) return true;
   throw_recorded(env, environment_->context);
   return false;
@@ -444,7 +505,7 @@ bool Program::run_async(napi_env env, napi_value self, napi_value inputs, napi_v
   if (updates_inputs_) {
     return fail(env, "Program.runAsync: this program updates its inputs, and such a run would update copies");
   }
-  if (!prepare(env, "runAsync", inputs, rows)) return false;
+  if (!prepare(env, "runAsync", inputs, rows, true)) return false;
   // From here on no JavaScript runs until the inputs are copied.
   for (uint32_t index : inputs_) {
     Buffer& input = table_[index];

@@ -27,6 +27,8 @@ class Array {
   size_t size() const { return size_; }
   T* begin() { return data_; }
   T* end() { return data_ + size_; }
+  const T* begin() const { return data_; }
+  const T* end() const { return data_ + size_; }
 
  private:
   T* data_ = nullptr;
@@ -67,10 +69,12 @@ class Program {
   struct Slot {
     napi_ref reference;   // of a pinned array; null for inputs
     void* staging;        // of an input: memory for rows that are gathered, and for asynchronous runs
-    Buffer values, rows;  // of an input, in a run that gathers it; rows.data is null otherwise
-    bool local;           // lives inside one chain only
-    bool writable;        // an input that instructions may write: the caller's memory is updated in place
-    int64_t place;        // of a local one: bytes before it per element of a block
+    Buffer values, rows;  // of an input, in a run on rows of `values`; rows.data is null otherwise
+    int64_t by_rows;  // of an input: so many rows are used where they lie; 0: gathered; below: not known yet
+    int64_t* row_at;  // where in `values` they are
+    bool local;       // lives inside one chain only
+    bool writable;    // an input that instructions may write: the caller's memory is updated in place
+    int64_t place;    // of a local one: bytes before it per element of a block
   };
   struct Chain {
     size_t first, count;  // instructions
@@ -93,12 +97,16 @@ class Program {
   bool read_patches(napi_env env, const Buffer& patches);
   bool read_chains(napi_env env, const Buffer& triples);
   // Looks up input arrays, patches params and kernels: what precedes each run.
-  bool prepare(napi_env env, const char* what, napi_value inputs, napi_value rows);
+  bool prepare(napi_env env, const char* what, napi_value inputs, napi_value rows, bool must_copy);
   bool resolve_inputs(napi_env env, const char* what, napi_value inputs, napi_value rows);
   bool resolve_rows(napi_env env, const char* what, uint32_t input, const Buffer& values, napi_value rows);
   // Memory for the values of an input; null when out of memory.
   void* staging(uint32_t index);
-  bool gather(napi_env env);
+  // What a run does about inputs that are rows: they stay where they lie if all that reads them can do so,
+  // and are copied otherwise or if `must_copy`.
+  bool gather(napi_env env, bool must_copy);
+  int64_t count_by_rows(uint32_t index) const;
+  bool place_rows(napi_env env, uint32_t index);
   bool find_kernels(napi_env env);
   bool execute(CallContext& context, double* nanoseconds);
   bool run_chain(const Chain& chain, CallContext& context) const;

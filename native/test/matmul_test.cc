@@ -282,6 +282,86 @@ void run_shared(const Target& target, std::vector<SimpleContext*> contexts) {
   }
 }
 
+// A whose rows (or columns, of a weight gradient) lie apart in a larger table, against the same brought
+// together: the same bits, in a product, a product with sums and an update.
+template <class T>
+void check_rows(const Target& target, SimpleContext* context, int64_t m, int64_t n, int64_t k, bool columns,
+                std::mt19937& rng, int64_t* apart) {
+  const Type type = sizeof(T) == 4 ? Type::F32 : Type::F64;
+  const int64_t count = columns ? k : m, inner = columns ? m : k, bound = count + 5;
+  std::uniform_real_distribution<double> value(-1, 1);
+  std::vector<T> table(bound * inner), a(m * k), b(k * n), bias(n), p0(m * n);
+  for (std::vector<T>* x : {&table, &b, &bias, &p0}) {
+    for (T& v : *x) v = (T)value(rng);
+  }
+  std::vector<int64_t> row_at(count);
+  for (int64_t i = 0; i < count; ++i) {
+    row_at[i] = (i == 0 ? bound - 1 : (int64_t)(rng() % bound)) * inner;
+    std::copy_n(&table[row_at[i]], inner, &a[i * inner]);
+  }
+  const double a_row = columns ? 1 : (double)k, a_col = columns ? (double)m : 1, cols = (double)n;
+  const double size[] = {(double)m, (double)n, (double)k};
+  struct Kernel {
+    int id, operand;
+    std::vector<double> params;
+  };
+  const Kernel kernels[] = {
+      {k_matmul, 1, {0, size[0], size[1], size[2], 0, cols, 0, a_row, a_col, 0, cols, 1, 0, 1}},
+      {k_matmulSums, 2, {size[0], size[1], size[2], 0, 0, 0, a_row, a_col, 0, cols, 1}},
+      {k_sgdProduct, 2, {size[0], size[1], size[2], 0, 0, 0, a_row, a_col, 0, cols, 1, 0.1, 0.01, 0}},
+  };
+  for (const auto& [id, operand, params] : kernels) {
+    std::vector<T> out[2], sums(n);
+    bool differs = false;
+    for (const bool by_rows : {false, true}) {
+      std::vector<T>& c = out[by_rows];
+      c = p0;
+      const Buffer whole = {a.data(), m * k, type}, rows = {table.data(), m * k, type, row_at.data()},
+                   to = {c.data(), m * n, type}, right = {b.data(), k * n, type},
+                   more = {bias.data(), n, type}, beside = {sums.data(), n, type};
+      const Buffer& left = by_rows ? rows : whole;
+      const Buffer lists[3][4] = {{to, left, right, more}, {to, beside, left, right}, {to, to, left, right}};
+      const Buffer* const buffers = lists[id == k_matmul ? 0 : id == k_matmulSums ? 1 : 2];
+      const Call call{params.data(), (int)params.size(), buffers, 4};
+      const ByRows found = target.table.by_rows[id][(int)type](call, context->cache());
+      if (found.operand < 0) break;
+      if (by_rows) ++*apart;
+      differs = found.operand != operand || found.count != count ||
+                !target.table.run[id][(int)type](call, *context);
+    }
+    if (out[1].empty()) continue;
+    ++checked;
+    if (differs || memcmp(out[0].data(), out[1].data(), out[0].size() * sizeof(T)) != 0) {
+      if (++failures < 20) {
+        printf("FAIL %s %s: kernel %d by rows, %ldx%ldx%ld, columns %d, threads %d\n", target.name,
+               sizeof(T) == 4 ? "f32" : "f64", id, (long)m, (long)n, (long)k, columns, context->threads());
+      }
+    }
+  }
+}
+
+template <class T>
+void run_rows(const Target& target, std::vector<SimpleContext*> contexts) {
+  std::mt19937 rng(13);
+  int64_t apart = 0;
+  const int64_t sizes[][3] = {{128, 128, 784}, {96, 64, 1024}, {784, 128, 64}, {200, 90, 300}, {33, 260, 517},
+                              {7, 40, 30},     {2, 100, 2},    {600, 16, 40},  {150, 33, 80},  {1, 64, 64}};
+  for (SimpleContext* context : contexts) {
+    for (const auto& [m, n, k] : sizes) {
+      for (const bool columns : {false, true}) check_rows<T>(target, context, m, n, k, columns, rng, &apart);
+    }
+    for (int i = 0; i < 40; ++i) {
+      const int64_t m = 1 + rng() % 90, n = 1 + rng() % 90, k = 1 + rng() % 90;
+      check_rows<T>(target, context, m, n, k, i % 2 == 1, rng, &apart);
+    }
+  }
+  ++checked;
+  if (apart < (int64_t)contexts.size() * 40) {
+    ++failures;
+    printf("FAIL %s: only %ld products took rows that lie apart\n", target.name, (long)apart);
+  }
+}
+
 template <class T>
 void check_special(const Target& target, SimpleContext* context) {
   // relu keeps NaN and gives +0 for -0; K = 0 gives act(bias).
@@ -378,6 +458,8 @@ int main() {
     run_shared<float>(target, {&one, &two, &four, &six, &eight});
     run_shared<double>(target, {&one, &two, &four, &five});
     run_shared<float>(target, {&tiny, &tiny_four});
+    run_rows<float>(target, {&one, &two, &tiny, &five});
+    run_rows<double>(target, {&one, &two, &tiny_four});
     check_special<float>(target, &one);
     check_special<double>(target, &one);
     for (SimpleContext* context : {&one, &four}) {

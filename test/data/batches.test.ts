@@ -1,4 +1,18 @@
-import { compile, data, Generator, grad, noGrad, scope, type Tensor, tensor } from 'simdgrad';
+import {
+  compile,
+  data,
+  F,
+  Generator,
+  grad,
+  nn,
+  noGrad,
+  optim,
+  randint,
+  randn,
+  scope,
+  type Tensor,
+  tensor,
+} from 'simdgrad';
 import { describe, expect, it } from 'vitest';
 
 // Batches remember which rows of the dataset they are, and gather them when somebody reads them.
@@ -47,6 +61,47 @@ describe('a batch', () => {
     }
     // One step serves batches and tensors of one's own.
     expect(values(step(tensor(rows(1, 2)), tensor(Int32Array.of(101, 102))))).toEqual(expected(1, 2));
+  });
+
+  it('trains a net with the bits of batches that are made', async () => {
+    // Large enough for products that read rows where they lie.
+    const generator = new Generator(3);
+    const [x, y] = [randn([90, 40], { generator }), randint(0, 10, [90], { generator })];
+    const train = async (kind: 'batches' | 'asynchronous' | 'made'): Promise<unknown> => {
+      const own = new Generator(5);
+      const model = new nn.Sequential(
+        new nn.Linear(40, 48, { generator: own }),
+        new nn.ReLU(),
+        new nn.Linear(48, 10, { generator: own }),
+      );
+      const optimizer = new optim.Adam(model.parameters(), { lr: 0.01 });
+      const step = compile((a: Tensor, b: Tensor) => {
+        optimizer.zeroGrad();
+        const loss = F.crossEntropy(model.forward(a), b);
+        loss.backward();
+        optimizer.step();
+        return loss;
+      });
+      const losses: number[] = [];
+      const order = new Generator(6);
+      const loader = new data.DataLoader(new data.TensorDataset(x, y), {
+        batchSize: 32,
+        shuffle: true,
+        generator: order,
+      });
+      for (let epoch = 0; epoch < 3; epoch++) {
+        for (const [a, b] of loader as Iterable<[Tensor, Tensor]>) {
+          if (kind === 'made') expect([a.data.length, b.data.length]).toEqual([a.size, b.size]);
+          const loss = kind === 'asynchronous' ? await step.async(a, b) : step(a, b);
+          losses.push(loss.item());
+          expect(waits(a)).toBe(kind !== 'made');
+        }
+      }
+      return [losses, model.parameters().map((p) => p.toArray())];
+    };
+    const made = await train('made');
+    expect(await train('batches')).toEqual(made);
+    expect(await train('asynchronous')).toEqual(made);
   });
 
   it('is an ordinary tensor for everything else', () => {
@@ -193,6 +248,21 @@ describe('a batch holds the examples as they were when it was made', () => {
     expect(batch.toArray()).toEqual(rows(3, 4, 5, 6));
     for (const t of [other, meanwhile]) expect(t.toArray()).toEqual(rows(7, 8, 9, 10));
     expect(first(0).toArray()).toEqual(rows(4, 5, 6, 7));
+  });
+
+  it('whatever a compiled step does to it before it multiplies the batch', () => {
+    const generator = new Generator(8);
+    const [x, w] = [randn([60, 40], { generator }), randn([40, 48], { generator })];
+    const ds = new data.TensorDataset(x);
+    const step = compile((batch: Tensor) => {
+      x.mul_(2);
+      return batch.matmul(w);
+    });
+    for (let i = 0; i < 4; i++) {
+      const [[batch]] = [...inOrder(ds, 32)] as [[Tensor]];
+      const want = x.slice(0, 32).matmul(w).toArray();
+      expect(step(batch).toArray()).toEqual(want);
+    }
   });
 
   it('in asynchronous steps that wait for their turn, too', async () => {

@@ -357,6 +357,53 @@ describe.skipIf(addonPath === null)('Program', () => {
     expect([...out]).toEqual([2, 2, 2, 2, 2, 2]);
   });
 
+  it('multiplies rows of an input where they lie', async () => {
+    const [m, k, n, bound] = [48, 40, 80, 60];
+    const [out, weight, grad] = [shared(0, m * n), shared(0, k * n), shared(0, k * n)];
+    weight.forEach((_, i) => {
+      weight[i] = Math.sin(i);
+    });
+    const program = build({
+      code: [
+        ...ins('matmul', [0, m, n, k, 0, n, 0, k, 1, 0, n, 1, -1, 0], 0, 3, 1, 0),
+        ...ins('matmul', [0, k, n, m, 0, n, 0, 1, k, 0, n, 1, -1, 0], 2, 3, 0, 2),
+      ],
+      buffers: [out, weight, grad, input(0, m * k)],
+    });
+    const table = Float32Array.from({ length: bound * k }, (_, i) => Math.cos(i));
+    const numbers = Int32Array.from({ length: m }, (_, i) => (i * 17 + 59) % bound);
+    const batch = Float32Array.from({ length: m * k }, (_, i) => {
+      const row = numbers[Math.floor(i / k)] as number;
+      return table[row * k + (i % k)] as number;
+    });
+    program.run([batch]);
+    const expected = [[...out], [...grad]];
+    const clear = () => [out, grad].map((a) => a.fill(0));
+    clear();
+    program.run([table], [numbers]);
+    expect([[...out], [...grad]]).toEqual(expected);
+    clear();
+    expect(await new Promise((resolve) => program.runAsync([table], resolve, [numbers]))).toBe(null);
+    expect([[...out], [...grad]]).toEqual(expected);
+    clear();
+    program.run([batch]);
+    expect([[...out], [...grad]]).toEqual(expected);
+    // A wrong number is found before anything is written.
+    clear();
+    for (const wrong of [-1, bound]) {
+      expect(() => program.run([table], [numbers.with(m - 1, wrong)])).toThrow(
+        `indexSelect: index ${wrong} at position ${m - 1} is outside [0, ${bound})`,
+      );
+    }
+    expect(out.every((x) => x === 0)).toBe(true);
+    // As many values in rows of another length are brought together first.
+    const narrow = Int32Array.from({ length: 2 * m }, (_, i) => i);
+    program.run([table], [narrow]);
+    const first = [...out];
+    program.run([table.slice(0, m * k)]);
+    expect([...out]).toEqual(first);
+  });
+
   it('refuses rows that do not fit, or that are not there', () => {
     const out = shared(0, 4);
     const program = build({ code: ins('exp', vec(4, 2), 0, 1), buffers: [out, input(0, 4)] });
