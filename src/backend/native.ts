@@ -203,8 +203,8 @@ export class NativeBackend implements Backend {
     return ((kernel.nativeTypes >> type) & 1) === 1;
   }
 
-  lineStart(buffer: ArrayBufferLike): number {
-    return -this.addon.misalignment(new Uint8Array(buffer)) & 63;
+  lineStart(memory: Uint8Array): number {
+    return -this.addon.misalignment(memory) & 63;
   }
 
   adjustExternalMemory(delta: number): void {

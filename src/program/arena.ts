@@ -99,7 +99,7 @@ export class Arena {
     if (this.start + bytes <= this.buffer.byteLength) return;
     const before = this.buffer.byteLength;
     this.buffer = new SharedArrayBuffer(Math.ceil((bytes + alignment) / 4096) * 4096);
-    this.start = backend().lineStart(this.buffer);
+    this.start = backend().lineStart(new Uint8Array(this.buffer));
     backend().adjustExternalMemory(this.buffer.byteLength - before);
   }
 }

@@ -227,7 +227,7 @@ export function sharedArray(dtype: DType, length: number): TypedArray {
     backend().adjustExternalMemory(buffer.byteLength);
     registry.register(buffer, buffer.byteLength);
   }
-  const start = aligned ? backend().lineStart(buffer) : 0;
+  const start = aligned ? backend().lineStart(new Uint8Array(buffer)) : 0;
   const array = new (arrayType(dtype))(buffer as unknown as ArrayBuffer, start, length);
   if (bytes >= preparedFrom) backend().preparePages(array);
   return array;
@@ -257,25 +257,20 @@ const arrayOverhead = 256;
 const unzeroedMinimum = 4096;
 const unzeroedMaximum = 2 ** 30;
 
-/** Bytes from which on it pays to ask where a plain array lies, and to begin it at a cache line. */
-const plainAlignedMinimum = 32768;
-
-/** Uninitialised memory for a kernel to fill. */
-export function plainArray(dtype: DType, length: number): TypedArray {
+/** Uninitialised memory for a kernel to fill, at the start of a cache line where it is not small. */
+export function plainArray(dtype: DType, length: number, what = 'allocation'): TypedArray {
   const bytes = length * byteWidth(dtype);
   const array = pool[dtype].get(length)?.pop();
   if (array !== undefined) {
     pooledBytes -= bytes + arrayOverhead;
     return array;
   }
-  return allocated('allocation', length, dtype, () => {
+  return allocated(what, length, dtype, () => {
     const Type = arrayType(dtype);
     if (bytes < unzeroedMinimum || bytes > unzeroedMaximum) return new Type(length);
-    const extra = bytes < plainAlignedMinimum ? 0 : line;
-    const { buffer, byteOffset } = Buffer.allocUnsafeSlow(bytes + extra);
-    if (byteOffset !== 0 || buffer.byteLength !== bytes + extra) return new Type(length);
-    const start = extra === 0 ? 0 : backend().lineStart(buffer);
-    return new Type(buffer as ArrayBuffer, start, length);
+    const memory = Buffer.allocUnsafeSlow(bytes + line);
+    if (memory.byteOffset !== 0 || memory.buffer.byteLength !== bytes + line) return new Type(length);
+    return new Type(memory.buffer as ArrayBuffer, backend().lineStart(memory), length);
   });
 }
 

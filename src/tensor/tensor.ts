@@ -14,7 +14,7 @@ import { checkOptions } from '../options.js';
 import { contiguous, copy, emitMap } from '../program/calls.js';
 import { Cell } from '../program/cell.js';
 import { checkReadable, constantStorage, enterOp, leaveOp, tracing, withRecorder } from '../program/emit.js';
-import { newArray, release, sharedStorage } from '../program/storage.js';
+import { checkLength, plainArray, release, sharedStorage } from '../program/storage.js';
 import {
   checkShape,
   describe,
@@ -982,7 +982,8 @@ function flatten(v: unknown, shape: readonly number[], axis: number, out: (numbe
 
 /** A fresh typed array of a dtype; whole numbers truncate and saturate as kernels do. */
 function convert(values: ArrayLike<number>, dtype: DType): TypedArray {
-  const out = newArray(dtype, values.length, 'tensor');
+  checkLength(values.length, dtype, 'tensor');
+  const out = plainArray(dtype, values.length, 'tensor');
   if (dtype === 'bool') for (let i = 0; i < out.length; i++) out[i] = Number(values[i]) !== 0 ? 1 : 0;
   else if (dtype === 'int32') {
     for (let i = 0; i < out.length; i++) {
