@@ -261,7 +261,7 @@ template <>
 SIMDGRAD_INLINE Tail<double> tail<double>(int n) {
   return {_mm256_loadu_si256((const __m256i*)(kTailTable + 8 - 2 * n)), n};
 }
-// Piece by piece: storing by a mask takes AMD's processors some twelve cycles and more.
+// Piece by piece: stores by a mask are microcode on AMD's processors up to Zen 3.
 SIMDGRAD_INLINE void store_tail(float* p, Vec<float> a, Tail<float> n) {
   if (n.n == 8) return store(p, a);
   __m128 part = _mm256_castps256_ps128(a.v);
