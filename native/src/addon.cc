@@ -40,13 +40,8 @@ void Environment::release() {
   if (--owners == 0) delete this;
 }
 
-void Environment::run_ended() {
-  runs_in_flight--;
-  if (!closing || runs_in_flight > 0 || cleanup == nullptr) return;
-  pool.close();
-  napi_async_cleanup_hook_handle handle = cleanup;
-  cleanup = nullptr;
-  napi_remove_async_cleanup_hook(handle);
+void Environment::ring(void* environment) {
+  napi_call_threadsafe_function(static_cast<Environment*>(environment)->bell, nullptr, napi_tsfn_nonblocking);
 }
 
 napi_value throw_error(napi_env env, const char* code, const char* format, ...) {
@@ -363,20 +358,13 @@ napi_value prepare_pages(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-void on_cleanup(napi_async_cleanup_hook_handle handle, void* data) {
-  Environment* environment = static_cast<Environment*>(data);
-  environment->closing = true;
-  if (environment->runs_in_flight > 0) return;  // run_ended() goes on from here
-  environment->pool.close();
-  environment->cleanup = nullptr;
-  napi_remove_async_cleanup_hook(handle);
-}
+void on_cleanup(void* environment) { static_cast<Environment*>(environment)->pool.close(); }
 
 void on_finalize(napi_env, void* data, void*) { static_cast<Environment*>(data)->release(); }
 
 Napi::Object load(Napi::Env wrapped, Napi::Object exports) {
   const napi_env env = wrapped;
-  Environment* environment = new (std::nothrow) Environment;
+  Environment* environment = new (std::nothrow) Environment(env);
   if (environment == nullptr) {
     throw_error(env, kMemory, "simdgrad: out of memory");
     return exports;
@@ -385,8 +373,7 @@ Napi::Object load(Napi::Env wrapped, Napi::Object exports) {
     delete environment;
     return exports;
   }
-  if (napi_add_async_cleanup_hook(env, on_cleanup, environment, &environment->cleanup) != napi_ok)
-    return exports;
+  if (napi_add_env_cleanup_hook(env, on_cleanup, environment) != napi_ok) return exports;
   const struct {
     const char* name;
     napi_callback function;

@@ -1,6 +1,5 @@
 #include "context.h"
 
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -8,113 +7,25 @@
 
 #include "dispatch.h"
 #include "targets.h"
+#include "thread.h"
 
 #if defined(_WIN32)
 #include <malloc.h>
-#include <process.h>
-#include <windows.h>
-#else
-#include <pthread.h>
-#include <sched.h>
-#endif
-#if defined(__linux__)
-#include <sys/prctl.h>
-#endif
-#if SIMDGRAD_X86
-#include <immintrin.h>
-#endif
-
-// glibc 2.34 moved these into libc under a new symbol version. The old version is the same function and is
-// there on every glibc, so that a binary built on a new system also loads on an old one.
-#if defined(__linux__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#if defined(__x86_64__)
-__asm__(".symver pthread_create,pthread_create@GLIBC_2.2.5");
-__asm__(".symver pthread_join,pthread_join@GLIBC_2.2.5");
-#elif defined(__aarch64__)
-__asm__(".symver pthread_create,pthread_create@GLIBC_2.17");
-__asm__(".symver pthread_join,pthread_join@GLIBC_2.17");
-#endif
 #endif
 
 namespace simdgrad {
 namespace {
 
 #if defined(_WIN32)
-using Thread = HANDLE;
-struct Start {
-  void* (*main)(void*);
-  void* arg;
-};
-unsigned __stdcall enter(void* start) {
-  const Start s = *static_cast<Start*>(start);
-  free(start);
-  s.main(s.arg);
-  return 0;
-}
-bool start_thread(Thread* thread, void* (*main)(void*), void* arg) {
-  Start* start = static_cast<Start*>(malloc(sizeof(Start)));
-  if (start == nullptr) return false;
-  *start = {main, arg};
-  *thread = reinterpret_cast<HANDLE>(_beginthreadex(nullptr, 0, enter, start, 0, nullptr));
-  if (*thread == nullptr) free(start);
-  return *thread != nullptr;
-}
-void join_thread(Thread thread) {
-  WaitForSingleObject(thread, INFINITE);
-  CloseHandle(thread);
-}
-void yield_thread() { SwitchToThread(); }
 void* allocate(size_t bytes) { return _aligned_malloc(bytes, 64); }
 void release(void* data) { _aligned_free(data); }
 #else
-using Thread = pthread_t;
-bool start_thread(Thread* thread, void* (*main)(void*), void* arg) {
-  return pthread_create(thread, nullptr, main, arg) == 0;
-}
-void join_thread(Thread thread) { pthread_join(thread, nullptr); }
-void yield_thread() { sched_yield(); }
 void* allocate(size_t bytes) { return aligned_alloc(64, bytes); }
 void release(void* data) { free(data); }
 #endif
 
-inline void pause() {
-#if SIMDGRAD_X86
-  _mm_pause();
-#elif SIMDGRAD_ARM64 && !defined(_MSC_VER)
-  __asm__ volatile("yield");
-#endif
-}
-
 constexpr uint64_t kClosed = 1 << 15;
 constexpr uint64_t kJoined = kClosed - 1;
-
-// How long a thread that waits stays awake. In nanoseconds, as a pause takes 10 of them on one processor and
-// 45 on another; longer than what a step does on one thread, and than JavaScript takes between two kernels.
-constexpr int64_t kStayAwake = 200'000;
-
-// while (...) if (!spin.more()) sleep;
-class Spin {
- public:
-  explicit Spin(bool allowed) : awake_(allowed) {}
-  bool more() {
-    if (!awake_) return false;
-    pause();
-    if (++count_ % 64 != 0) return true;
-    const int64_t now = nanoseconds();
-    if (end_ == 0) end_ = now + kStayAwake;
-    return awake_ = now < end_;
-  }
-
- private:
-  static int64_t nanoseconds() {
-    using namespace std::chrono;
-    return duration_cast<std::chrono::nanoseconds>(steady_clock::now().time_since_epoch()).count();
-  }
-  bool awake_;
-  unsigned count_ = 0;
-  int64_t end_ = 0;
-};
 
 }  // namespace
 
@@ -189,11 +100,9 @@ void Pool::spawn(int count) {
 
 void* Pool::helper_main(void* arg) {
   const Helper* helper = static_cast<Helper*>(arg);
-#if defined(__linux__)
   char name[16];
   snprintf(name, sizeof name, "simdgrad-%d", helper->worker);
-  prctl(PR_SET_NAME, name);
-#endif
+  name_thread(name);
   helper->pool->help(helper->worker, helper->epoch);
   return nullptr;
 }
@@ -321,7 +230,7 @@ void* CallContext::scratch(int worker, size_t bytes) {
 const CacheSizes& CallContext::cache() const { return machine().cache; }
 
 void CallContext::lock() {
-  while (lock_.test_and_set(std::memory_order_acquire)) pause();
+  while (lock_.test_and_set(std::memory_order_acquire)) pause_thread();
 }
 
 bool CallContext::fail_index(const char* kernel, int64_t index, int64_t position, int64_t bound) {

@@ -10,12 +10,14 @@
 #include "check.h"
 #include "context.h"
 #include "dispatch.h"
+#include "runner.h"
 
 namespace simdgrad {
 
 constexpr size_t kParamsLength = 256;  // of the block that init() takes
 
 struct Environment {
+  const napi_env env;
   Pool pool;
   CallContext context;          // of calls on the JavaScript thread
   CallContext* idle = nullptr;  // contexts for asynchronous runs, not in use
@@ -25,19 +27,25 @@ struct Environment {
   const double* params = nullptr;
   napi_ref params_reference = nullptr;
   int64_t external_bytes = 0;
-  int runs_in_flight = 0;              // asynchronous; counted on the JavaScript thread
+  Runner runner;                            // of those runs
+  napi_threadsafe_function bell = nullptr;  // tells the JavaScript thread that one has ended
+  int runs_in_flight = 0;
   const void* last_program = nullptr;  // the receiver that was checked last
-  bool closing = false;
-  napi_async_cleanup_hook_handle cleanup = nullptr;
-  int owners = 1;  // the instance, and every program
+  int owners = 1;                      // the instance, and every program
 
-  Environment() : pool(machine().threads), context(&pool), isa(default_isa()), table(&kernel_table(isa)) {}
+  explicit Environment(napi_env env)
+      : env(env),
+        pool(machine().threads),
+        context(&pool),
+        isa(default_isa()),
+        table(&kernel_table(isa)),
+        runner(ring, this) {}
   ~Environment();
 
   CallContext* take_context();  // null when out of memory
   void give_context(CallContext* context);
-  void release();  // deletes this with its last owner
-  void run_ended();
+  void release();                       // deletes this with its last owner
+  static void ring(void* environment);  // for the runner
 };
 
 constexpr char kArgument[] = "SIMDGRAD_ARGUMENT";

@@ -518,60 +518,90 @@ bool Program::run_async(napi_env env, napi_value self, napi_value inputs, napi_v
   }
   AsyncRun* run = static_cast<AsyncRun*>(calloc(1, sizeof(AsyncRun)));
   if (run == nullptr) return out_of_memory(env);
+  run->run = run_job;
   run->program = this;
   if (start(env, run, self, callback)) return true;
-  if (run->work != nullptr) napi_delete_async_work(env, run->work);
-  if (run->callback != nullptr) napi_delete_reference(env, run->callback);
-  if (run->self != nullptr) napi_delete_reference(env, run->self);
-  if (run->context != nullptr) environment_->give_context(run->context);
-  free(run);
+  forget(run);
   bool pending = false;
   if (napi_is_exception_pending(env, &pending) == napi_ok && !pending) return out_of_memory(env);
   return false;
 }
 
 bool Program::start(napi_env env, AsyncRun* run, napi_value self, napi_value callback) {
-  napi_value name;
-  run->context = environment_->take_context();
+  Environment* environment = environment_;
+  run->context = environment->take_context();
   if (run->context == nullptr || napi_create_reference(env, self, 1, &run->self) != napi_ok ||
-      napi_create_reference(env, callback, 1, &run->callback) != napi_ok ||
-      napi_create_string_utf8(env, "simdgrad.Program", NAPI_AUTO_LENGTH, &name) != napi_ok ||
-      napi_create_async_work(env, nullptr, name, on_execute, on_complete, run, &run->work) != napi_ok ||
-      napi_queue_async_work(env, run->work) != napi_ok) {
+      napi_create_reference(env, callback, 1, &run->callback) != napi_ok || !hang_bell(env, environment)) {
     return false;
   }
   in_flight_ = true;
-  environment_->runs_in_flight++;
+  if (!environment->runner.post(run)) {
+    in_flight_ = false;
+    return false;
+  }
+  // The process lives on until the run has ended.
+  if (environment->runs_in_flight++ == 0) napi_ref_threadsafe_function(env, environment->bell);
   return true;
 }
 
-void Program::on_execute(napi_env, void* data) {
-  AsyncRun* run = static_cast<AsyncRun*>(data);
+bool Program::hang_bell(napi_env env, Environment* environment) {
+  if (environment->bell != nullptr) return true;
+  napi_value name;
+  napi_threadsafe_function bell;
+  if (napi_create_string_utf8(env, "simdgrad.Program", NAPI_AUTO_LENGTH, &name) != napi_ok ||
+      napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, environment,
+                                      on_ring, &bell) != napi_ok) {
+    return false;
+  }
+  napi_unref_threadsafe_function(env, bell);
+  // Hooks run last in, first out: this one, which waits for the runner's threads, before that which takes the
+  // bell down.
+  if (napi_add_env_cleanup_hook(env, close_runner, environment) != napi_ok) return false;
+  environment->bell = bell;
+  return true;
+}
+
+// The environment goes away: what runs, ends; nobody is told.
+void Program::close_runner(void* data) {
+  Environment* environment = static_cast<Environment*>(data);
+  Runner& runner = environment->runner;
+  runner.close();
+  while (Runner::Job* job = runner.take_ended()) forget(static_cast<AsyncRun*>(job));
+  while (Runner::Job* job = runner.take_posted()) forget(static_cast<AsyncRun*>(job));
+}
+
+void Program::forget(AsyncRun* run) {
+  Environment* environment = run->program->environment_;
+  run->program->in_flight_ = false;
+  if (run->context != nullptr) environment->give_context(run->context);
+  if (run->callback != nullptr) napi_delete_reference(environment->env, run->callback);
+  if (run->self != nullptr) napi_delete_reference(environment->env, run->self);
+  free(run);
+}
+
+void Program::run_job(Runner::Job* job) {
+  AsyncRun* run = static_cast<AsyncRun*>(job);
   run->ok = run->program->execute(*run->context, nullptr);
 }
 
-void Program::on_complete(napi_env env, napi_status status, void* data) {
-  AsyncRun* run = static_cast<AsyncRun*>(data);
+// One ring for each run that has ended.
+void Program::on_ring(napi_env env, napi_value, void* data, void*) {
+  if (env == nullptr) return;  // it goes away
+  Environment* environment = static_cast<Environment*>(data);
+  Runner::Job* job = environment->runner.take_ended();
+  if (job == nullptr) return;
+  if (--environment->runs_in_flight == 0) napi_unref_threadsafe_function(env, environment->bell);
+  complete(env, static_cast<AsyncRun*>(job));
+}
+
+void Program::complete(napi_env env, AsyncRun* run) {
   Environment* environment = run->program->environment_;
   char text[320];
-  const char* code = nullptr;
-  if (status != napi_ok) {
-    code = "SIMDGRAD_ERROR";
-    snprintf(text, sizeof text, "the run was cancelled");
-  } else if (!run->ok) {
-    code = run->context->error(text, sizeof text);
-  }
-  run->program->in_flight_ = false;
-  environment->give_context(run->context);
-
+  const char* code = run->ok ? nullptr : run->context->error(text, sizeof text);
   napi_value callback = nullptr, argument = nullptr, undefined = nullptr;
   napi_get_reference_value(env, run->callback, &callback);
-  napi_delete_reference(env, run->callback);
-  napi_delete_reference(env, run->self);
-  napi_delete_async_work(env, run->work);
-  free(run);
   environment->owners++;  // the callback may drop the last program
-  environment->run_ended();
+  forget(run);
 
   bool ready = callback != nullptr && napi_get_undefined(env, &undefined) == napi_ok;
   if (code == nullptr) {
@@ -582,9 +612,12 @@ void Program::on_complete(napi_env env, napi_status status, void* data) {
             napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &message) == napi_ok &&
             napi_create_error(env, code_value, message, &argument) == napi_ok;
   }
-  // Where the environment is going away this call fails, which is all right; what the callback throws is
-  // uncaught.
-  if (ready) napi_call_function(env, undefined, callback, 1, &argument, nullptr);
+  // Where the environment is going away this call fails, which is all right.
+  if (ready &&
+      napi_call_function(env, undefined, callback, 1, &argument, nullptr) == napi_pending_exception) {
+    napi_value error;
+    if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
+  }
   environment->release();
 }
 

@@ -83,10 +83,9 @@ class Program {
   struct Patch {
     size_t instruction, param, slot;
   };
-  struct AsyncRun {
+  struct AsyncRun : Runner::Job {
     Program* program;
     CallContext* context;
-    napi_async_work work;
     napi_ref callback;
     napi_ref self;  // keeps the program from being collected
     bool ok;
@@ -112,8 +111,13 @@ class Program {
   bool run_chain(const Chain& chain, CallContext& context) const;
   void run_blocks(const Chain& chain, int64_t begin, int64_t end, char* local, CallContext& context) const;
   bool start(napi_env env, AsyncRun* run, napi_value self, napi_value callback);
-  static void on_execute(napi_env env, void* data);
-  static void on_complete(napi_env env, napi_status status, void* data);
+  static void run_job(Runner::Job* job);
+  static void on_ring(napi_env env, napi_value, void* environment, void*);
+  static void complete(napi_env env, AsyncRun* run);
+  static bool hang_bell(napi_env env, Environment* environment);
+  static void close_runner(void* environment);
+  // Lets go of a run, but for its callback.
+  static void forget(AsyncRun* run);
 
   Environment* environment_;
   Array<double> code_;
