@@ -34,23 +34,20 @@ console.log(performance.now() - t);`;
 }
 
 /**
- * What the first call of a compiled step costs beside running it (recording and planning), in eager steps of the net. An
- * eager step comes before it: the state of the optimizer, which somebody has to make, is there.
+ * What the first call of a compiled step costs beside running it (recording and planning), in eager steps of the net. Eager
+ * steps come before it: the state of the optimizer, which somebody has to make, is there.
  */
 async function recording(net: string, batch: number, rounds: number): Promise<Spread> {
-  const sizes = nets[net] as number[];
   const timed = (run: () => void): number => {
     const begin = now();
     run();
     return now() - begin;
   };
+  const { step, x, y } = trainer(nets[net] as number[], batch);
   const ratios: number[] = [];
   // The first rounds warm the engine up.
   for (let round = -5; round < 2 * rounds; round++) {
-    const eager = trainer(sizes, batch);
-    const steps = Array.from({ length: 9 }, () => timed(() => eager.step(eager.x, eager.y)));
-    const { step, x, y } = trainer(sizes, batch);
-    step(x, y);
+    const steps = Array.from({ length: 9 }, () => timed(() => step(x, y)));
     const compiled = compile(step);
     const first = timed(() => compiled(x, y));
     compiled(x, y); // is recorded again, and compared

@@ -40,8 +40,42 @@ void Environment::release() {
   if (--owners == 0) delete this;
 }
 
+bool Environment::hang_bells(napi_env env) {
+  napi_value name;
+  if (napi_create_string_utf8(env, "simdgrad.Program", NAPI_AUTO_LENGTH, &name) != napi_ok) return false;
+  for (napi_threadsafe_function& bell : bells) {
+    if (napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this,
+                                        complete_runs, &bell) != napi_ok) {
+      return false;
+    }
+    napi_unref_threadsafe_function(env, bell);
+  }
+  return true;
+}
+
 void Environment::ring(void* environment) {
-  napi_call_threadsafe_function(static_cast<Environment*>(environment)->bell, nullptr, napi_tsfn_nonblocking);
+  const Environment& self = *static_cast<Environment*>(environment);
+  napi_call_threadsafe_function(self.bells[self.bell], nullptr, napi_tsfn_nonblocking);
+}
+
+void Environment::keep_alive(bool alive) {
+  for (napi_threadsafe_function bell : bells) {
+    if (alive) {
+      napi_ref_threadsafe_function(env, bell);
+    } else {
+      napi_unref_threadsafe_function(env, bell);
+    }
+  }
+}
+
+void Environment::close() {
+  runner.close();
+  forget_runs(this);
+  for (napi_threadsafe_function& bell : bells) {
+    if (bell != nullptr) napi_release_threadsafe_function(bell, napi_tsfn_abort);
+    bell = nullptr;
+  }
+  pool.close();
 }
 
 napi_value throw_error(napi_env env, const char* code, const char* format, ...) {
@@ -358,7 +392,7 @@ napi_value prepare_pages(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-void on_cleanup(void* environment) { static_cast<Environment*>(environment)->pool.close(); }
+void on_cleanup(void* environment) { static_cast<Environment*>(environment)->close(); }
 
 void on_finalize(napi_env, void* data, void*) { static_cast<Environment*>(data)->release(); }
 
@@ -373,7 +407,10 @@ Napi::Object load(Napi::Env wrapped, Napi::Object exports) {
     delete environment;
     return exports;
   }
-  if (napi_add_env_cleanup_hook(env, on_cleanup, environment) != napi_ok) return exports;
+  // Hooks run last in, first out: the bells have theirs, which may come only when nobody rings any more.
+  if (!environment->hang_bells(env) || napi_add_env_cleanup_hook(env, on_cleanup, environment) != napi_ok) {
+    return exports;
+  }
   const struct {
     const char* name;
     napi_callback function;

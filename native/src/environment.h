@@ -19,17 +19,24 @@ constexpr size_t kParamsLength = 256;  // of the block that init() takes
 struct Environment {
   const napi_env env;
   Pool pool;
-  CallContext context;          // of calls on the JavaScript thread
-  CallContext* idle = nullptr;  // contexts for asynchronous runs, not in use
+  CallContext context;  // of calls on the JavaScript thread
   Isa isa;
   const KernelTable* table;
   int isa_changes = 0;  // programs look up their kernels again when it moves
   const double* params = nullptr;
   napi_ref params_reference = nullptr;
   int64_t external_bytes = 0;
-  Runner runner;                            // of those runs
-  napi_threadsafe_function bell = nullptr;  // tells the JavaScript thread that one has ended
+
+  // Asynchronous runs.
+  Runner runner;
+  CallContext* idle = nullptr;  // contexts that none of them uses
   int runs_in_flight = 0;
+  // Tell the JavaScript thread that some have ended, in turns. A bell that rings while JavaScript answers it
+  // is answered again at once, and a loop of short steps would keep the event loop from everything else; the
+  // other one is answered when the event loop has come round.
+  napi_threadsafe_function bells[2] = {};
+  int bell = 0;  // the one to ring
+
   const void* last_program = nullptr;  // the receiver that was checked last
   int owners = 1;                      // the instance, and every program
 
@@ -44,8 +51,11 @@ struct Environment {
 
   CallContext* take_context();  // null when out of memory
   void give_context(CallContext* context);
-  void release();                       // deletes this with its last owner
+  void release();  // deletes this with its last owner
+  bool hang_bells(napi_env env);
   static void ring(void* environment);  // for the runner
+  void keep_alive(bool alive);          // whether the process waits for runs
+  void close();                         // ends all threads
 };
 
 constexpr char kArgument[] = "SIMDGRAD_ARGUMENT";
@@ -71,6 +81,12 @@ bool to_buffer(napi_env env, napi_value value, Buffer* out);
 
 // True for a typed array over a SharedArrayBuffer, whose memory can neither move nor shrink.
 bool is_shared(napi_env env, napi_value typed_array);
+
+// Completes the runs that have ended. For bells.
+void complete_runs(napi_env env, napi_value, void* environment, void*);
+
+// Drops the runs of an environment whose runner is closed.
+void forget_runs(Environment* environment);
 
 // Adds class Program to the exports.
 bool define_program(napi_env env, Environment* environment, napi_value exports);

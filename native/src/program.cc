@@ -531,43 +531,17 @@ bool Program::start(napi_env env, AsyncRun* run, napi_value self, napi_value cal
   Environment* environment = environment_;
   run->context = environment->take_context();
   if (run->context == nullptr || napi_create_reference(env, self, 1, &run->self) != napi_ok ||
-      napi_create_reference(env, callback, 1, &run->callback) != napi_ok || !hang_bell(env, environment)) {
+      napi_create_reference(env, callback, 1, &run->callback) != napi_ok) {
     return false;
   }
   in_flight_ = true;
   if (!environment->runner.post(run)) {
     in_flight_ = false;
+    throw_error(env, kMemory, "Program.runAsync: the system gave no thread to run on");
     return false;
   }
-  // The process lives on until the run has ended.
-  if (environment->runs_in_flight++ == 0) napi_ref_threadsafe_function(env, environment->bell);
+  if (environment->runs_in_flight++ == 0) environment->keep_alive(true);
   return true;
-}
-
-bool Program::hang_bell(napi_env env, Environment* environment) {
-  if (environment->bell != nullptr) return true;
-  napi_value name;
-  napi_threadsafe_function bell;
-  if (napi_create_string_utf8(env, "simdgrad.Program", NAPI_AUTO_LENGTH, &name) != napi_ok ||
-      napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, environment,
-                                      on_ring, &bell) != napi_ok) {
-    return false;
-  }
-  napi_unref_threadsafe_function(env, bell);
-  // Hooks run last in, first out: this one, which waits for the runner's threads, before that which takes the
-  // bell down.
-  if (napi_add_env_cleanup_hook(env, close_runner, environment) != napi_ok) return false;
-  environment->bell = bell;
-  return true;
-}
-
-// The environment goes away: what runs, ends; nobody is told.
-void Program::close_runner(void* data) {
-  Environment* environment = static_cast<Environment*>(data);
-  Runner& runner = environment->runner;
-  runner.close();
-  while (Runner::Job* job = runner.take_ended()) forget(static_cast<AsyncRun*>(job));
-  while (Runner::Job* job = runner.take_posted()) forget(static_cast<AsyncRun*>(job));
 }
 
 void Program::forget(AsyncRun* run) {
@@ -584,23 +558,11 @@ void Program::run_job(Runner::Job* job) {
   run->ok = run->program->execute(*run->context, nullptr);
 }
 
-// One ring for each run that has ended.
-void Program::on_ring(napi_env env, napi_value, void* data, void*) {
-  if (env == nullptr) return;  // it goes away
-  Environment* environment = static_cast<Environment*>(data);
-  Runner::Job* job = environment->runner.take_ended();
-  if (job == nullptr) return;
-  if (--environment->runs_in_flight == 0) napi_unref_threadsafe_function(env, environment->bell);
-  complete(env, static_cast<AsyncRun*>(job));
-}
-
 void Program::complete(napi_env env, AsyncRun* run) {
-  Environment* environment = run->program->environment_;
   char text[320];
   const char* code = run->ok ? nullptr : run->context->error(text, sizeof text);
   napi_value callback = nullptr, argument = nullptr, undefined = nullptr;
   napi_get_reference_value(env, run->callback, &callback);
-  environment->owners++;  // the callback may drop the last program
   forget(run);
 
   bool ready = callback != nullptr && napi_get_undefined(env, &undefined) == napi_ok;
@@ -618,7 +580,26 @@ void Program::complete(napi_env env, AsyncRun* run) {
     napi_value error;
     if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
   }
-  environment->release();
+}
+
+void complete_runs(napi_env env, napi_value, void* data, void*) {
+  if (env == nullptr) return;  // it goes away
+  Environment* environment = static_cast<Environment*>(data);
+  environment->bell = 1 - environment->bell;
+  for (Runner::Job *job = environment->runner.take_ended(), *next; job != nullptr; job = next) {
+    next = job->next;
+    if (--environment->runs_in_flight == 0) environment->keep_alive(false);
+    Program::complete(env, static_cast<Program::AsyncRun*>(job));
+  }
+}
+
+void forget_runs(Environment* environment) {
+  for (Runner::Job* jobs : {environment->runner.take_ended(), environment->runner.take_posted()}) {
+    for (Runner::Job* next; jobs != nullptr; jobs = next) {
+      next = jobs->next;
+      Program::forget(static_cast<Program::AsyncRun*>(jobs));
+    }
+  }
 }
 
 bool Program::bind(napi_env env, napi_value index, napi_value array) {
@@ -653,7 +634,8 @@ namespace {
 void on_finalize(napi_env env, void* data, void*) {
   Program* program = static_cast<Program*>(data);
   program->drop(env);
-  // Cannot be: a run in flight holds a reference to its program. If it were, a leak is better than a crash.
+  // Cannot be: a run in flight holds a reference to its program, and forget_runs() comes before the end of
+  // the environment. If it were, a leak is better than a crash.
   if (!program->in_flight()) delete program;
 }
 

@@ -57,6 +57,8 @@ class Program {
   bool in_flight() const { return in_flight_; }
 
  private:
+  friend void complete_runs(napi_env env, napi_value, void* environment, void*);
+  friend void forget_runs(Environment* environment);
   struct Instruction {
     int kernel;
     Type dispatch;
@@ -112,11 +114,7 @@ class Program {
   void run_blocks(const Chain& chain, int64_t begin, int64_t end, char* local, CallContext& context) const;
   bool start(napi_env env, AsyncRun* run, napi_value self, napi_value callback);
   static void run_job(Runner::Job* job);
-  static void on_ring(napi_env env, napi_value, void* environment, void*);
   static void complete(napi_env env, AsyncRun* run);
-  static bool hang_bell(napi_env env, Environment* environment);
-  static void close_runner(void* environment);
-  // Lets go of a run, but for its callback.
   static void forget(AsyncRun* run);
 
   Environment* environment_;

@@ -27,6 +27,13 @@ Runner::Job* Runner::Queue::take() {
   return job;
 }
 
+Runner::Job* Runner::Queue::take_all() {
+  Job* all = first;
+  first = nullptr;
+  size = 0;
+  return all;
+}
+
 void Runner::lock() {
   // Whoever holds it may wait for this processor.
   for (int i = 0; lock_.test_and_set(std::memory_order_acquire); i++) {
@@ -39,8 +46,9 @@ void Runner::lock() {
 }
 
 bool Runner::post(Job* job) {
+  if (closed_) return false;
   if (workers_ == nullptr) workers_ = static_cast<Worker*>(calloc(kMost, sizeof(Worker)));
-  if (workers_ == nullptr || closed_) return false;
+  if (workers_ == nullptr) return false;
   lock();
   posted_.add(job);
   const bool wake = posted_.size > awake_ && asleep_ > 0;
@@ -65,12 +73,13 @@ bool Runner::post(Job* job) {
 
 Runner::Job* Runner::take_ended() {
   lock();
-  Job* job = done_.take();
+  Job* jobs = done_.take_all();
+  told_ = false;
   unlock();
-  return job;
+  return jobs;
 }
 
-Runner::Job* Runner::take_posted() { return posted_.take(); }
+Runner::Job* Runner::take_posted() { return posted_.take_all(); }
 
 void Runner::close() {
   lock();
@@ -108,8 +117,10 @@ void Runner::work() {
       lock();
       done_.add(job);
       awake_++;
+      const bool tells = !told_;
+      told_ = true;
       unlock();
-      ended_(arg_);
+      if (tells) ended_(arg_);
       continue;
     }
     Spin spin(machine().threads > 1, true);

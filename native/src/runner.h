@@ -16,7 +16,7 @@ class Runner {
     void (*run)(Job* job);  // on a thread of the runner
     Job* next;
   };
-  // `ended(arg)` is called on a thread of the runner, once for each job that has run.
+  // `ended(arg)` is called on a thread of the runner when a job has run, and not again before take_ended().
   Runner(void (*ended)(void* arg), void* arg) : ended_(ended), arg_(arg) {}
   ~Runner() { close(); }
   Runner(const Runner&) = delete;
@@ -24,13 +24,13 @@ class Runner {
 
   // These are for one thread, which posts the jobs.
 
-  // False where the machine gives no thread, or after close(): the job will not run.
+  // False where the system gives no thread, or after close(): the job will not run.
   bool post(Job* job);
-  // Of the jobs that have run, the one that ended first; null where there is none.
+  // The jobs that have run, in the order in which they ended, linked by `next`.
   Job* take_ended();
   // Lets the jobs in progress end, and waits for that.
   void close();
-  // After close(): one of the jobs that will not run; null where there is none.
+  // After close(): those that will not run.
   Job* take_posted();
 
  private:
@@ -41,7 +41,8 @@ class Runner {
     Job* last = nullptr;
     int size = 0;
     void add(Job* job);
-    Job* take();
+    Job* take();      // the first
+    Job* take_all();  // linked
   };
 
   static void* worker_main(void* runner);
@@ -52,12 +53,13 @@ class Runner {
 
   void (*const ended_)(void* arg);
   void* const arg_;
-  std::atomic<uint32_t> posts_{0};  // what threads without a job wait on
-  std::atomic_flag lock_ = ATOMIC_FLAG_INIT;
+  alignas(64) std::atomic<uint32_t> posts_{0};  // what threads without a job wait on
+  alignas(64) std::atomic_flag lock_ = ATOMIC_FLAG_INIT;
   // Under the lock:
   Queue posted_, done_;
-  int awake_ = 0;   // threads that look for a job
-  int asleep_ = 0;  // those that have to be woken for one
+  int awake_ = 0;      // threads that look for a job
+  int asleep_ = 0;     // those that have to be woken for one
+  bool told_ = false;  // that jobs have ended
   bool closed_ = false;
   // The poster's own:
   struct Worker;

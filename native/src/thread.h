@@ -8,6 +8,12 @@
 #include "kernel.h"
 
 #if defined(_WIN32)
+#if !defined(NOMINMAX)
+#define NOMINMAX
+#endif
+#if !defined(WIN32_LEAN_AND_MEAN)
+#define WIN32_LEAN_AND_MEAN
+#endif
 #include <process.h>
 #include <windows.h>
 #else

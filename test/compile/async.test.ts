@@ -96,6 +96,37 @@ describe('asynchronous steps', () => {
     expect((await Promise.all(results)).map((t) => t.item())).toEqual([2000, 4000, 6000, 8000, 10000]);
   });
 
+  test('the event loop goes round while JavaScript works beside runs that have ended by then', async () => {
+    const { train, x } = slow(100);
+    await train.async(x);
+    const others = [slow(40), slow(40)];
+    for (const other of others) await other.predict.async(other.x);
+    let [turns, running] = [0, true];
+    const turn = () => {
+      turns++;
+      if (running) setTimeout(turn, 1);
+    };
+    turn();
+    const end = performance.now() + 400;
+    const busy = (ms: number) => {
+      for (const until = performance.now() + ms; performance.now() < until; );
+    };
+    const loops = others.map(async ({ predict, x }) => {
+      while (performance.now() < end) {
+        await predict.async(x);
+        busy(0.5);
+      }
+    });
+    while (performance.now() < end) {
+      const pending = train.async(x);
+      busy(3); // prepares the next batch, say
+      await pending;
+    }
+    await Promise.all(loops);
+    running = false;
+    expect(turns).toBeGreaterThan(8);
+  });
+
   test('calls run one after the other, in order', async () => {
     const w = leaf(0);
     const step = compile((x: Tensor) => {
