@@ -4,6 +4,7 @@ import process from 'node:process';
 import { backendInfo, setBackend, setNumThreads } from 'simdgrad';
 import { allCases, type Case, nets, stepCost } from './cases.js';
 import {
+  checkFile,
   count,
   digits,
   parseOptions,
@@ -139,6 +140,8 @@ export async function main(
     for (const c of costs) write(`costs: ${c.name}\n`);
     return 0;
   }
+  const file = given.json ?? 'benchmarks/results/latest.json';
+  if (file !== 'none') checkFile('json', file);
 
   let native = true;
   try {
@@ -217,7 +220,6 @@ export async function main(
       );
   }
 
-  const file = given.json ?? 'benchmarks/results/latest.json';
   if (file !== 'none') {
     const report: Report = {
       schema: 'simdgrad-bench-1',

@@ -1,5 +1,5 @@
 // What the benchmark programs share: reading options, printing numbers, writing files.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, unlinkSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import process from 'node:process';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
@@ -18,9 +18,9 @@ export function parseOptions<T extends NonNullable<ParseArgsConfig['options']>>(
     return parseArgs({ args: [...argv], options }).values;
   } catch (error) {
     const given = /'--?([^' =]+)/.exec((error as Error).message)?.[1] ?? '';
-    const near = suggest(given, Object.keys(options));
+    const near = given in options ? undefined : suggest(given, Object.keys(options));
     throw new UsageError(
-      `${(error as Error).message.split('. ')[0]}${near ? `; did you mean --${near}?` : ''}`,
+      `${(error as Error).message.split(/[.\n]/)[0]}${near ? `; did you mean --${near}?` : ''}`,
     );
   }
 }
@@ -48,6 +48,18 @@ export function scaleSpread(s: Spread, factor: number): Spread {
   return { median: s.median * factor, min: s.min * factor, max: s.max * factor };
 }
 
+/** Refuses a file that cannot be written, before what goes there is measured. Makes the folders it lies in. */
+export function checkFile(option: string, file: string): void {
+  try {
+    mkdirSync(dirname(file), { recursive: true });
+    const isNew = !existsSync(file);
+    closeSync(openSync(file, 'a'));
+    if (isNew) unlinkSync(file);
+  } catch (error) {
+    throw new UsageError(`--${option}: ${file} cannot be written (${(error as Error).message})`);
+  }
+}
+
 /** Writes a file, and the folders it lies in. */
 export function writeFile(file: string, text: string): void {
   mkdirSync(dirname(file), { recursive: true });
@@ -57,6 +69,11 @@ export function writeFile(file: string, text: string): void {
 /** Runs a program's main function if this file was started as that program (a test imports it instead). */
 export async function runAsProgram(name: string, main: (argv: string[]) => number | Promise<number>) {
   if (!new RegExp(`[\\\\/]${name}\\.js$`).test(process.argv[1] ?? '')) return;
+  // Whoever reads the output may have seen enough.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
   try {
     process.exitCode = await main(process.argv.slice(2));
   } catch (error) {

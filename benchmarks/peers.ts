@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { backendInfo } from 'simdgrad';
 import { suggest } from '../src/suggest.js';
 import {
+  checkFile,
   count,
   digits,
   parseOptions,
@@ -630,6 +631,10 @@ export async function main(
     for (const r of rows) write(`${r.group}, ${r.name}\n`);
     return 0;
   }
+  const json = given.json ?? join('benchmarks', 'results', 'peers.json');
+  const file = given.chart ?? join('benchmarks', 'results', 'peers.svg');
+  if (json !== 'none') checkFile('json', json);
+  if (file !== 'none') checkFile('chart', file);
 
   const machine = {
     cpu: backendInfo().cpu ?? cpus()[0]?.model ?? 'CPU',
@@ -681,7 +686,6 @@ export async function main(
   const summary = summarize(measured);
   write(`\n${showSummary(summary)}`);
 
-  const json = given.json ?? join('benchmarks', 'results', 'peers.json');
   if (json !== 'none') {
     const report: PeersReport = {
       schema: 'simdgrad-bench-peers-1',
@@ -696,7 +700,6 @@ export async function main(
     writeFile(json, `${JSON.stringify(report, null, 1)}\n`);
     write(`\nwritten to ${json}\n`);
   }
-  const file = given.chart ?? join('benchmarks', 'results', 'peers.svg');
   if (file !== 'none' && measured.length > 0) {
     const svg = await ratioChart(
       measured.map((row) => ({

@@ -551,10 +551,12 @@ export class Module {
         `loadStateDict: the state does not fit ${this.constructor.name}: ${wrong.join('; ')}`,
       );
     }
-    for (const [name, t] of own) {
+    const pairs = [...own].flatMap(([name, t]) => {
       const v = given.get(name) as Tensor | undefined;
-      if (v !== undefined) t.copy_(v.detach());
-    }
+      return v === undefined ? [] : [[t, v] as const];
+    });
+    for (const [t, v] of pairs) t.view.storage.checkWrite('loadStateDict', v.view.storage);
+    for (const [t, v] of pairs) t.copy_(v.detach());
     return { missing, unexpected };
   }
 

@@ -570,6 +570,13 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     if (unexpected.length > 0) wrong.push(`unexpected parameters: ${unexpected.join(', ')}`);
     if (wrong.length > 0) throw new StateError(`${name}: the state does not fit: ${wrong.join('; ')}`);
 
+    for (const [p, { tensors }] of next) {
+      const own = this.#state(p).tensors;
+      for (const [field, value] of tensors) {
+        const storage = value.view.storage;
+        (own.get(field)?.view.storage ?? storage).checkWrite(`${name}.loadStateDict`, storage);
+      }
+    }
     this.paramGroups.forEach((group, i) => {
       Object.assign(group, options[i]);
     });

@@ -168,6 +168,13 @@ export class Storage {
     }
   }
 
+  /** Refuses at once what a write of these values would refuse, for who writes several or none. */
+  checkWrite(what: string, values: Storage): void {
+    this.checkIdle(what);
+    this.checkUnread(what);
+    if (values.trace === null) values.read(what);
+  }
+
   /** Refuses a write in place while an asynchronous step reads. */
   checkUnread(what: string): void {
     if (this.readers > 0) {

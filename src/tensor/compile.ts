@@ -35,9 +35,13 @@ export interface CompileOptions {
 export interface CompiledStep<A extends readonly unknown[], R> {
   (...args: A): R;
   /**
-   * Runs the step off the main thread and resolves to what it returns. Arguments may be changed as soon as the call
-   * returns. Until it resolves everyone sees the old parameters, then the new ones, never a mixture. Calls are run one
-   * after the other. (The JS backend has no other thread: it works in short slices between the events of this one.)
+   * Runs the step off the main thread and resolves to what it returns. Arguments may be changed as soon as the call returns.
+   * Until it resolves everyone sees the old parameters, then the new ones, never a mixture. Calls are run one after the
+   * other, beside those of other steps. (The JS backend has no other thread: it works in short slices between the events of
+   * this one.)
+   *
+   * Meanwhile a StateError refuses synchronous calls of the step, writes to what it reads or updates, and reads of the
+   * optimizer's state. Rejects with what a synchronous call would throw; everything is then as it was before.
    */
   async(...args: A): Promise<R>;
   /**

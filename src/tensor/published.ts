@@ -36,7 +36,7 @@ export class ConsumedGrad {
 
   refuse(what: string): never {
     throw new StateError(
-      `${what}: the compiled step ${this.step} used this gradient up in the optimizer's update and did not keep it; ` +
+      `${what}: the compiled step '${this.step}' used this gradient up in the optimizer's update and did not keep it; ` +
         'compile the step with { keepGrads: true } to read gradients after it, or set them to null',
     );
   }

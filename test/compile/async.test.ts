@@ -2,8 +2,10 @@ import { describe, expect, test } from 'vitest';
 import {
   compile,
   Generator,
+  nn,
   noGrad,
   ones,
+  optim,
   rand,
   randn,
   StateError,
@@ -94,6 +96,48 @@ describe('asynchronous steps', () => {
     }
     x.fill_(-1);
     expect((await Promise.all(results)).map((t) => t.item())).toEqual([2000, 4000, 6000, 8000, 10000]);
+  });
+
+  test('a state that is refused while a step is in flight changes nothing', async () => {
+    const generator = new Generator(2);
+    const model = new nn.Sequential(
+      new nn.Linear(4, 40, { generator }),
+      new nn.ReLU(),
+      new nn.Linear(40, 3, { generator }),
+    );
+    const last = (model.modules().at(-1) as nn.Linear).parameters();
+    const optimizer = new optim.Adam(last, { lr: 0.001 });
+    const train = compile(
+      (x: Tensor) => {
+        optimizer.zeroGrad();
+        const loss = model.forward(x).pow(2).mean();
+        loss.backward();
+        optimizer.step();
+        return loss;
+      },
+      { name: 'train' },
+    );
+    const x = randn([64, 4], { generator });
+    train(x);
+    const other = new optim.Adam(last, { lr: 0.5 });
+    const others = other.stateDict();
+    const state = structuredClone(others.paramGroups);
+    const given = { paramGroups: state, state: optimizer.stateDict().state };
+    const zero = Object.fromEntries(
+      Object.entries(model.stateDict()).map(([name, t]) => [name, zeros(t.shape)]),
+    );
+    const first = (model.modules()[1] as nn.Linear).weight;
+    const before = [...first.clone().data];
+    const pending = train.async(x);
+    expect(() => optimizer.loadStateDict(given)).toThrow(/Adam.loadStateDict: .* being updated by train/);
+    expect(optimizer.paramGroups[0]?.lr).toBe(0.001);
+    expect(() => model.loadStateDict(zero)).toThrow(/loadStateDict: .* being (updated|read) by/);
+    expect([...first.clone().data]).toEqual(before);
+    await pending;
+    model.loadStateDict(zero);
+    expect([...first.clone().data].every((v) => v === 0)).toBe(true);
+    optimizer.loadStateDict(given);
+    expect(optimizer.paramGroups[0]?.lr).toBe(0.5);
   });
 
   test('the event loop goes round while JavaScript works beside runs that have ended by then', async () => {

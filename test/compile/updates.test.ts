@@ -110,7 +110,7 @@ describe('the optimizer behind the product that makes the gradient', () => {
     step(x, y);
     const [weight, bias] = [...model.parameters()] as [Tensor, Tensor];
     expect(() => weight.grad).toThrow(StateError);
-    expect(() => weight.grad).toThrow(/step train used this gradient up.*keepGrads: true/);
+    expect(() => weight.grad).toThrow(/step 'train' used this gradient up.*keepGrads: true/);
     expect(bias.grad?.shape).toEqual([33]);
     const before = state();
     expect(() => optimizer.step()).toThrow(/^Adam.step: .*keepGrads/);
