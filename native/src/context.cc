@@ -229,9 +229,7 @@ void* CallContext::scratch(int worker, size_t bytes) {
 
 const CacheSizes& CallContext::cache() const { return machine().cache; }
 
-void CallContext::lock() {
-  while (lock_.test_and_set(std::memory_order_acquire)) pause_thread();
-}
+void CallContext::lock() { lock_briefly(lock_); }
 
 bool CallContext::fail_index(const char* kernel, int64_t index, int64_t position, int64_t bound) {
   lock();

@@ -34,16 +34,7 @@ Runner::Job* Runner::Queue::take_all() {
   return all;
 }
 
-void Runner::lock() {
-  // Whoever holds it may wait for this processor.
-  for (int i = 0; lock_.test_and_set(std::memory_order_acquire); i++) {
-    if (i < 64) {
-      pause_thread();
-    } else {
-      yield_thread();
-    }
-  }
-}
+void Runner::lock() { lock_briefly(lock_); }
 
 bool Runner::post(Job* job) {
   if (closed_) return false;

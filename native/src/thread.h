@@ -1,6 +1,7 @@
 // Threads of the system, and how one of them waits.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -89,6 +90,17 @@ inline void pause_thread() {
 #elif SIMDGRAD_ARM64 && !defined(_MSC_VER)
   __asm__ volatile("yield");
 #endif
+}
+
+// For what is held for a moment only. Whoever holds it may wait for this processor.
+inline void lock_briefly(std::atomic_flag& flag) {
+  for (int i = 0; flag.test_and_set(std::memory_order_acquire); i++) {
+    if (i < 64) {
+      pause_thread();
+    } else {
+      yield_thread();
+    }
+  }
 }
 
 // How long a thread that waits stays awake. In nanoseconds, as a pause takes 10 of them on one processor and

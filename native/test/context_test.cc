@@ -7,18 +7,11 @@
 #include <vector>
 
 #include "../src/dispatch.cc"  // NOLINT
+#include "expect.h"
 
 using namespace simdgrad;
 
 namespace {
-
-std::atomic<int> failures{0};
-
-void expect(bool ok, const char* what) {
-  if (ok) return;
-  failures++;
-  printf("failed: %s\n", what);
-}
 
 struct Job {
   std::vector<std::atomic<int>> runs;
@@ -157,6 +150,5 @@ int main() {
   check_scratch();
   check_errors();
   check_machine();
-  printf("context: %d failures\n", failures.load());
-  return failures.load() ? 1 : 0;
+  return report("context");
 }

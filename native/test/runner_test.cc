@@ -8,18 +8,11 @@
 #include <vector>
 
 #include "../src/dispatch.cc"  // NOLINT
+#include "expect.h"
 
 using namespace simdgrad;
 
 namespace {
-
-std::atomic<int> failures{0};
-
-void expect(bool ok, const char* what) {
-  if (ok) return;
-  failures++;
-  printf("failed: %s\n", what);
-}
 
 void pause_for(int milliseconds) { std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds)); }
 
@@ -202,6 +195,5 @@ int main() {
   check_beside(0);
   check_beside(2);
   check_close();
-  printf("runner: %d failures\n", failures.load());
-  return failures.load() ? 1 : 0;
+  return report("runner");
 }

@@ -555,7 +555,10 @@ export class Module {
       const v = given.get(name) as Tensor | undefined;
       return v === undefined ? [] : [[t, v] as const];
     });
-    for (const [t, v] of pairs) t.view.storage.checkWrite('loadStateDict', v.view.storage);
+    for (const [t, v] of pairs) {
+      t.view.storage.checkWrite('loadStateDict');
+      v.view.storage.checkRead('loadStateDict');
+    }
     for (const [t, v] of pairs) t.copy_(v.detach());
     return { missing, unexpected };
   }

@@ -573,8 +573,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     for (const [p, { tensors }] of next) {
       const own = this.#state(p).tensors;
       for (const [field, value] of tensors) {
-        const storage = value.view.storage;
-        (own.get(field)?.view.storage ?? storage).checkWrite(`${name}.loadStateDict`, storage);
+        own.get(field)?.view.storage.checkWrite(`${name}.loadStateDict`);
+        value.view.storage.checkRead(`${name}.loadStateDict`);
       }
     }
     this.paramGroups.forEach((group, i) => {

@@ -168,11 +168,15 @@ export class Storage {
     }
   }
 
-  /** Refuses at once what a write of these values would refuse, for who writes several or none. */
-  checkWrite(what: string, values: Storage): void {
+  /** Refuses at once what a write would refuse, for who writes several storages or none. */
+  checkWrite(what: string): void {
     this.checkIdle(what);
     this.checkUnread(what);
-    if (values.trace === null) values.read(what);
+  }
+
+  /** The same of a read. */
+  checkRead(what: string): void {
+    if (this.trace === null) this.read(what);
   }
 
   /** Refuses a write in place while an asynchronous step reads. */
