@@ -15,26 +15,48 @@ export type TypedArrayConstructor =
   | Int32ArrayConstructor
   | Uint8ArrayConstructor;
 
-const constructors: Record<DType, TypedArrayConstructor> = {
-  float32: Float32Array,
-  float64: Float64Array,
-  int32: Int32Array,
-  bool: Uint8Array,
-};
+/** Something for each dtype. Every operation asks several: properties by a name that varies are looked up in tables. */
+export class PerDType<T> {
+  constructor(
+    private readonly float32: T,
+    private readonly float64: T,
+    private readonly int32: T,
+    private readonly bool: T,
+  ) {}
 
-const widths: Record<DType, number> = { float32: 4, float64: 8, int32: 4, bool: 1 };
+  of(dtype: DType): T {
+    switch (dtype) {
+      case 'float32':
+        return this.float32;
+      case 'float64':
+        return this.float64;
+      case 'int32':
+        return this.int32;
+      default:
+        return this.bool;
+    }
+  }
+
+  all(): T[] {
+    return dtypes.map((dtype) => this.of(dtype));
+  }
+}
+
+const constructors = new PerDType<TypedArrayConstructor>(Float32Array, Float64Array, Int32Array, Uint8Array);
+
+const widths = new PerDType(4, 8, 4, 1);
 
 /** Bytes per element. */
 export function byteWidth(dtype: DType): number {
-  return widths[dtype];
+  return widths.of(dtype);
 }
 
 export function arrayType(dtype: DType): TypedArrayConstructor {
-  return constructors[dtype];
+  return constructors.of(dtype);
 }
 
 export function isDType(x: unknown): x is DType {
-  return typeof x === 'string' && Object.hasOwn(constructors, x);
+  return dtypes.includes(x as DType);
 }
 
 export function isFloat(dtype: DType): dtype is 'float32' | 'float64' {
@@ -57,9 +79,9 @@ export function checkDType(dtype: unknown, what: string): DType {
   );
 }
 
-const rank: Record<DType, number> = { bool: 0, int32: 1, float32: 2, float64: 3 };
+const rank = new PerDType(2, 3, 1, 0);
 
 /** The smallest dtype that holds both, as in PyTorch: bool < int32 < float32 < float64. */
 export function promote(a: DType, b: DType): DType {
-  return rank[a] >= rank[b] ? a : b;
+  return a === b || rank.of(a) > rank.of(b) ? a : b;
 }

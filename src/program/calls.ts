@@ -1,11 +1,13 @@
 import { defineKernel, type Kernel } from '../backend/backend.js';
 import { copyKernel } from '../backend/js/map.js';
 import type { DType } from '../dtype.js';
-import { allocate, emit, type Param } from './emit.js';
+import { allocate, emit, type Param, paramList } from './emit.js';
 import type { Storage } from './storage.js';
 import { fullView, rowMajor, type Shape, sameShape, sizeOf, View } from './view.js';
 
 // Kernel calls in the layouts of native/kernels.def.
+//
+// Counted loops and lists of known length: until code is optimised, iterators and growing cost more than the rest.
 
 /** Copies with conversion: floats to int32 truncate toward zero and saturate; anything to bool is x != 0. */
 export const copy = defineKernel('copy', copyKernel);
@@ -22,22 +24,29 @@ export function emitMap(
   inputs: readonly View[],
   attrs: readonly Param[] = [],
 ): void {
-  const storages: Storage[] = [out.storage];
+  const count = inputs.length;
+  const storages = new Array<Storage>(1 + count);
+  storages[0] = out.storage;
   let flat = out.contiguous;
-  for (let i = 0; i < inputs.length; i++) {
+  for (let i = 0; i < count; i++) {
     const x = inputs[i] as View;
-    storages.push(x.storage);
+    storages[1 + i] = x.storage;
     if (!x.contiguous) flat = false;
   }
-  const params: Param[] = [];
-  if (flat) {
-    params.push(1, out.size, out.offset, 1);
-    for (let i = 0; i < inputs.length; i++) params.push((inputs[i] as View).offset, 1);
-  } else {
-    params.push(out.shape.length, ...out.shape, out.offset, ...out.strides);
-    for (const x of inputs) params.push(x.offset, ...x.strides);
+  const rank = flat ? 1 : out.shape.length;
+  const head = 1 + rank + (1 + count) * (1 + rank);
+  const params = paramList(head + attrs.length);
+  params[0] = rank;
+  let at = 1;
+  if (flat) params[at++] = out.size;
+  else for (let d = 0; d < rank; d++) params[at++] = out.shape[d] as number;
+  for (let i = -1; i < count; i++) {
+    const x = i < 0 ? out : (inputs[i] as View);
+    params[at++] = x.offset;
+    if (flat) params[at++] = 1;
+    else for (let d = 0; d < rank; d++) params[at++] = x.strides[d] as number;
   }
-  for (let i = 0; i < attrs.length; i++) params.push(attrs[i] as Param);
+  for (let i = 0; i < attrs.length; i++) params[at++] = attrs[i] as Param;
   emit(kernel, params, storages, 1);
 }
 
@@ -53,7 +62,7 @@ export function emitReduce(
   const kept = rank - axes.length;
   const out = fresh(dtype, shape);
   // Sizes of kept and reduced axes, the offsets, and the strides of x in the same order.
-  const params = new Array<Param>(4 + 2 * rank + attrs.length);
+  const params = paramList(4 + 2 * rank + attrs.length);
   params[0] = kept;
   params[1] = axes.length;
   params[2 + rank] = out.offset;
@@ -76,9 +85,8 @@ function emitDense(
   inputs: readonly View[],
   attrs: readonly Param[] = [],
 ): void {
-  // Counted loops and lists of known length: until this is optimised, iterators and growing cost more than the rest.
   const [a, b, c] = [sizes.length, outputs.length, inputs.length];
-  const params = new Array<Param>(a + b + c + attrs.length);
+  const params = paramList(a + b + c + attrs.length);
   const storages = new Array<Storage>(b + c);
   for (let i = 0; i < a; i++) params[i] = sizes[i] as Param;
   for (let i = 0; i < b + c; i++) {
@@ -133,7 +141,13 @@ export function emitRandom(
   stream: readonly Param[],
   attrs: readonly Param[],
 ): void {
-  emit(kernel, [out.size, out.offset, ...stream, ...attrs], [out.storage], 1);
+  const [n, m] = [stream.length, attrs.length];
+  const params = paramList(2 + n + m);
+  params[0] = out.size;
+  params[1] = out.offset;
+  for (let i = 0; i < n; i++) params[2 + i] = stream[i] as Param;
+  for (let i = 0; i < m; i++) params[2 + n + i] = attrs[i] as Param;
+  emit(kernel, params, [out.storage], 1);
 }
 
 /** Codes of the activations that a matrix product can apply to its result (native/kernels.def). */
@@ -154,38 +168,20 @@ export function emitMatmul(
   activation: ActivationCode = activationCodes.none,
 ): void {
   const nb = c.shape.length - 2;
-  const [cs, as, bs] = [c.strides, a.strides, b.strides] as [Param[], Param[], Param[]];
-  const storages = [c.storage, a.storage, b.storage, (bias ?? c).storage];
-  const [m, n, k] = [c.shape[nb], c.shape[nb + 1], a.shape[nb + 1]] as [number, number, number];
-  const tail = bias === undefined ? -1 : bias.offset;
-  if (nb === 0) {
-    // Nearly all products: a list that is written down whole costs less than one that grows.
-    emit(
-      kernel,
-      [
-        0,
-        m,
-        n,
-        k,
-        c.offset,
-        cs[0] as Param,
-        a.offset,
-        as[0] as Param,
-        as[1] as Param,
-        b.offset,
-        bs[0] as Param,
-        bs[1] as Param,
-        tail,
-        activation,
-      ],
-      storages,
-      1,
-    );
-    return;
-  }
-  const params: Param[] = [nb, ...c.shape.slice(0, nb), m, n, k];
-  params.push(c.offset, ...cs.slice(0, -1), a.offset, ...as, b.offset, ...bs, tail, activation);
-  emit(kernel, params, storages, 1);
+  const params = paramList(14 + 4 * nb);
+  let at = 0;
+  params[at++] = nb;
+  for (let d = 0; d < nb + 2; d++) params[at++] = c.shape[d] as number;
+  params[at++] = a.shape[nb + 1] as number;
+  params[at++] = c.offset;
+  for (let d = 0; d < nb + 1; d++) params[at++] = c.strides[d] as number;
+  params[at++] = a.offset;
+  for (let d = 0; d < nb + 2; d++) params[at++] = a.strides[d] as number;
+  params[at++] = b.offset;
+  for (let d = 0; d < nb + 2; d++) params[at++] = b.strides[d] as number;
+  params[at++] = bias === undefined ? -1 : bias.offset;
+  params[at] = activation;
+  emit(kernel, params, [c.storage, a.storage, b.storage, (bias ?? c).storage], 1);
 }
 
 /** The same elements, contiguous: the view itself where it is so already. */

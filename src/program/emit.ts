@@ -152,7 +152,22 @@ export function constantStorage(dtype: DType, array: TypedArray): Storage {
 /** Lists for the arrays of a call, by how many there are: made once, because every operation needs one. */
 const arrayLists: TypedArray[][] = [];
 
-/** Runs a kernel, or records it while a step is traced. Every output counts as written. */
+/** Lists for its params: outside a trace they are numbers, and read before the call returns. */
+const numberLists: Float64Array[] = [];
+
+/**
+ * A list for the n params of the call of emit that comes next. The engine tells lists by how they came to be, and where
+ * more than a few sorts arrive it looks up every number that is read (0.1 µs a call): so emit takes no others.
+ */
+export function paramList(n: number): Param[] {
+  if (recorder !== null) return new Array<Param>(n);
+  numberLists[n] ??= new Float64Array(n);
+  return numberLists[n] as unknown as Param[];
+}
+
+/**
+ * Runs a kernel, or records it while a step is traced. `params` are a paramList(). Every output counts as written.
+ */
 export function emit(kernel: Kernel, params: Param[], storages: Storage[], outputs: number): void {
   for (let i = 0; i < outputs; i++) {
     const out = storages[i] as Storage;
@@ -193,7 +208,7 @@ function inspectKernel(
   const run = () => backend().run(kernel, params as number[], arrays);
   const inspection = inspecting();
   if (inspection === null) run();
-  else inspection.kernel({ kernel, params, storages, outputs, op: opName || kernel.name }, run);
+  else inspection.kernel({ kernel, params: [...params], storages, outputs, op: opName || kernel.name }, run);
 }
 
 /** Moves state on by one step and gives its numbers: plain ones in eager mode, slots while tracing. */

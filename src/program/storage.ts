@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import { backend } from '../backend/load.js';
-import { arrayType, byteWidth, type DType, type TypedArray } from '../dtype.js';
+import { arrayType, byteWidth, type DType, PerDType, type TypedArray } from '../dtype.js';
 import { CompileError, ShapeError, StateError } from '../errors.js';
 
 /** Values that are computed when somebody reads them. */
@@ -254,12 +254,7 @@ export function sharedStorage(dtype: DType, length: number): Storage {
  * Arrays that nobody can see any more, by dtype and length. Only memory that the library made and never handed out
  * comes here, so that reusing it cannot change a value that a person holds.
  */
-const pool: Record<DType, Map<number, TypedArray[]>> = {
-  float32: new Map(),
-  float64: new Map(),
-  int32: new Map(),
-  bool: new Map(),
-};
+const pool = new PerDType<Map<number, TypedArray[]>>(new Map(), new Map(), new Map(), new Map());
 let pooledBytes = 0;
 const poolLimit = 256 * 2 ** 20;
 /** What a small array costs beside its elements. */
@@ -271,7 +266,7 @@ const unzeroedMaximum = 2 ** 30;
 /** Uninitialised memory for a kernel to fill, at the start of a cache line where it is not small. */
 export function plainArray(dtype: DType, length: number, what = 'allocation'): TypedArray {
   const bytes = length * byteWidth(dtype);
-  const array = pool[dtype].get(length)?.pop();
+  const array = pool.of(dtype).get(length)?.pop();
   if (array !== undefined) {
     pooledBytes -= bytes + arrayOverhead;
     return array;
@@ -300,10 +295,10 @@ export function release(storage: Storage): void {
   if (wanted || !storage.poolable || array.length !== storage.length) return;
   const bytes = array.byteLength + arrayOverhead;
   if (pooledBytes + bytes > poolLimit) {
-    for (const lists of Object.values(pool)) lists.clear();
+    for (const lists of pool.all()) lists.clear();
     pooledBytes = 0;
   }
-  const lists = pool[storage.dtype];
+  const lists = pool.of(storage.dtype);
   const list = lists.get(storage.length);
   if (list !== undefined) list.push(array);
   else lists.set(storage.length, [array]);
