@@ -24,8 +24,13 @@ void* allocate(size_t bytes) { return aligned_alloc(64, bytes); }
 void release(void* data) { free(data); }
 #endif
 
-constexpr uint64_t kClosed = 1 << 15;
-constexpr uint64_t kJoined = kClosed - 1;
+constexpr uint64_t kClosed = 1u << 31, kJoined = 1u << 30, kNext = kJoined - 1;
+constexpr int64_t kMostTasks = 1 << 29;
+
+inline uint32_t epoch_of(uint64_t state) { return static_cast<uint32_t>(state >> 32); }
+
+// Of what a job's tasks are told, which they read first of all.
+constexpr int kArgLines = 8;
 
 }  // namespace
 
@@ -70,11 +75,15 @@ void Pool::close() {
 
 void Pool::stop_helpers() {
   if (helpers_ == nullptr) return;
-  stop_.store(true);
-  epoch_.fetch_add(1);
-  epoch_.notify_all();
+  epoch_++;
+  for (int i = 1; i <= spawned_; i++) {
+    shares_[i].fn = nullptr;
+    shares_[i].count = 0;
+    shares_[i].state.store(static_cast<uint64_t>(epoch_) << 32, std::memory_order_release);
+  }
+  wake_.fetch_add(1);
+  wake_.notify_all();
   for (int i = 0; i < spawned_; i++) join_thread(helpers_[i].thread);
-  stop_.store(false);
   spawned_ = 0;
   free(helpers_);
   helpers_ = nullptr;
@@ -89,7 +98,7 @@ void Pool::spawn(int count) {
     Helper* helper = helpers_ + spawned_;
     helper->pool = this;
     helper->worker = spawned_ + 1;
-    helper->epoch = epoch_.load(std::memory_order_relaxed);
+    helper->epoch = epoch_of(shares_[helper->worker].state.load(std::memory_order_relaxed));
     if (start_thread(&helper->thread, helper_main, helper)) {
       spawned_++;
     } else {
@@ -108,46 +117,54 @@ void* Pool::helper_main(void* arg) {
 }
 
 void Pool::help(int worker, uint32_t seen) {
+  Share& own = shares_[worker];
   for (;;) {
-    uint32_t epoch = epoch_.load(std::memory_order_acquire);
-    for (Spin spin(spins_.load(std::memory_order_relaxed)); epoch == seen && spin.more();) {
-      epoch = epoch_.load(std::memory_order_acquire);
+    uint64_t state;
+    Spin spin(spins_.load(std::memory_order_relaxed));
+    while (epoch_of(state = own.state.load(std::memory_order_acquire)) == seen) {
+      if (spin.more()) continue;
+      const uint32_t call = wake_.load(std::memory_order_acquire);
+      sleeping_.fetch_add(1);
+      if (epoch_of(own.state.load()) == seen) wake_.wait(call);
+      sleeping_.fetch_sub(1);
     }
-    if (epoch == seen) {
-      epoch_.wait(seen);
-      continue;
+    seen = epoch_of(state);
+    prefetch_lines(own.arg.load(std::memory_order_relaxed), kArgLines);
+    bool joined = false;
+    while (!joined && epoch_of(state) == seen && (state & kClosed) == 0) {
+      joined = own.state.compare_exchange_weak(state, (state + 1) | kJoined, std::memory_order_acq_rel,
+                                               std::memory_order_acquire);
     }
-    seen = epoch;
-    if (stop_.load(std::memory_order_acquire)) return;
-    uint64_t ticket = ticket_.load(std::memory_order_acquire);
-    for (;;) {
-      const int participants = static_cast<int>((ticket >> 16) & 0xffff);
-      if (static_cast<uint32_t>(ticket >> 32) != epoch || (ticket & kClosed) != 0 || worker >= participants)
-        break;
-      if (ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel,
-                                        std::memory_order_acquire)) {
-        drain(worker);
-        left_.fetch_add(1, std::memory_order_release);
-        left_.notify_one();
-        break;
-      }
-    }
+    if (!joined) continue;
+    if (own.fn == nullptr) return;
+    const int64_t next = static_cast<int64_t>(state & kNext);
+    if (next < own.count) own.fn(own.arg.load(std::memory_order_relaxed), own.first + next, worker);
+    drain(worker, seen, own.participants, own.one_each);
+    done_[worker].epoch.store(seen);
+    done_[worker].epoch.notify_one();
   }
 }
 
-// Each worker begins with a range of its own, the same one each time (what it touched last may still be in
-// its cache), then helps with the others'.
-void Pool::drain(int worker) {
-  for (int i = 0, from = worker; i < participants_; i++) {
-    Range& range = ranges_[from];
-    if (range.next.load(std::memory_order_relaxed) < range.end) {
-      for (;;) {
-        const int64_t task = range.next.fetch_add(1, std::memory_order_relaxed);
-        if (task >= range.end) break;
-        fn_(arg_, task, worker);
+// Does one of the tasks of a share that are left.
+bool Pool::take(int worker, Share& share, uint32_t epoch) {
+  uint64_t state = share.state.load(std::memory_order_acquire);
+  if (epoch_of(state) != epoch || static_cast<int64_t>(state & kNext) >= share.count) return false;
+  state = share.state.fetch_add(1, std::memory_order_acq_rel);
+  const int64_t next = static_cast<int64_t>(state & kNext);
+  if (next >= share.count) return false;
+  share.fn(share.arg.load(std::memory_order_relaxed), share.first + next, worker);
+  return true;
+}
+
+// Each worker begins with a share of its own, the same one each time (what it touched last may still be in
+// its cache), then helps with the others'. The caller begins at once: if it has one task only, none is left.
+void Pool::drain(int worker, uint32_t epoch, int participants, bool one_each) {
+  for (int i = 0, from = worker; i < participants; i++) {
+    if (from > 0 || !one_each) {
+      while (take(worker, shares_[from], epoch)) {
       }
     }
-    if (++from == participants_) from = 0;
+    if (++from == participants) from = 0;
   }
 }
 
@@ -155,7 +172,8 @@ void Pool::run(int64_t tasks, Context::Task fn, void* arg, int limit) {
   const auto serial = [=] {
     for (int64_t task = 0; task < tasks; task++) fn(arg, task, 0);
   };
-  if (tasks <= 1 || limit <= 1 || busy_.test_and_set(std::memory_order_acquire)) return serial();
+  if (tasks <= 1 || limit <= 1 || tasks > kMostTasks || busy_.test_and_set(std::memory_order_acquire))
+    return serial();
   int workers = threads();
   if (workers > limit) workers = limit;
   if (workers > tasks) workers = static_cast<int>(tasks);
@@ -166,33 +184,37 @@ void Pool::run(int64_t tasks, Context::Task fn, void* arg, int limit) {
     return serial();
   }
 
-  fn_ = fn;
-  arg_ = arg;
-  participants_ = workers;
+  const uint32_t epoch = ++epoch_;
   const int64_t share = tasks / workers, rest = tasks % workers;
-  int64_t begin = 0;
-  for (int i = 0; i < workers; i++) {
-    const int64_t end = begin + share + (i < rest ? 1 : 0);
-    ranges_[i].next.store(begin, std::memory_order_relaxed);
-    ranges_[i].end = end;
-    begin = end;
+  for (int i = workers - 1; i >= 0; i--) {
+    Share& s = shares_[i];
+    s.first = i * share + (i < rest ? i : rest);
+    s.count = share + (i < rest ? 1 : 0);
+    s.fn = fn;
+    s.arg.store(arg, std::memory_order_relaxed);
+    s.participants = workers;
+    s.one_each = tasks == workers;
+    s.state.store(static_cast<uint64_t>(epoch) << 32, std::memory_order_release);
   }
-  left_.store(0, std::memory_order_relaxed);
-  const uint32_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
-  ticket_.store((static_cast<uint64_t>(epoch) << 32) | (static_cast<uint64_t>(workers) << 16),
-                std::memory_order_release);
-  epoch_.store(epoch);
-  epoch_.notify_all();
+  // A helper that goes to sleep at this very moment may be missed: the caller does not need it.
+  if (sleeping_.load(std::memory_order_relaxed) > 0) {
+    wake_.fetch_add(1);
+    wake_.notify_all();
+  }
 
-  drain(0);
+  drain(0, epoch, workers, false);
 
-  const uint32_t joined =
-      static_cast<uint32_t>(ticket_.fetch_or(kClosed, std::memory_order_acq_rel) & kJoined);
-  Spin spin(spins_.load(std::memory_order_relaxed));
-  for (;;) {
-    const uint32_t left = left_.load(std::memory_order_acquire);
-    if (left == joined) break;
-    if (!spin.more()) left_.wait(left);
+  for (int i = 1; i < workers; i++) {
+    std::atomic<uint32_t>& done = done_[i].epoch;
+    std::atomic<uint64_t>& state = shares_[i].state;
+    if ((state.load(std::memory_order_acquire) & kJoined) == 0 &&
+        (state.fetch_or(kClosed, std::memory_order_acq_rel) & kJoined) == 0) {
+      continue;
+    }
+    Spin spin(spins_.load(std::memory_order_relaxed));
+    for (uint32_t last; (last = done.load(std::memory_order_acquire)) != epoch;) {
+      if (!spin.more()) done.wait(last);
+    }
   }
   unlock();
 }

@@ -92,6 +92,18 @@ inline void pause_thread() {
 #endif
 }
 
+// What another thread has written comes line by line, unless it is asked for at once. Any address may be
+// asked for.
+inline void prefetch_lines([[maybe_unused]] const void* p, [[maybe_unused]] int lines) {
+  for (int i = 0; i < lines; i++) {
+#if SIMDGRAD_X86
+    _mm_prefetch(static_cast<const char*>(p) + 64 * i, _MM_HINT_T0);
+#elif defined(__GNUC__)
+    __builtin_prefetch(static_cast<const char*>(p) + 64 * i);
+#endif
+  }
+}
+
 // For what is held for a moment only. Whoever holds it may wait for this processor.
 inline void lock_briefly(std::atomic_flag& flag) {
   for (int i = 0; flag.test_and_set(std::memory_order_acquire); i++) {

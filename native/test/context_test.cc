@@ -57,18 +57,43 @@ void check_sleeping_helpers() {
   }
 }
 
-// Tasks that last are shared out.
-void check_help() {
+// Tasks that last are shared out, also where the helper has to wake up.
+void check_help(bool asleep) {
   Pool pool(2);
   CallContext context(&pool);
   int highest = 0;
   for (int i = 0; i < 200 && highest == 0; i++) {
+    if (asleep) {
+      check_job(context, 2, 10);
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
     context.begin();
     Job job(16, 200000);
     context.parallel(16, Job::task, &job);
     highest = job.highest.load();
   }
-  expect(highest == 1, "a helper takes part");
+  expect(highest == 1, asleep ? "a helper wakes up" : "a helper takes part");
+}
+
+// Jobs of all sizes at all distances, some of them as helpers are about to fall asleep.
+void check_distances() {
+  uint32_t random = 1;
+  const auto below = [&random](uint32_t n) {
+    random = random * 1664525 + 1013904223;
+    return static_cast<int64_t>((random >> 8) % n);
+  };
+  for (int threads : {2, 3, 5}) {
+    Pool pool(threads);
+    CallContext context(&pool);
+    for (int i = 0; i < 3000; i++) {
+      if (i % 4 == 0) {
+        const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(below(400));
+        while (std::chrono::steady_clock::now() < until) {
+        }
+      }
+      check_job(context, 1 + below(below(2) == 0 ? 3 : 40), below(3000));
+    }
+  }
 }
 
 void check_callers() {
@@ -145,7 +170,9 @@ void check_machine() {
 int main() {
   check_sizes();
   check_sleeping_helpers();
-  check_help();
+  check_help(false);
+  check_help(true);
+  check_distances();
   check_callers();
   check_scratch();
   check_errors();
