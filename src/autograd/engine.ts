@@ -18,10 +18,14 @@ import { Tensor } from '../tensor/tensor.js';
 import { type Edge, Node } from './graph.js';
 import { isGradEnabled, noGrad, setGradEnabled } from './mode.js';
 
+/** Lists for the operands of an operation in progress, by their number: used again, and empty between operations. */
+const viewLists: ((View | null)[] | null)[] = [];
+
 /** The one way by which operations reach tensors: computes, and records where a gradient may be wanted. */
 function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor {
   const n = inputs.length;
-  const views = new Array<View>(n);
+  const views = (viewLists[n] ?? new Array<View | null>(n)) as View[];
+  viewLists[n] = null;
   for (let i = 0; i < n; i++) views[i] = (inputs[i] as Tensor).view;
   const out = op.infer(views, attrs);
   if (out.shape.length > maxRank) {
@@ -38,6 +42,8 @@ function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor
     );
   } finally {
     leaveOp(before);
+    for (let i = 0; i < n; i++) (views as (View | null)[])[i] = null;
+    viewLists[n] = views;
   }
   if (isGradEnabled() && op.vjp !== nonDifferentiable && isFloat(out.dtype)) {
     if (tracing() !== null) watch(inputs);

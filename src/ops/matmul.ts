@@ -21,10 +21,12 @@ interface Transposed {
 const plain: Transposed = { a: false, b: false };
 const noBatch: Shape = [];
 
-/** The sizes that a product sees of an operand: rows and columns. */
-function matrix(shape: Shape, transposed: boolean): [number, number] {
-  const [rows, cols] = [shape[shape.length - 2] as number, shape[shape.length - 1] as number];
-  return transposed ? [cols, rows] : [rows, cols];
+/** The sizes that a product sees of an operand. (Not as a pair: what a small product leaves behind costs as much as it does.) */
+function rowsOf(shape: Shape, transposed: boolean): number {
+  return shape[shape.length - (transposed ? 1 : 2)] as number;
+}
+function colsOf(shape: Shape, transposed: boolean): number {
+  return rowsOf(shape, !transposed);
 }
 
 /** The operand with the batch axes of the result, and its last two axes exchanged where that is wanted. */
@@ -41,9 +43,12 @@ function operand(x: View, batch: Shape, transposed: boolean): View {
 const op: Primitive<Transposed> = primitive<Transposed>({
   name: 'matmul',
   infer: ([a, b], { a: ta, b: tb }) => {
-    const [p, q] = [(a as Spec).shape, (b as Spec).shape];
-    const [m, k] = matrix(p, ta);
-    const [inner, n] = matrix(q, tb);
+    const p = (a as Spec).shape;
+    const q = (b as Spec).shape;
+    const m = rowsOf(p, ta);
+    const n = colsOf(q, tb);
+    const k = colsOf(p, ta);
+    const inner = rowsOf(q, tb);
     if (k !== inner) {
       throw new ShapeError(
         `matmul: ${showShape(p)} times ${showShape(q)}: the inner sizes ${k} and ${inner} differ`,
@@ -104,7 +109,11 @@ const op: Primitive<Transposed> = primitive<Transposed>({
       ],
     ] as [Shape, Shape][]
   ).flatMap(([p, q]): Sample<Transposed>[] => {
-    const turn = (shape: Shape): number[] => [...shape.slice(0, -2), ...matrix(shape, true)];
+    const turn = (shape: Shape): number[] => [
+      ...shape.slice(0, -2),
+      rowsOf(shape, true),
+      colsOf(shape, true),
+    ];
     return [
       { inputs: [{ shape: p }, { shape: q }], attrs: plain },
       { inputs: [{ shape: turn(p) }, { shape: q }], attrs: { a: true, b: false } },

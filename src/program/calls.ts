@@ -1,9 +1,8 @@
 import { defineKernel, type Kernel } from '../backend/backend.js';
 import { copyKernel } from '../backend/js/map.js';
 import type { DType } from '../dtype.js';
-import { allocate, emit, type Param, paramList } from './emit.js';
-import type { Storage } from './storage.js';
-import { fullView, rowMajor, type Shape, sameShape, sizeOf, View } from './view.js';
+import { allocate, emit, type Param, paramList, storageList } from './emit.js';
+import { fullView, type Shape, sameShape, sizeOf, View } from './view.js';
 
 // Kernel calls in the layouts of native/kernels.def.
 //
@@ -25,7 +24,7 @@ export function emitMap(
   attrs: readonly Param[] = [],
 ): void {
   const count = inputs.length;
-  const storages = new Array<Storage>(1 + count);
+  const storages = storageList(1 + count);
   storages[0] = out.storage;
   let flat = out.contiguous;
   for (let i = 0; i < count; i++) {
@@ -44,7 +43,7 @@ export function emitMap(
     const x = i < 0 ? out : (inputs[i] as View);
     params[at++] = x.offset;
     if (flat) params[at++] = 1;
-    else for (let d = 0; d < rank; d++) params[at++] = x.strides[d] as number;
+    else for (let d = 0; d < rank; d++) params[at++] = x.stride(d);
   }
   for (let i = 0; i < attrs.length; i++) params[at++] = attrs[i] as Param;
   emit(kernel, params, storages, 1);
@@ -70,10 +69,13 @@ export function emitReduce(
   for (let i = 0, k = 0, r = kept; i < rank; i++) {
     const at = axes.includes(i) ? r++ : k++;
     params[2 + at] = x.shape[i] as number;
-    params[4 + rank + at] = x.strides[i] as number;
+    params[4 + rank + at] = x.stride(i);
   }
   for (let i = 0; i < attrs.length; i++) params[4 + 2 * rank + i] = attrs[i] as Param;
-  emit(kernel, params, [out.storage, x.storage], 1);
+  const storages = storageList(2);
+  storages[0] = out.storage;
+  storages[1] = x.storage;
+  emit(kernel, params, storages, 1);
   return out;
 }
 
@@ -87,7 +89,7 @@ function emitDense(
 ): void {
   const [a, b, c] = [sizes.length, outputs.length, inputs.length];
   const params = paramList(a + b + c + attrs.length);
-  const storages = new Array<Storage>(b + c);
+  const storages = storageList(b + c);
   for (let i = 0; i < a; i++) params[i] = sizes[i] as Param;
   for (let i = 0; i < b + c; i++) {
     const v = (i < b ? outputs[i] : inputs[i - b]) as View;
@@ -147,7 +149,9 @@ export function emitRandom(
   params[1] = out.offset;
   for (let i = 0; i < n; i++) params[2 + i] = stream[i] as Param;
   for (let i = 0; i < m; i++) params[2 + n + i] = attrs[i] as Param;
-  emit(kernel, params, [out.storage], 1);
+  const storages = storageList(1);
+  storages[0] = out.storage;
+  emit(kernel, params, storages, 1);
 }
 
 /** Codes of the activations that a matrix product can apply to its result (native/kernels.def). */
@@ -174,14 +178,19 @@ export function emitMatmul(
   for (let d = 0; d < nb + 2; d++) params[at++] = c.shape[d] as number;
   params[at++] = a.shape[nb + 1] as number;
   params[at++] = c.offset;
-  for (let d = 0; d < nb + 1; d++) params[at++] = c.strides[d] as number;
+  for (let d = 0; d < nb + 1; d++) params[at++] = c.stride(d);
   params[at++] = a.offset;
-  for (let d = 0; d < nb + 2; d++) params[at++] = a.strides[d] as number;
+  for (let d = 0; d < nb + 2; d++) params[at++] = a.stride(d);
   params[at++] = b.offset;
-  for (let d = 0; d < nb + 2; d++) params[at++] = b.strides[d] as number;
+  for (let d = 0; d < nb + 2; d++) params[at++] = b.stride(d);
   params[at++] = bias === undefined ? -1 : bias.offset;
   params[at] = activation;
-  emit(kernel, params, [c.storage, a.storage, b.storage, (bias ?? c).storage], 1);
+  const storages = storageList(4);
+  storages[0] = c.storage;
+  storages[1] = a.storage;
+  storages[2] = b.storage;
+  storages[3] = (bias ?? c).storage;
+  emit(kernel, params, storages, 1);
 }
 
 /** The same elements, contiguous: the view itself where it is so already. */
@@ -196,5 +205,5 @@ export function contiguous(x: View): View {
 export function reshapeView(x: View, shape: Shape): View {
   if (sameShape(x.shape, shape)) return x;
   const source = contiguous(x);
-  return new View(source.storage, shape, rowMajor(shape), source.offset);
+  return new View(source.storage, shape, null, source.offset);
 }

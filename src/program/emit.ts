@@ -149,10 +149,10 @@ export function constantStorage(dtype: DType, array: TypedArray): Storage {
   return new Storage(dtype, array.length, array, recorder);
 }
 
-/** Lists for the arrays of a call, by how many there are: made once, because every operation needs one. */
-const arrayLists: TypedArray[][] = [];
-
-/** Lists for its params: outside a trace they are numbers, and read before the call returns. */
+// Lists for a call outside a trace, by their length, are used again: what a small operation leaves behind costs as much as
+// the operation. Those of arrays and storages, which belong to somebody, are empty between calls.
+const arrayLists: (TypedArray | null)[][] = [];
+const storageLists: Storage[][] = [];
 const numberLists: Float64Array[] = [];
 
 /**
@@ -165,8 +165,16 @@ export function paramList(n: number): Param[] {
   return numberLists[n] as unknown as Param[];
 }
 
+/** A list for the n storages, outputs first, of the call of emit that comes next. */
+export function storageList(n: number): Storage[] {
+  if (recorder !== null) return new Array<Storage>(n);
+  storageLists[n] ??= new Array<Storage>(n);
+  return storageLists[n] as Storage[];
+}
+
 /**
- * Runs a kernel, or records it while a step is traced. `params` are a paramList(). Every output counts as written.
+ * Runs a kernel, or records it while a step is traced. `params` are a paramList(), `storages` a storageList(). Every output
+ * counts as written.
  */
 export function emit(kernel: Kernel, params: Param[], storages: Storage[], outputs: number): void {
   for (let i = 0; i < outputs; i++) {
@@ -183,18 +191,23 @@ export function emit(kernel: Kernel, params: Param[], storages: Storage[], outpu
     return;
   }
   const n = storages.length;
-  arrayLists[n] ??= new Array<TypedArray>(n);
+  arrayLists[n] ??= new Array<TypedArray | null>(n).fill(null);
   const arrays = arrayLists[n] as TypedArray[];
-  for (let i = 0; i < n; i++) {
-    const s = storages[i] as Storage;
-    const { array } = s;
-    arrays[i] = array === null || s.torn || array.length !== s.length ? s.read(opName || kernel.name) : array;
+  try {
+    for (let i = 0; i < n; i++) {
+      const s = storages[i] as Storage;
+      const { array } = s;
+      arrays[i] =
+        array === null || s.torn || array.length !== s.length ? s.read(opName || kernel.name) : array;
+    }
+    if (inspector === null) backend().run(kernel, params as number[], arrays);
+    else inspectKernel(kernel, params, storages, outputs, arrays);
+  } finally {
+    for (let i = 0; i < n; i++) {
+      (storages as (Storage | null)[])[i] = null;
+      (arrays as (TypedArray | null)[])[i] = null;
+    }
   }
-  if (inspector !== null) {
-    inspectKernel(kernel, params, storages, outputs, arrays);
-    return;
-  }
-  backend().run(kernel, params as number[], arrays);
 }
 
 /** A function of its own, so that emit has no closure to prepare. */
@@ -205,10 +218,13 @@ function inspectKernel(
   outputs: number,
   arrays: TypedArray[],
 ): void {
-  const run = () => backend().run(kernel, params as number[], arrays);
+  // The lists are used again by what the inspection computes.
+  const call = { kernel, params: [...params], storages: [...storages], outputs, op: opName || kernel.name };
+  const own = [...arrays];
+  const run = () => backend().run(kernel, call.params as number[], own);
   const inspection = inspecting();
   if (inspection === null) run();
-  else inspection.kernel({ kernel, params: [...params], storages, outputs, op: opName || kernel.name }, run);
+  else inspection.kernel(call, run);
 }
 
 /** Moves state on by one step and gives its numbers: plain ones in eager mode, slots while tracing. */

@@ -44,30 +44,39 @@ export class View {
   readonly size: number;
   /** Row-major without gaps (the offset may be anything). */
   readonly contiguous: boolean;
+  #strides: readonly number[] | null;
 
   constructor(
     readonly storage: Storage,
     readonly shape: Shape,
-    readonly strides: readonly number[],
+    /** null: row-major without gaps. Most results are, and nobody asks for their strides. */
+    strides: readonly number[] | null,
     readonly offset: number,
-    /** The number of elements, where the view is known to be contiguous. */
-    contiguousSize = -1,
   ) {
     this.dtype = storage.dtype;
-    if (contiguousSize >= 0) {
-      this.size = contiguousSize;
-      this.contiguous = true;
-      return;
-    }
+    this.#strides = strides;
     let step = 1;
     let contiguous = true;
     for (let i = shape.length - 1; i >= 0; i--) {
       const n = shape[i] as number;
-      if (n !== 1 && strides[i] !== step) contiguous = false;
+      if (strides !== null && n !== 1 && strides[i] !== step) contiguous = false;
       step *= n;
     }
     this.size = step;
     this.contiguous = contiguous || step === 0;
+  }
+
+  get strides(): readonly number[] {
+    this.#strides ??= rowMajor(this.shape);
+    return this.#strides;
+  }
+
+  /** One of the strides; makes no list of them. */
+  stride(axis: number): number {
+    if (this.#strides !== null) return this.#strides[axis] as number;
+    let step = 1;
+    for (let i = this.shape.length - 1; i > axis; i--) step *= this.shape[i] as number;
+    return step;
   }
 
   /** True if it shows every element of its storage in order. */
@@ -77,7 +86,7 @@ export class View {
 
   /** The same elements under another shape of the same size; only for contiguous views. */
   reshaped(shape: Shape): View {
-    return new View(this.storage, shape, rowMajor(shape), this.offset);
+    return new View(this.storage, shape, null, this.offset);
   }
 
   /** Axes in another order. */
@@ -85,7 +94,7 @@ export class View {
     return new View(
       this.storage,
       axes.map((a) => this.shape[a] as number),
-      axes.map((a) => this.strides[a] as number),
+      axes.map((a) => this.stride(a)),
       this.offset,
     );
   }
@@ -97,7 +106,7 @@ export class View {
     const strides = new Array<number>(shape.length);
     for (let i = 0; i < shape.length; i++) {
       const j = i - lead;
-      strides[i] = j < 0 || (this.shape[j] === 1 && shape[i] !== 1) ? 0 : (this.strides[j] as number);
+      strides[i] = j < 0 || (this.shape[j] === 1 && shape[i] !== 1) ? 0 : this.stride(j);
     }
     return new View(this.storage, shape, strides, this.offset);
   }
@@ -105,7 +114,7 @@ export class View {
 
 /** A contiguous view of a whole new storage. */
 export function fullView(storage: Storage, shape: Shape): View {
-  return new View(storage, shape, rowMajor(shape), 0, storage.length);
+  return new View(storage, shape, null, 0);
 }
 
 /** The shape that both broadcast to by NumPy's rules, or a ShapeError naming the operation. */
