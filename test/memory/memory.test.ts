@@ -299,6 +299,34 @@ console.log(JSON.stringify({ garbage, heap: after.heapUsed - before.heapUsed, rs
   });
 });
 
+test('an eager operation leaves little garbage and keeps nothing of its operands', async () => {
+  const { garbage, alive } = await fromProcess<{ garbage: number; alive: number }>(
+    'eager',
+    `const a = randn([4, 4]), b = randn([4, 4]);
+const repeat = (n) => { for (let i = 0; i < n; i++) a.matmul(b).dispose(); };
+repeat(30_000);
+let garbage = Infinity;
+for (let round = 0; round < 20; round++) {
+  gc();
+  const before = process.memoryUsage().heapUsed;
+  repeat(1000);
+  garbage = Math.min(garbage, (process.memoryUsage().heapUsed - before) / 1000);
+}
+const used = () => {
+  const x = randn([5, 6]), y = randn([6, 7]);
+  return [x, y, x.matmul(y), x.exp(), x.add(x), x.sum(0)].map((t) => new WeakRef(t.view.storage));
+};
+const refs = used();
+await new Promise((resolve) => setImmediate(resolve));
+gc();
+console.log(JSON.stringify({ garbage, alive: refs.filter((r) => r.deref() !== undefined).length }));`,
+    ['--expose-gc'],
+  );
+  // Tensor, view, storage, shape, the list of operands: 490 bytes. (The JS kernels make some garbage of their own.)
+  if (backendInfo().backend === 'native') expect(garbage).toBeLessThan(600);
+  expect(alive).toBe(0);
+});
+
 test('a Jacobian takes its own memory once, not twice', async () => {
   const n = 4000;
   const { peak, shape } = await fromProcess<{ peak: number; shape: number[] }>(
