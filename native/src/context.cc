@@ -119,26 +119,20 @@ void* Pool::helper_main(void* arg) {
 void Pool::help(int worker, uint32_t seen) {
   Share& own = shares_[worker];
   for (;;) {
-    uint64_t state;
     Spin spin(spins_.load(std::memory_order_relaxed));
-    while (epoch_of(state = own.state.load(std::memory_order_acquire)) == seen) {
+    while (epoch_of(own.state.load(std::memory_order_acquire)) == seen) {
       if (spin.more()) continue;
       const uint32_t call = wake_.load(std::memory_order_acquire);
       sleeping_.fetch_add(1);
       if (epoch_of(own.state.load()) == seen) wake_.wait(call);
       sleeping_.fetch_sub(1);
     }
-    seen = epoch_of(state);
     prefetch_lines(own.arg.load(std::memory_order_relaxed), kArgLines);
-    bool joined = false;
-    while (!joined && epoch_of(state) == seen && (state & kClosed) == 0) {
-      joined = own.state.compare_exchange_weak(state, (state + 1) | kJoined, std::memory_order_acq_rel,
-                                               std::memory_order_acquire);
-    }
-    if (!joined) continue;
+    // Joins the job that is there by now. Where the caller has closed it, it looks at this no more.
+    const uint64_t state = own.state.fetch_or(kJoined, std::memory_order_acq_rel);
+    seen = epoch_of(state);
+    if ((state & kClosed) != 0) continue;
     if (own.fn == nullptr) return;
-    const int64_t next = static_cast<int64_t>(state & kNext);
-    if (next < own.count) own.fn(own.arg.load(std::memory_order_relaxed), own.first + next, worker);
     drain(worker, seen, own.participants, own.one_each);
     done_[worker].epoch.store(seen);
     done_[worker].epoch.notify_one();

@@ -35,8 +35,8 @@ class Pool {
   // The tasks of a job that a worker begins with, on one line with all else that it needs to begin: where one
   // thread reads what another has just written it waits for some 70 ns, line by line.
   struct alignas(64) Share {
-    // [epoch:32 | closed:1 | joined:1 | next:30]. Whoever takes a task adds one. A helper joins with its
-    // first, unless the caller has closed its share; the caller waits for those that have joined.
+    // [epoch:32 | closed:1 | joined:1 | next:30]. Whoever takes a task adds one. A helper joins before
+    // its first, unless the caller has closed its share; the caller waits for those that have joined.
     std::atomic<uint64_t> state{0};
     int64_t first = 0, count = 0;
     Context::Task fn = nullptr;  // null: the helper ends

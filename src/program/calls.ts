@@ -2,7 +2,7 @@ import { defineKernel, type Kernel } from '../backend/backend.js';
 import { copyKernel } from '../backend/js/map.js';
 import type { DType } from '../dtype.js';
 import { allocate, emit, type Param, paramList, storageList } from './emit.js';
-import { fullView, type Shape, sameShape, sizeOf, View } from './view.js';
+import { fullView, type Shape, sameShape, sizeOf, type View } from './view.js';
 
 // Kernel calls in the layouts of native/kernels.def.
 //
@@ -143,15 +143,7 @@ export function emitRandom(
   stream: readonly Param[],
   attrs: readonly Param[],
 ): void {
-  const [n, m] = [stream.length, attrs.length];
-  const params = paramList(2 + n + m);
-  params[0] = out.size;
-  params[1] = out.offset;
-  for (let i = 0; i < n; i++) params[2 + i] = stream[i] as Param;
-  for (let i = 0; i < m; i++) params[2 + n + i] = attrs[i] as Param;
-  const storages = storageList(1);
-  storages[0] = out.storage;
-  emit(kernel, params, storages, 1);
+  emitDense(kernel, [out.size], [out], [], [...stream, ...attrs]);
 }
 
 /** Codes of the activations that a matrix product can apply to its result (native/kernels.def). */
@@ -205,5 +197,5 @@ export function contiguous(x: View): View {
 export function reshapeView(x: View, shape: Shape): View {
   if (sameShape(x.shape, shape)) return x;
   const source = contiguous(x);
-  return new View(source.storage, shape, null, source.offset);
+  return source.reshaped(shape);
 }

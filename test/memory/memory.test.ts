@@ -54,6 +54,15 @@ ${body}
   return JSON.parse(stdout) as T;
 }
 
+/** Source that leaves in `garbage` the bytes that each of so many steps of repeat(n) leaves behind, of 20 rounds the least. */
+const leastGarbage = (steps: number) => `let garbage = Infinity;
+for (let round = 0; round < 20; round++) {
+  gc();
+  const before = process.memoryUsage().heapUsed;
+  repeat(${steps});
+  garbage = Math.min(garbage, (process.memoryUsage().heapUsed - before) / ${steps});
+}`;
+
 /** Runs `step(i)` that `body` defines so many times in a fresh process. */
 function measure(name: string, steps: number, body: string): Promise<Report> {
   return fromProcess<Report>(
@@ -241,13 +250,7 @@ const kept = [];
 const step = ${step};
 const repeat = (n) => { for (let i = 0; i < n; i++) step(); };
 repeat(5000);
-let garbage = Infinity;
-for (let round = 0; round < 20; round++) {
-  gc();
-  const before = process.memoryUsage().heapUsed;
-  repeat(100);
-  garbage = Math.min(garbage, (process.memoryUsage().heapUsed - before) / 100);
-}
+${leastGarbage(100)}
 gc();
 const before = process.memoryUsage();
 repeat(10000);
@@ -305,13 +308,7 @@ test('an eager operation leaves little garbage and keeps nothing of its operands
     `const a = randn([4, 4]), b = randn([4, 4]);
 const repeat = (n) => { for (let i = 0; i < n; i++) a.matmul(b).dispose(); };
 repeat(30_000);
-let garbage = Infinity;
-for (let round = 0; round < 20; round++) {
-  gc();
-  const before = process.memoryUsage().heapUsed;
-  repeat(1000);
-  garbage = Math.min(garbage, (process.memoryUsage().heapUsed - before) / 1000);
-}
+${leastGarbage(1000)}
 const used = () => {
   const x = randn([5, 6]), y = randn([6, 7]);
   return [x, y, x.matmul(y), x.exp(), x.add(x), x.sum(0)].map((t) => new WeakRef(t.view.storage));
