@@ -210,10 +210,10 @@ template <class T>
 void run_all(const Target& target, std::vector<SimpleContext*> contexts) {
   std::mt19937 rng(7);
   // Every pair of layouts over sizes around the tile edges.
-  const int64_t sizes[][3] = {{1, 1, 1},    {1, 64, 50},  {2, 33, 17},  {3, 5, 129},  {5, 31, 64},
-                              {8, 48, 100}, {13, 10, 70}, {14, 32, 16}, {15, 65, 33}, {29, 17, 128},
-                              {40, 47, 5},  {64, 10, 40}, {1, 200, 3},  {100, 1, 30}, {7, 16, 257},
-                              {33, 96, 1},  {61, 130, 90}};
+  const int64_t sizes[][3] = {{1, 1, 1},    {1, 64, 50},   {2, 33, 17},  {3, 5, 129},  {5, 31, 64},
+                              {8, 48, 100}, {13, 10, 70},  {14, 32, 16}, {15, 65, 33}, {29, 17, 128},
+                              {40, 47, 5},  {64, 10, 40},  {1, 200, 3},  {100, 1, 30}, {7, 16, 257},
+                              {33, 96, 1},  {61, 130, 90}, {14, 60, 73}, {24, 40, 73}, {28, 50, 100}};
   for (const auto& s : sizes) {
     for (int a = 0; a < kLayouts; ++a) {
       for (int b = 0; b < kLayouts; ++b) {
@@ -249,10 +249,12 @@ void run_all(const Target& target, std::vector<SimpleContext*> contexts) {
     }
   }
   // Several blocks of k, rows and columns; packing of A and B; few rows beside a B beyond the second-level
-  // cache; rows of A that compete for cache lines.
+  // cache; rows of A that compete for cache lines; a few tiles of rows beside rows of B that do, or that
+  // begin in mid-line.
   const int64_t large[][3] = {{270, 300, 700}, {130, 600, 520}, {600, 33, 200},  {8, 700, 1100},
                               {300, 1200, 20}, {60, 700, 500},  {40, 160, 1024}, {40, 1100, 600},
-                              {512, 300, 60},  {1024, 20, 300}};
+                              {512, 300, 60},  {1024, 20, 300}, {60, 512, 90},   {30, 700, 900},
+                              {50, 777, 100},  {85, 333, 64}};
   for (const auto& s : large) {
     for (int a = 0; a < 2; ++a) {
       for (int b = 0; b < 2; ++b) {
