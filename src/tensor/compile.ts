@@ -5,7 +5,7 @@ import type { DType, TypedArray } from '../dtype.js';
 import { ArgumentError, CompileError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
 import { cloneOf } from '../ops/to.js';
-import { contiguous } from '../program/calls.js';
+import { contiguous, copy, emitMap, fresh } from '../program/calls.js';
 import type { Cell } from '../program/cell.js';
 import { constantStorage, inspecting, tracing, withRecorder } from '../program/emit.js';
 import { explainProgram } from '../program/explain.js';
@@ -141,6 +141,9 @@ export function compile<A extends readonly unknown[], R>(
 }
 
 const nothing = new Float32Array(0);
+
+/** Bytes from which on a result is copied by a kernel: the engine copies shared memory word by word. */
+const copiedByKernel = 4096;
 
 class Step<A extends readonly unknown[], R> {
   /** Most recently used first. */
@@ -311,7 +314,11 @@ class Step<A extends readonly unknown[], R> {
   }
 
   #output(entry: Entry, { storage, shape }: Entry['results'][number]): Tensor {
-    return around(storage.dtype, shape, entry.program.result(storage).slice());
+    const values = entry.program.result(storage);
+    const out = fresh(storage.dtype, shape);
+    if (values.byteLength < copiedByKernel) (out.storage.array as TypedArray).set(values as never);
+    else emitMap(copy, out, [fullView(constantStorage(storage.dtype, values), shape)]);
+    return new Tensor(out);
   }
 
   #key(args: A): string {

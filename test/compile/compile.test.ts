@@ -12,6 +12,8 @@ import {
   rand,
   randn,
   ShapeError,
+  StateError,
+  scope,
   setBackend,
   type Tensor,
   tensor,
@@ -433,6 +435,30 @@ describe('what a step returns', () => {
       [2, 4, 6],
       [8, 16, 24],
     ]);
+  });
+
+  test('memory that is given back by dispose() and scope() and used again, and only then', () => {
+    for (const shape of [[3], [40, 50], [512, 300]]) {
+      const step = compile((x: Tensor) => x.mul(2));
+      const inputs = Array.from({ length: 6 }, (_, i) => ones(shape).mul(i));
+      const of = (value: number): Tensor => step(inputs[value] as Tensor);
+      const held = of(1);
+      const before = process.memoryUsage().arrayBuffers;
+      for (let i = 0; i < 40; i++) of(i % 6).dispose();
+      const gone = of(2);
+      gone.dispose();
+      const inside: Tensor[] = [];
+      const kept = scope(() => {
+        inside.push(of(3));
+        return of(4);
+      });
+      expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(12 * 4 * held.size + 100_000);
+      expect(of(5).sum().item()).toBe(10 * held.size);
+      expect(held.sum().item()).toBe(2 * held.size);
+      expect(kept.sum().item()).toBe(8 * held.size);
+      expect(() => gone.data).toThrow(StateError);
+      expect(() => (inside[0] as Tensor).data).toThrow(StateError);
+    }
   });
 
   test('what cannot be returned', () => {
