@@ -5,7 +5,7 @@ import type { DType, TypedArray } from '../dtype.js';
 import { ArgumentError, CompileError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
 import { cloneOf } from '../ops/to.js';
-import { contiguous, copy, emitMap, fresh } from '../program/calls.js';
+import { contiguous, fresh } from '../program/calls.js';
 import type { Cell } from '../program/cell.js';
 import { constantStorage, inspecting, tracing, withRecorder } from '../program/emit.js';
 import { explainProgram } from '../program/explain.js';
@@ -315,9 +315,9 @@ class Step<A extends readonly unknown[], R> {
 
   #output(entry: Entry, { storage, shape }: Entry['results'][number]): Tensor {
     const values = entry.program.result(storage);
+    if (values.byteLength >= copiedByKernel) return cloneOf(around(storage.dtype, shape, values));
     const out = fresh(storage.dtype, shape);
-    if (values.byteLength < copiedByKernel) (out.storage.array as TypedArray).set(values as never);
-    else emitMap(copy, out, [fullView(constantStorage(storage.dtype, values), shape)]);
+    (out.storage.array as TypedArray).set(values as never);
     return new Tensor(out);
   }
 
