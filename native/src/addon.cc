@@ -216,7 +216,8 @@ napi_value call(napi_env env, napi_callback_info info) {
   const Call kernel_call = {params, static_cast<int>(num_params), buffers, num_buffers};
   Type dispatch;
   Problem problem;
-  const Verdict verdict = check_call(static_cast<int>(kernel), kernel_call, &dispatch, &problem);
+  const Verdict verdict =
+      environment.checked.check(static_cast<int>(kernel), kernel_call, &dispatch, &problem);
   if (verdict == Verdict::nothing) return nullptr;
   if (verdict == Verdict::refused) return throw_error(env, kArgument, "%s", problem.text);
   const RunFn run = environment.table->run[kernel][static_cast<int>(dispatch)];

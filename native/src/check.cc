@@ -550,4 +550,40 @@ Verdict check_call(int kernel, const Call& call, Type* dispatch, Problem* proble
   return empty ? Verdict::nothing : Verdict::run;
 }
 
+bool CheckedCalls::holds(const Place& place, int kernel, const Call& call) {
+  if (place.kernel != kernel || place.num_params != call.num_params || place.num_buffers != call.num_buffers)
+    return false;
+  for (int b = 0; b < call.num_buffers; b++) {
+    const Buffer& buffer = call.buffers[b];
+    if (place.lengths[b] != buffer.length || place.types[b] != buffer.type) return false;
+  }
+  return memcmp(place.params, call.params, static_cast<size_t>(call.num_params) * sizeof(double)) == 0;
+}
+
+Verdict CheckedCalls::check(int kernel, const Call& call, Type* dispatch, Problem* problem) {
+  if (call.num_params < 4 || call.num_params > kMostParams)
+    return check_call(kernel, call, dispatch, problem);
+  // The first params are sizes.
+  uint64_t bits[4], hash = static_cast<uint64_t>(kernel);
+  memcpy(bits, call.params, sizeof bits);
+  for (const uint64_t x : bits) hash = (hash ^ x) * 0x9e3779b97f4a7c15;
+  Place& place = places_[hash >> 58];
+  if (holds(place, kernel, call)) {
+    *dispatch = place.dispatch;
+    return Verdict::run;
+  }
+  const Verdict verdict = check_call(kernel, call, dispatch, problem);
+  if (verdict != Verdict::run) return verdict;
+  place.kernel = kernel;
+  place.num_params = call.num_params;
+  place.num_buffers = call.num_buffers;
+  place.dispatch = *dispatch;
+  for (int b = 0; b < call.num_buffers; b++) {
+    place.lengths[b] = call.buffers[b].length;
+    place.types[b] = call.buffers[b].type;
+  }
+  memcpy(place.params, call.params, static_cast<size_t>(call.num_params) * sizeof(double));
+  return verdict;
+}
+
 }  // namespace simdgrad

@@ -68,7 +68,29 @@ enum class Verdict : uint8_t {
 // memory.
 Verdict check_call(int kernel, const Call& call, Type* dispatch, Problem* problem);
 
-// The same, when buffers and layout integers were checked before and only params that may_patch() changed.
+// Remembers calls that were found right: eager code makes the same ones over and over, and a small one takes
+// as long to check as to run. A verdict depends on the kernel, the params, and the lengths and types of the
+// buffers alone.
+class CheckedCalls {
+ public:
+  // As check_call().
+  Verdict check(int kernel, const Call& call, Type* dispatch, Problem* problem);
+
+ private:
+  static constexpr int kPlaces = 64, kMostParams = 32;
+  struct Place {
+    int kernel = -1, num_params, num_buffers;
+    Type dispatch, types[kMaxBuffers];
+    int64_t lengths[kMaxBuffers];
+    double params[kMostParams];
+  };
+  static bool holds(const Place& place, int kernel, const Call& call);
+
+  Place places_[kPlaces];
+};
+
+// The same as check_call(), when buffers and layout integers were checked before and only params that
+// may_patch() changed.
 Verdict check_attrs(int kernel, Type dispatch, const double* params, int num_params, Problem* problem);
 
 // True for params that may change between the runs of a program: attrs, and a random kernel's key and first

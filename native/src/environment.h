@@ -23,6 +23,7 @@ struct Environment {
   Isa isa;
   const KernelTable* table;
   int isa_changes = 0;  // programs look up their kernels again when it moves
+  CheckedCalls checked;
   const double* params = nullptr;
   napi_ref params_reference = nullptr;
   int64_t external_bytes = 0;

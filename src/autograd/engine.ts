@@ -18,15 +18,16 @@ import { Tensor } from '../tensor/tensor.js';
 import { type Edge, Node } from './graph.js';
 import { isGradEnabled, noGrad, setGradEnabled } from './mode.js';
 
-/** Lists for the operands of an operation in progress, by their number: used again, and empty between operations. */
-const viewLists: ((View | null)[] | null)[] = [];
+/** What kernels see of the operands. Spelt out for few: that costs less than a loop. */
+function viewsOf(inputs: readonly Tensor[]): View[] {
+  if (inputs.length === 2) return [(inputs[0] as Tensor).view, (inputs[1] as Tensor).view];
+  if (inputs.length === 1) return [(inputs[0] as Tensor).view];
+  return inputs.map((x) => x.view);
+}
 
 /** The one way by which operations reach tensors: computes, and records where a gradient may be wanted. */
 function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor {
-  const n = inputs.length;
-  const views = (viewLists[n] ?? new Array<View | null>(n)) as View[];
-  viewLists[n] = null;
-  for (let i = 0; i < n; i++) views[i] = (inputs[i] as Tensor).view;
+  const views = viewsOf(inputs);
   const out = op.infer(views, attrs);
   if (out.shape.length > maxRank) {
     throw new ShapeError(
@@ -42,12 +43,10 @@ function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor
     );
   } finally {
     leaveOp(before);
-    for (let i = 0; i < n; i++) (views as (View | null)[])[i] = null;
-    viewLists[n] = views;
   }
   if (isGradEnabled() && op.vjp !== nonDifferentiable && isFloat(out.dtype)) {
     if (tracing() !== null) watch(inputs);
-    for (let i = 0; i < n; i++) {
+    for (let i = 0; i < inputs.length; i++) {
       if (!(inputs[i] as Tensor).requiresGrad) continue;
       result.node = new Node(op as Primitive<unknown>, inputs, attrs, result);
       if (inspection !== null) inspection.recorded(result.node);

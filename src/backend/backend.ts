@@ -109,11 +109,32 @@ export interface Executable {
   profile(inputs: readonly Input[]): Float64Array;
 }
 
+/** The operands of Backend.call() as a list. */
+export function bufferList<T>(out: T, a?: T, b?: T, c?: T): T[] {
+  if (a === undefined) return [out];
+  if (b === undefined) return [out, a];
+  return c === undefined ? [out, a, b] : [out, a, b, c];
+}
+
 /** A table of kernels over buffers. */
 export interface Backend {
   readonly name: 'native' | 'js';
   /** Runs one kernel at once. */
   run(kernel: Kernel, params: ArrayLike<number>, buffers: readonly TypedArray[]): void;
+  /**
+   * The same for up to four buffers, without a list of them: what an eager operation leaves behind costs as much as the call.
+   * `params` are what paramList() gave.
+   */
+  call(
+    kernel: Kernel,
+    params: Float64Array,
+    out: TypedArray,
+    a?: TypedArray,
+    b?: TypedArray,
+    c?: TypedArray,
+  ): void;
+  /** A list for the n params of the call() that comes next, used again for every call; run() leaves it as it is. */
+  paramList(n: number): Float64Array;
   /** True if this backend has its own kernel for this dispatch type (else the JS kernel serves). */
   has(kernel: Kernel, type: number): boolean;
   program(spec: ProgramSpec): Executable;

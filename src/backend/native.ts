@@ -3,6 +3,7 @@ import { ArgumentError, BackendError, IndexError, StateError } from '../errors.j
 import {
   allKernels,
   type Backend,
+  bufferList,
   type Executable,
   type Input,
   type Instruction,
@@ -108,6 +109,8 @@ export function translate(error: unknown): unknown {
 export class NativeBackend implements Backend {
   readonly name = 'native';
   private readonly params = new Float64Array(new SharedArrayBuffer(PARAMS_LENGTH * 8));
+  /** By length: the beginning of that block. */
+  private readonly paramLists: Float64Array[] = [];
   private readonly rows = new Map<string, { readonly id: number; readonly row: NativeKernel }>();
   /** By kernel id: the buffer that decides, and whether every admitted type has a native kernel. */
   private readonly dispatch: number[] = [];
@@ -155,30 +158,46 @@ export class NativeBackend implements Backend {
     const n = params.length;
     if (n > PARAMS_LENGTH) throw new ArgumentError(`${kernel.name}: ${n} params are too many`);
     const block = this.params;
-    for (let i = 0; i < n; i++) block[i] = params[i]!;
-    const { addon } = this;
+    // Somebody may be between paramList() and call(): what is computed when it is read is so then.
+    const before = params === this.paramLists[n] ? null : block.slice(0, n);
+    if (before !== null) for (let i = 0; i < n; i++) block[i] = params[i]!;
+    try {
+      this.addon.call(kernel.nativeId, n, ...buffers);
+    } catch (error) {
+      throw translate(error);
+    } finally {
+      if (before !== null) block.set(before);
+    }
+  }
+
+  paramList(n: number): Float64Array {
+    this.paramLists[n] ??= n <= PARAMS_LENGTH ? this.params.subarray(0, n) : new Float64Array(n);
+    return this.paramLists[n];
+  }
+
+  call(
+    kernel: Kernel,
+    params: Float64Array,
+    out: TypedArray,
+    a?: TypedArray,
+    b?: TypedArray,
+    c?: TypedArray,
+  ): void {
     const id = kernel.nativeId;
+    const n = params.length;
+    // Whatever is not a plain case: run() has the rest.
+    if (this.complete[id] !== true || params !== this.paramLists[n] || n > PARAMS_LENGTH) {
+      this.run(kernel, params, bufferList(out, a, b, c));
+      return;
+    }
+    const { addon } = this;
     try {
       // Spelt out because spreading an array into a call costs more than the call.
-      switch (buffers.length) {
-        case 1:
-          addon.call(id, n, buffers[0]!);
-          break;
-        case 2:
-          addon.call(id, n, buffers[0]!, buffers[1]!);
-          break;
-        case 3:
-          addon.call(id, n, buffers[0]!, buffers[1]!, buffers[2]!);
-          break;
-        case 4:
-          // A product without a bias has its result again in the place of the bias: see call() in addon.cc.
-          if (buffers[3] === buffers[0] && kernel.name === 'matmul')
-            addon.call(id, n, buffers[0]!, buffers[1]!, buffers[2]!);
-          else addon.call(id, n, buffers[0]!, buffers[1]!, buffers[2]!, buffers[3]!);
-          break;
-        default:
-          addon.call(id, n, ...buffers);
-      }
+      if (a === undefined) addon.call(id, n, out);
+      else if (b === undefined) addon.call(id, n, out, a);
+      // A product without a bias has its result again in the place of the bias: see call() in addon.cc.
+      else if (c === undefined || (c === out && kernel.name === 'matmul')) addon.call(id, n, out, a, b);
+      else addon.call(id, n, out, a, b, c);
     } catch (error) {
       throw translate(error);
     }

@@ -1,7 +1,8 @@
 import { defineKernel, type Kernel } from '../backend/backend.js';
 import { copyKernel } from '../backend/js/map.js';
 import type { DType } from '../dtype.js';
-import { allocate, emit, type Param, paramList, storageList } from './emit.js';
+import { allocate, emit, emitMany, type Param, paramList } from './emit.js';
+import type { Storage } from './storage.js';
 import { fullView, type Shape, sameShape, sizeOf, type View } from './view.js';
 
 // Kernel calls in the layouts of native/kernels.def.
@@ -24,13 +25,9 @@ export function emitMap(
   attrs: readonly Param[] = [],
 ): void {
   const count = inputs.length;
-  const storages = storageList(1 + count);
-  storages[0] = out.storage;
   let flat = out.contiguous;
   for (let i = 0; i < count; i++) {
-    const x = inputs[i] as View;
-    storages[1 + i] = x.storage;
-    if (!x.contiguous) flat = false;
+    if (!(inputs[i] as View).contiguous) flat = false;
   }
   const rank = flat ? 1 : out.shape.length;
   const head = 1 + rank + (1 + count) * (1 + rank);
@@ -46,7 +43,7 @@ export function emitMap(
     else for (let d = 0; d < rank; d++) params[at++] = x.stride(d);
   }
   for (let i = 0; i < attrs.length; i++) params[at++] = attrs[i] as Param;
-  emit(kernel, params, storages, 1);
+  emit(kernel, params, out.storage, inputs[0]?.storage, inputs[1]?.storage, inputs[2]?.storage);
 }
 
 /** Reduction of `axes` (sorted, distinct) into a fresh contiguous view of a shape with the size of the other axes. */
@@ -72,10 +69,7 @@ export function emitReduce(
     params[4 + rank + at] = x.stride(i);
   }
   for (let i = 0; i < attrs.length; i++) params[4 + 2 * rank + i] = attrs[i] as Param;
-  const storages = storageList(2);
-  storages[0] = out.storage;
-  storages[1] = x.storage;
-  emit(kernel, params, storages, 1);
+  emit(kernel, params, out.storage, x.storage);
   return out;
 }
 
@@ -89,15 +83,19 @@ function emitDense(
 ): void {
   const [a, b, c] = [sizes.length, outputs.length, inputs.length];
   const params = paramList(a + b + c + attrs.length);
-  const storages = storageList(b + c);
   for (let i = 0; i < a; i++) params[i] = sizes[i] as Param;
-  for (let i = 0; i < b + c; i++) {
-    const v = (i < b ? outputs[i] : inputs[i - b]) as View;
-    params[a + i] = v.offset;
-    storages[i] = v.storage;
-  }
+  for (let i = 0; i < b; i++) params[a + i] = (outputs[i] as View).offset;
+  for (let i = 0; i < c; i++) params[a + b + i] = (inputs[i] as View).offset;
   for (let i = 0; i < attrs.length; i++) params[a + b + c + i] = attrs[i] as Param;
-  emit(kernel, params, storages, b);
+  if (b === 1 && c <= 3) {
+    const out = (outputs[0] as View).storage;
+    emit(kernel, params, out, inputs[0]?.storage, inputs[1]?.storage, inputs[2]?.storage);
+  } else {
+    const storages = new Array<Storage>(b + c);
+    for (let i = 0; i < b; i++) storages[i] = (outputs[i] as View).storage;
+    for (let i = 0; i < c; i++) storages[b + i] = (inputs[i] as View).storage;
+    emitMany(kernel, params, storages, b);
+  }
 }
 
 /** Row kernel over contiguous operands. */
@@ -177,12 +175,7 @@ export function emitMatmul(
   for (let d = 0; d < nb + 2; d++) params[at++] = b.stride(d);
   params[at++] = bias === undefined ? -1 : bias.offset;
   params[at] = activation;
-  const storages = storageList(4);
-  storages[0] = c.storage;
-  storages[1] = a.storage;
-  storages[2] = b.storage;
-  storages[3] = (bias ?? c).storage;
-  emit(kernel, params, storages, 1);
+  emit(kernel, params, c.storage, a.storage, b.storage, (bias ?? c).storage);
 }
 
 /** The same elements, contiguous: the view itself where it is so already. */

@@ -1,5 +1,5 @@
 import type { Node } from '../autograd/graph.js';
-import type { Kernel } from '../backend/backend.js';
+import { bufferList, type Kernel } from '../backend/backend.js';
 import { backend } from '../backend/load.js';
 import type { DType, TypedArray } from '../dtype.js';
 import { CompileError } from '../errors.js';
@@ -149,82 +149,73 @@ export function constantStorage(dtype: DType, array: TypedArray): Storage {
   return new Storage(dtype, array.length, array, recorder);
 }
 
-// Lists for a call outside a trace, by their length, are used again: what a small operation leaves behind costs as much as
-// the operation. Those of arrays and storages, which belong to somebody, are empty between calls.
-const arrayLists: (TypedArray | null)[][] = [];
-const storageLists: Storage[][] = [];
-const numberLists: Float64Array[] = [];
-
 /**
  * A list for the n params of the call of emit that comes next. The engine tells lists by how they came to be, and where
  * more than a few sorts arrive it looks up every number that is read (0.1 µs a call): so emit takes no others.
  */
 export function paramList(n: number): Param[] {
   if (recorder !== null) return new Array<Param>(n);
-  numberLists[n] ??= new Float64Array(n);
-  return numberLists[n] as unknown as Param[];
-}
-
-/** A list for the n storages, outputs first, of the call of emit that comes next. */
-export function storageList(n: number): Storage[] {
-  if (recorder !== null) return new Array<Storage>(n);
-  storageLists[n] ??= new Array<Storage>(n);
-  return storageLists[n] as Storage[];
+  return backend().paramList(n) as unknown as Param[];
 }
 
 /**
- * Runs a kernel, or records it while a step is traced. `params` are a paramList(), `storages` a storageList(). Every output
- * counts as written.
+ * Runs a kernel with one output and at most three inputs, or records it while a step is traced. `params` are a paramList().
+ * The output counts as written. Without lists of operands: what a small operation leaves behind costs as much as the operation.
  */
-export function emit(kernel: Kernel, params: Param[], storages: Storage[], outputs: number): void {
-  for (let i = 0; i < outputs; i++) {
-    const out = storages[i] as Storage;
-    if (out.busy !== null) out.checkIdle(opName || kernel.name);
-    if (recorder === null) {
-      if (out.readers > 0) out.checkUnread(opName || kernel.name);
-      out.preserve();
-    }
-    out.version++;
+export function emit(
+  kernel: Kernel,
+  params: Param[],
+  out: Storage,
+  a?: Storage,
+  b?: Storage,
+  c?: Storage,
+): void {
+  if (recorder !== null || inspector !== null) {
+    emitMany(kernel, params, bufferList(out, a, b, c), 1);
+    return;
   }
+  write(kernel, out);
+  backend().call(
+    kernel,
+    params as unknown as Float64Array,
+    arrayOf(kernel, out),
+    a === undefined ? a : arrayOf(kernel, a),
+    b === undefined ? b : arrayOf(kernel, b),
+    c === undefined ? c : arrayOf(kernel, c),
+  );
+}
+
+/** The same with any number of operands, outputs first. */
+export function emitMany(kernel: Kernel, params: Param[], storages: Storage[], outputs: number): void {
+  for (let i = 0; i < outputs; i++) write(kernel, storages[i] as Storage);
   if (recorder !== null) {
     recorder.record({ kernel, params, storages, outputs, op: opName || kernel.name });
     return;
   }
-  const n = storages.length;
-  arrayLists[n] ??= new Array<TypedArray | null>(n).fill(null);
-  const arrays = arrayLists[n] as TypedArray[];
-  try {
-    for (let i = 0; i < n; i++) {
-      const s = storages[i] as Storage;
-      const { array } = s;
-      arrays[i] =
-        array === null || s.torn || array.length !== s.length ? s.read(opName || kernel.name) : array;
-    }
-    if (inspector === null) backend().run(kernel, params as number[], arrays);
-    else inspectKernel(kernel, params, storages, outputs, arrays);
-  } finally {
-    for (let i = 0; i < n; i++) {
-      (storages as (Storage | null)[])[i] = null;
-      (arrays as (TypedArray | null)[])[i] = null;
-    }
+  // What is computed when it is read is computed here, and what an inspection computes later: both use the list of params.
+  const arrays = storages.map((s) => arrayOf(kernel, s));
+  const inspection = inspecting();
+  if (inspection === null) {
+    backend().run(kernel, params as number[], arrays);
+    return;
   }
+  const call = { kernel, params: [...params], storages, outputs, op: opName || kernel.name };
+  inspection.kernel(call, () => backend().run(kernel, call.params as number[], arrays));
 }
 
-/** A function of its own, so that emit has no closure to prepare. */
-function inspectKernel(
-  kernel: Kernel,
-  params: Param[],
-  storages: Storage[],
-  outputs: number,
-  arrays: TypedArray[],
-): void {
-  // The lists are used again by what the inspection computes.
-  const call = { kernel, params: [...params], storages: [...storages], outputs, op: opName || kernel.name };
-  const own = [...arrays];
-  const run = () => backend().run(kernel, call.params as number[], own);
-  const inspection = inspecting();
-  if (inspection === null) run();
-  else inspection.kernel(call, run);
+/** Says that a kernel is about to write a storage. */
+function write(kernel: Kernel, out: Storage): void {
+  if (out.busy !== null) out.checkIdle(opName || kernel.name);
+  if (recorder === null) {
+    if (out.readers > 0) out.checkUnread(opName || kernel.name);
+    out.preserve();
+  }
+  out.version++;
+}
+
+function arrayOf(kernel: Kernel, s: Storage): TypedArray {
+  const { array } = s;
+  return array === null || s.torn || array.length !== s.length ? s.read(opName || kernel.name) : array;
 }
 
 /** Moves state on by one step and gives its numbers: plain ones in eager mode, slots while tracing. */

@@ -167,6 +167,24 @@ describe.skipIf(addonPath === null)('the boundary', () => {
     rejects(() => call('indexSelect', select, f32(2), f32(4), f32(2)), /input 1 is float32, but int32/);
   });
 
+  it('checks again what differs in anything from a call that was right', () => {
+    const right = () => call('add', add, f32(8), f32(8), f32(8));
+    right();
+    rejects(() => call('add', add, f32(8), f32(8), f32(7)), /reaches elements 0 to 7, but its array has length 7/);
+    rejects(() => call('add', add, f32(8), f32(8), new Int32Array(8)), /input 1 is int32/);
+    rejects(() => call('add', add, f32(8), f32(8)), /2 buffers given/);
+    rejects(() => call('neg', add, f32(8), f32(8), f32(8)), /3 buffers given/);
+    rejects(() => call('add', add.with(6, 1), f32(8), f32(8), f32(8)), /reaches elements 1 to 8/);
+    rejects(() => call('add', [...add, 0], f32(8), f32(8), f32(8)), /9 params given/);
+    right();
+    for (let size = 1; size < 300; size++) {
+      const some = add.with(1, size);
+      call('add', some, f32(size), f32(size), f32(size));
+      rejects(() => call('add', some, f32(size - 1), f32(size), f32(size)), /output 0/);
+    }
+    right();
+  });
+
   it('refuses everything that is not one of the four kinds of arrays', () => {
     const wrong: unknown[] = [
       undefined,
