@@ -170,7 +170,10 @@ describe.skipIf(addonPath === null)('the boundary', () => {
   it('checks again what differs in anything from a call that was right', () => {
     const right = () => call('add', add, f32(8), f32(8), f32(8));
     right();
-    rejects(() => call('add', add, f32(8), f32(8), f32(7)), /reaches elements 0 to 7, but its array has length 7/);
+    rejects(
+      () => call('add', add, f32(8), f32(8), f32(7)),
+      /reaches elements 0 to 7, but its array has length 7/,
+    );
     rejects(() => call('add', add, f32(8), f32(8), new Int32Array(8)), /input 1 is int32/);
     rejects(() => call('add', add, f32(8), f32(8)), /2 buffers given/);
     rejects(() => call('neg', add, f32(8), f32(8), f32(8)), /3 buffers given/);
