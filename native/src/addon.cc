@@ -1,13 +1,18 @@
 // The exports of the addon. What each takes is checked here and in check.cc; no value from JavaScript may do
 // more than raise an error.
+#include <atomic>
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
 #include "environment.h"
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #if defined(__linux__)
 #include <sys/mman.h>
 #include <unistd.h>
@@ -393,12 +398,27 @@ napi_value prepare_pages(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// What results leave when they are collected is wanted again by the next ones. glibc gives it back to the
+// system meanwhile, which then has to clear and map every page anew: that can take longer than the kernels.
+// For the whole process, unless its environment says how it wants its memory managed.
+void keep_freed_memory() {
+#if defined(__GLIBC__)
+  for (const char* name : {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"}) {
+    if (getenv(name) != nullptr) return;
+  }
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc takes
+  mallopt(M_TRIM_THRESHOLD, 128 << 20);
+#endif
+}
+
 void on_cleanup(void* environment) { static_cast<Environment*>(environment)->close(); }
 
 void on_finalize(napi_env, void* data, void*) { static_cast<Environment*>(data)->release(); }
 
 Napi::Object load(Napi::Env wrapped, Napi::Object exports) {
   const napi_env env = wrapped;
+  static std::atomic_flag kept = ATOMIC_FLAG_INIT;
+  if (!kept.test_and_set()) keep_freed_memory();
   Environment* environment = new (std::nothrow) Environment(env);
   if (environment == nullptr) {
     throw_error(env, kMemory, "simdgrad: out of memory");

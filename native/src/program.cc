@@ -502,12 +502,15 @@ bool Program::run_async(napi_env env, napi_value self, napi_value inputs, napi_v
   if (napi_typeof(env, callback, &kind) != napi_ok || kind != napi_function) {
     return fail(env, "Program.runAsync: a callback is expected");
   }
-  if (updates_inputs_) {
-    return fail(env, "Program.runAsync: this program updates its inputs, and such a run would update copies");
-  }
   if (!prepare(env, "runAsync", inputs, rows, true)) return false;
+  for (size_t i = 0; updates_inputs_ && i < inputs_.size(); i++) {
+    if (!slots_of_[inputs_[i]].writable || is_shared(env, values_[i])) continue;
+    return fail(
+        env, "Program.runAsync: this program updates its inputs, which must be over SharedArrayBuffers then");
+  }
   // From here on no JavaScript runs until the inputs are copied.
   for (uint32_t index : inputs_) {
+    if (slots_of_[index].writable) continue;
     Buffer& input = table_[index];
     void* copy = staging(index);
     if (copy == nullptr) return out_of_memory(env);
@@ -520,11 +523,24 @@ bool Program::run_async(napi_env env, napi_value self, napi_value inputs, napi_v
   if (run == nullptr) return out_of_memory(env);
   run->run = run_job;
   run->program = this;
-  if (start(env, run, self, callback)) return true;
+  if (hold_updated(env, run) && start(env, run, self, callback)) return true;
   forget(run);
   bool pending = false;
   if (napi_is_exception_pending(env, &pending) == napi_ok && !pending) return out_of_memory(env);
   return false;
+}
+
+// Keeps the memory that the run writes from being collected before it ends.
+bool Program::hold_updated(napi_env env, AsyncRun* run) {
+  if (!updates_inputs_) return true;
+  napi_value list;
+  if (napi_create_array(env, &list) != napi_ok) return false;
+  uint32_t count = 0;
+  for (size_t i = 0; i < inputs_.size(); i++) {
+    if (slots_of_[inputs_[i]].writable && napi_set_element(env, list, count++, values_[i]) != napi_ok)
+      return false;
+  }
+  return napi_create_reference(env, list, 1, &run->updated) == napi_ok;
 }
 
 bool Program::start(napi_env env, AsyncRun* run, napi_value self, napi_value callback) {
@@ -550,6 +566,7 @@ void Program::forget(AsyncRun* run) {
   if (run->context != nullptr) environment->give_context(run->context);
   if (run->callback != nullptr) napi_delete_reference(environment->env, run->callback);
   if (run->self != nullptr) napi_delete_reference(environment->env, run->self);
+  if (run->updated != nullptr) napi_delete_reference(environment->env, run->updated);
   free(run);
 }
 

@@ -75,8 +75,10 @@ class Program {
     int64_t by_rows;  // of an input: so many rows are used where they lie; 0: gathered; below: not known yet
     int64_t* row_at;  // where in `values` they are
     bool local;       // lives inside one chain only
-    bool writable;    // an input that instructions may write: the caller's memory is updated in place
-    int64_t place;    // of a local one: bytes before it per element of a block
+    // An input that instructions may write: the caller's memory is updated in place. In an asynchronous run
+    // it must be shared memory, which is not copied.
+    bool writable;
+    int64_t place;  // of a local one: bytes before it per element of a block
   };
   struct Chain {
     size_t first, count;  // instructions
@@ -89,7 +91,8 @@ class Program {
     Program* program;
     CallContext* context;
     napi_ref callback;
-    napi_ref self;  // keeps the program from being collected
+    napi_ref self;     // keeps the program from being collected
+    napi_ref updated;  // a list of the inputs that it updates; null where there are none
     bool ok;
   };
 
@@ -112,6 +115,7 @@ class Program {
   bool execute(CallContext& context, double* nanoseconds);
   bool run_chain(const Chain& chain, CallContext& context) const;
   void run_blocks(const Chain& chain, int64_t begin, int64_t end, char* local, CallContext& context) const;
+  bool hold_updated(napi_env env, AsyncRun* run);
   bool start(napi_env env, AsyncRun* run, napi_value self, napi_value callback);
   static void run_job(Runner::Job* job);
   static void complete(napi_env env, AsyncRun* run);

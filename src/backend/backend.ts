@@ -43,7 +43,7 @@ export type ProgramBuffer =
       readonly like: TypedArray['constructor'];
       readonly type: number;
       readonly length: number;
-      /** Instructions may write it: the array that a run is given is updated in place. Such programs do not run off the main thread. */
+      /** Instructions may write it: the array that a run is given is updated in place. In asynchronous runs it must be shared memory. */
       readonly writable?: boolean;
     }
   | { readonly kind: 'local'; readonly type: number; readonly length: number };
@@ -101,7 +101,7 @@ export function isRows(input: Input): input is RowsOf {
 export interface Executable {
   /** Runs all instructions. `inputs` fill the input buffers in order of appearance. */
   run(inputs: readonly Input[]): void;
-  /** Runs off the main thread where the backend can; inputs are copied, or gathered, first. */
+  /** Runs off the main thread where the backend can; inputs that it does not write are copied, or gathered, first. */
   runAsync(inputs: readonly Input[]): Promise<void>;
   /** Replaces pinned buffer `index` by another array of the same class and length. */
   bind(index: number, array: TypedArray): void;

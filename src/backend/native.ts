@@ -11,7 +11,7 @@ import {
   type Kernel,
   type ProgramSpec,
 } from './backend.js';
-import { arrayOver, checkBinding, checkCopies, checkInputs, copyOf, JsExecutable } from './js/executable.js';
+import { arrayOver, asyncInputs, checkBinding, checkInputs, JsExecutable } from './js/executable.js';
 import { typeCode } from './js/strided.js';
 
 /** A row of the addon's kernel table. */
@@ -380,7 +380,11 @@ interface Segment {
 /** A program with kernels that the addon has not: native and JS stretches run in turn on the same memory. */
 class SegmentedExecutable implements Executable {
   private readonly segments: Segment[] = [];
-  private readonly inputs: { readonly type: number; readonly length: number }[] = [];
+  private readonly inputs: {
+    readonly type: number;
+    readonly length: number;
+    readonly writable?: boolean;
+  }[] = [];
   /** The slots as they were when the run began. */
   private readonly slots: Float64Array;
   private inFlight = false;
@@ -439,9 +443,8 @@ class SegmentedExecutable implements Executable {
   }
 
   async runAsync(inputs: readonly Input[]): Promise<void> {
-    checkCopies(this.spec);
     this.prepare('runAsync', inputs);
-    const copies = inputs.map((input, i) => copyOf(input, this.inputs[i]!.length));
+    const copies = asyncInputs(inputs, this.inputs);
     this.inFlight = true;
     try {
       for (const { executable, inputs: used } of this.segments) {

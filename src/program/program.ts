@@ -1,15 +1,15 @@
 import type { Executable, Input, Instruction, Patch, ProgramBuffer } from '../backend/backend.js';
 import { typeCode } from '../backend/js/strided.js';
 import { backend } from '../backend/load.js';
-import { arrayType, type TypedArray } from '../dtype.js';
+import { arrayType, byteWidth, type TypedArray } from '../dtype.js';
 import { StateError } from '../errors.js';
 import { type Arena, arenaArray, idleArena, type Layout, layOut, lifetimes } from './arena.js';
 import { copy } from './calls.js';
 import { type Chain, chainElementwise } from './chains.js';
 import { dropDead, lastCheck, overwrites, readsOutput, writesOf } from './dataflow.js';
-import { type Param, type Recorded, Slot } from './emit.js';
+import { allocate, type Param, type Recorded, Slot } from './emit.js';
 import { fuse, hoistFills } from './fuse.js';
-import { Storage, sharedArray } from './storage.js';
+import { release, Storage, sharedArray } from './storage.js';
 import type { Trace } from './trace.js';
 import { fuseSums, fuseUpdates } from './updates.js';
 
@@ -42,6 +42,22 @@ interface Result {
   bound: TypedArray;
 }
 
+/** A result that every run writes to memory of its own, which is then the caller's. */
+interface Handed {
+  readonly storage: Storage;
+  /** What the run in progress, or the last one, writes. */
+  target: TypedArray;
+  /** The same, until it is handed over; null after an asynchronous run, whose results are to be copied. */
+  made: Storage | null;
+  /** What asynchronous runs write: memory that nobody can take away meanwhile. */
+  shared: TypedArray | null;
+}
+
+const nothing = new Float32Array(0);
+
+/** Bytes from which on results are handed over: smaller ones cost less as copies. */
+const handedFrom = 4096;
+
 /** A planned trace: the program of one step for one set of shapes. */
 export class Program {
   readonly calls: readonly Recorded[];
@@ -58,11 +74,12 @@ export class Program {
   readonly #written: Storage[] = [];
   /** Storages whose array somebody holds and that are written: the program works on a copy beside it. */
   readonly #mirrors: { readonly storage: Storage; readonly array: TypedArray }[] = [];
-  /** Sources of the input buffers: an argument's place, or plain memory outside. */
-  readonly #inputs: (number | Storage)[] = [];
+  /** Sources of the input buffers: an argument's place, plain memory outside, or a result. */
+  readonly #inputs: (number | Storage | Handed)[] = [];
   /** The arguments' places in the trace. */
   readonly #arguments: readonly Storage[];
   readonly #results = new Map<Storage, Result>();
+  readonly #handed = new Map<Storage, Handed>();
   /** True if a result is written before the last call that may refuse the step. */
   readonly #earlyResults: boolean;
   readonly #slots: readonly Slot[];
@@ -73,12 +90,14 @@ export class Program {
 
   /**
    * @param kept virtual storages whose values are read after a run: results and gradients
+   * @param returned those of them that are results
    * @param consumable those of them that need not be there afterwards, where that is faster
    * @param name of the step, for messages
    */
   constructor(
     trace: Trace,
     kept: readonly Storage[],
+    returned: ReadonlySet<Storage>,
     consumable: ReadonlySet<Storage>,
     readonly name: string,
     readonly traced = trace.calls.length,
@@ -111,8 +130,14 @@ export class Program {
     const index = new Map<Storage, number>();
     const freshIndex = new Map<Storage, number>();
     const pin = (array: TypedArray): number => buffers.push({ kind: 'pinned', array }) - 1;
-    const place = (length: number, like: TypedArray): number =>
-      buffers.push({ kind: 'input', like: like.constructor as never, type: typeCode(like), length }) - 1;
+    const place = (length: number, like: TypedArray, writable = false): number =>
+      buffers.push({
+        kind: 'input',
+        like: like.constructor as never,
+        type: typeCode(like),
+        length,
+        writable,
+      }) - 1;
 
     trace.inputs.forEach((s, i) => {
       index.set(s, place(s.length, new (arrayType(s.dtype))(0)));
@@ -134,7 +159,12 @@ export class Program {
           blocks.set(block, buffer);
           index.set(s, buffer);
         } else if (s.array === null) {
-          if (keep.has(s)) {
+          if (returned.has(s) && s.length * byteWidth(s.dtype) >= handedFrom) {
+            index.set(s, place(s.length, new (arrayType(s.dtype))(0), true));
+            const handed = { storage: s, target: nothing, made: null, shared: null };
+            this.#handed.set(s, handed);
+            this.#inputs.push(handed);
+          } else if (keep.has(s)) {
             const array = sharedArray(s.dtype, s.length);
             const buffer = pin(array);
             this.#results.set(s, { storage: s, buffer, live: array, other: null, bound: array });
@@ -181,7 +211,7 @@ export class Program {
       }
     }
     for (const s of keep) {
-      if (this.#results.has(s)) continue;
+      if (this.#results.has(s) || this.#handed.has(s)) continue;
       const array = sharedArray(s.dtype, s.length);
       this.#results.set(s, { storage: s, buffer: -1, live: array, other: null, bound: array });
     }
@@ -215,9 +245,19 @@ export class Program {
     this.#arenaBuffer = arena.buffer;
   }
 
-  /** Where the values of a result are after a run. */
+  /** Where the values of a result are after a run, if take() gives nothing. */
   result(s: Storage): TypedArray {
-    return (this.#results.get(s) as Result).live;
+    return this.#handed.get(s)?.target ?? (this.#results.get(s) as Result).live;
+  }
+
+  /** The memory that the last run wrote a result to, which is the caller's then; null where it is to be copied. */
+  take(s: Storage): Storage | null {
+    const handed = this.#handed.get(s);
+    if (!handed || handed.made === null) return null;
+    const { made } = handed;
+    handed.made = null;
+    handed.target = nothing;
+    return made;
   }
 
   /** Bytes of intermediate values. */
@@ -274,9 +314,34 @@ export class Program {
   }
 
   #sources(args: readonly Input[]): Input[] {
-    return this.#inputs.map((source) =>
-      typeof source === 'number' ? (args[source] as Input) : (source.array as TypedArray),
-    );
+    return this.#inputs.map((source) => {
+      if (typeof source === 'number') return args[source] as Input;
+      return source instanceof Storage ? (source.array as TypedArray) : source.target;
+    });
+  }
+
+  /** Gives every result that is handed over memory to be written. */
+  #makeHanded(): void {
+    for (const h of this.#handed.values()) {
+      const { dtype, length } = h.storage;
+      h.made = allocate(dtype, length);
+      h.target = h.made.array as TypedArray;
+    }
+  }
+
+  #shareHanded(): void {
+    for (const h of this.#handed.values()) {
+      h.made = null;
+      h.target = h.shared ??= sharedArray(h.storage.dtype, h.storage.length);
+    }
+  }
+
+  /** Takes the memory of a run that was refused back. */
+  #dropHanded(): void {
+    for (const h of this.#handed.values()) {
+      if (h.made !== null) release(h.made);
+      h.made = null;
+    }
   }
 
   #touched(): void {
@@ -338,9 +403,11 @@ export class Program {
     }
     this.#bindResults(this.#earlyResults);
     this.#saveEarly();
+    this.#makeHanded();
     try {
       this.#executable.run(this.#inputs.length === args.length ? args : this.#sources(args));
     } catch (error) {
+      this.#dropHanded();
       this.#restoreEarly();
       throw error;
     }
@@ -361,6 +428,7 @@ export class Program {
       else if (!c.written) read.push(c.storage);
     }
     this.#bindResults(true);
+    this.#shareHanded();
     this.#saveEarly();
     this.#inFlight = true;
     arena.busy = true;
@@ -430,6 +498,7 @@ export class Program {
       else c.boundFresh = copied;
     }
     this.#bindResults(true);
+    for (const h of this.#handed.values()) h.target = new (arrayType(h.storage.dtype))(h.storage.length);
     const inputs = this.#sources(this.#arguments.map((s) => new (arrayType(s.dtype))(s.length)));
     const runs: Float64Array[] = [];
     const until = performance.now() + 200;

@@ -314,6 +314,8 @@ class Step<A extends readonly unknown[], R> {
   }
 
   #output(entry: Entry, { storage, shape }: Entry['results'][number]): Tensor {
+    const made = entry.program.take(storage);
+    if (made !== null) return new Tensor(fullView(made, shape));
     const values = entry.program.result(storage);
     if (values.byteLength >= copiedByKernel) return cloneOf(around(storage.dtype, shape, values));
     const out = fresh(storage.dtype, shape);
@@ -402,7 +404,8 @@ class Step<A extends readonly unknown[], R> {
             consumable.add(storage);
         }
       }
-      const program = new Program(trace, kept.storages, consumable, this.name);
+      const returned = new Set(kept.results.map((r) => r.storage));
+      const program = new Program(trace, kept.storages, returned, consumable, this.name);
       const consumed = new ConsumedGrad(this.name);
       return {
         key,

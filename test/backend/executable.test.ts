@@ -171,7 +171,14 @@ for (const [name, make, first, second, third] of cases) {
       expect([...state]).toEqual([25, 2 * 36 * 4, 3 * 49 * 9, 4 * 64 * 16]);
       expect([...other]).toEqual([1, 4, 9, 16]);
       expect([...y]).toEqual([5, 6, 7, 8]);
-      await expect(executable.runAsync([state, x])).rejects.toThrow(/updates its inputs/);
+      await expect(executable.runAsync([state, x])).rejects.toThrow(/SharedArrayBuffers/);
+      const kept = shared(0, 4);
+      kept.set([1, 2, 3, 4]);
+      const given = y.slice();
+      const running = executable.runAsync([kept, given]);
+      given.fill(9); // was copied
+      await running;
+      expect([...kept]).toEqual([25, 72, 147, 256]);
       expect(() => executable.run([new Float32Array(3), x])).toThrow(ArgumentError);
     });
 

@@ -6,6 +6,7 @@ import {
   compile,
   Generator,
   grad,
+  IndexError,
   noGrad,
   ones,
   optim,
@@ -459,6 +460,47 @@ describe('what a step returns', () => {
       expect(() => gone.data).toThrow(StateError);
       expect(() => (inside[0] as Tensor).data).toThrow(StateError);
     }
+  });
+
+  test('results of every size are the caller’s alone, whoever runs the step next', async () => {
+    const rows = tensor([0, 1, 2, 1], { dtype: 'int32' });
+    const wrong = tensor([0, 1, 2, 999], { dtype: 'int32' });
+    const step = compile((x: Tensor, i: Tensor) => {
+      const y = x.mul(2);
+      const picked = x.indexSelect(0, i);
+      return { y, again: y, next: y.add(1), picked, mean: x.mean() };
+    });
+    const of = (value: number): Tensor => ones([500, 8]).mul(value);
+    const all = (r: { y: Tensor; again: Tensor; next: Tensor; picked: Tensor; mean: Tensor }): number[][] =>
+      [r.y, r.again, r.next, r.picked, r.mean].map((t) => [...new Set([t.toArray()].flat(2) as number[])]);
+    const wanted = (value: number): number[][] => [
+      [2 * value],
+      [2 * value],
+      [2 * value + 1],
+      [value],
+      [value],
+    ];
+    const held = [step(of(1), rows), step(of(2), rows)];
+    expect(() => step(of(3), wrong)).toThrow(IndexError);
+    held.push(step(of(3), rows), await step.async(of(4), rows));
+    await expect(step.async(of(5), wrong)).rejects.toThrow(IndexError);
+    held.push(...(await Promise.all([step.async(of(5), rows), step.async(of(6), rows)])));
+    step.explain();
+    held.push(step(of(7), rows));
+    held.forEach((r, i) => {
+      expect(all(r)).toEqual(wanted(i + 1));
+    });
+    // Who changes, gives back or transfers one changes no other, and no later one.
+    const [first, second, third] = held as [(typeof held)[0], (typeof held)[0], (typeof held)[0]];
+    first.y.mul_(10);
+    second.y.dispose();
+    structuredClone(third.y.data, { transfer: [third.y.data.buffer as ArrayBuffer] });
+    expect(all(first)).toEqual([[20], [2], [3], [1], [1]]);
+    for (let i = 8; i < 12; i++) held.push(step(of(i), rows));
+    held.slice(3).forEach((r, i) => {
+      expect(all(r)).toEqual(wanted(i + 4));
+    });
+    expect([...new Set([second.again.toArray()].flat(2) as number[])]).toEqual([4]);
   });
 
   test('what cannot be returned', () => {

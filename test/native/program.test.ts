@@ -195,7 +195,7 @@ describe.skipIf(addonPath === null)('Program', () => {
     );
   });
 
-  it('writes inputs that are said to be writable, and gathers no rows into them', () => {
+  it('writes inputs that are said to be writable, and gathers no rows into them', async () => {
     for (const writable of [1, 'true', {}, null, false]) {
       const buffers = [{ ...input(0, 4), writable: writable as never }, input(0, 4)];
       rejects(() => build({ code: ins('neg', vec(4, 2), 0, 1), buffers }), /is an input/);
@@ -209,7 +209,11 @@ describe.skipIf(addonPath === null)('Program', () => {
     expect([...out]).toEqual([-1, -2, -3, -4]);
     rejects(() => program.run([out.subarray(1), out]), /length 3/);
     rejects(() => program.run([out, out], [Int32Array.of(0), null]), /do not make input 0/);
-    rejects(() => program.runAsync([out, out], () => undefined), /updates its inputs/);
+    rejects(() => program.runAsync([out, out], () => undefined), /SharedArrayBuffers/);
+    const shared = new Float32Array(new SharedArrayBuffer(16));
+    rejects(() => program.runAsync([shared, out], null as never), /callback/);
+    await runAsync(program, [shared, Float32Array.of(5, 6, 7, 8)]);
+    expect([...shared]).toEqual([-5, -6, -7, -8]);
     structuredClone(out, { transfer: [out.buffer] });
     rejects(() => program.run([out, new Float32Array(4)]), /length 0/);
   });

@@ -81,7 +81,7 @@ export function gathered<T extends TypedArray>(rows: RowsOf, out: T): T {
 }
 
 /** A copy of an input that has `length` elements. */
-export function copyOf(input: Input, length: number): TypedArray {
+function copyOf(input: Input, length: number): TypedArray {
   if (!isRows(input)) return input.slice();
   return gathered(input, new (input.values.constructor as Float32ArrayConstructor)(length));
 }
@@ -101,13 +101,22 @@ export function checkBinding(spec: ProgramSpec, index: number, array: TypedArray
   }
 }
 
-/** Refuses to run a program on copies of its inputs when it is to update them. */
-export function checkCopies(spec: ProgramSpec): void {
-  if (spec.buffers.some((buffer) => buffer.kind === 'input' && buffer.writable)) {
+/**
+ * The inputs of an asynchronous run, as `expected`: copies, but for those that the program updates, which must be shared
+ * memory, as others may transfer any other meanwhile.
+ */
+export function asyncInputs(
+  inputs: readonly Input[],
+  expected: readonly { readonly length: number; readonly writable?: boolean }[],
+): TypedArray[] {
+  return inputs.map((input, i) => {
+    const { length, writable = false } = expected[i]!;
+    if (!writable) return copyOf(input, length);
+    if (!isRows(input) && input.buffer instanceof SharedArrayBuffer) return input;
     throw new ArgumentError(
-      'Program.runAsync: this program updates its inputs, and such a run would update copies',
+      'Program.runAsync: this program updates its inputs, which must be over SharedArrayBuffers then',
     );
-  }
+  });
 }
 
 /** Runs a program's instructions one after the other with the JS kernels. */
@@ -116,6 +125,7 @@ export class JsExecutable implements Executable {
   private readonly inputs: {
     readonly type: number;
     readonly length: number;
+    readonly writable: boolean;
     readonly uses: Use[];
     /** Where rows are gathered to. */
     rows: TypedArray | null;
@@ -130,7 +140,13 @@ export class JsExecutable implements Executable {
       const uses: Use[] = [];
       this.uses.push(uses);
       if (buffer.kind === 'input')
-        this.inputs.push({ type: buffer.type, length: buffer.length, uses, rows: null });
+        this.inputs.push({
+          type: buffer.type,
+          length: buffer.length,
+          writable: buffer.writable === true,
+          uses,
+          rows: null,
+        });
     }
     for (const instruction of spec.instructions) {
       const arrays: TypedArray[] = [];
@@ -244,9 +260,8 @@ export class JsExecutable implements Executable {
 
   /** Runs on this thread, but lets the event loop turn every few milliseconds. */
   async runAsync(inputs: readonly Input[]): Promise<void> {
-    checkCopies(this.spec);
     this.prepare('runAsync', inputs);
-    this.place(inputs.map((input, i) => copyOf(input, this.inputs[i]!.length)));
+    this.place(asyncInputs(inputs, this.inputs));
     this.inFlight = true;
     try {
       let until = 0;
