@@ -567,7 +567,7 @@ Verdict CheckedCalls::check(int kernel, const Call& call, Type* dispatch, Proble
   uint64_t bits[4], hash = static_cast<uint64_t>(kernel);
   memcpy(bits, call.params, sizeof bits);
   for (const uint64_t x : bits) hash = (hash ^ x) * 0x9e3779b97f4a7c15;
-  Place& place = places_[hash >> 58];
+  Place& place = places_[hash >> (64 - kPlaceBits)];
   if (holds(place, kernel, call)) {
     *dispatch = place.dispatch;
     return Verdict::run;

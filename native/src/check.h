@@ -77,7 +77,7 @@ class CheckedCalls {
   Verdict check(int kernel, const Call& call, Type* dispatch, Problem* problem);
 
  private:
-  static constexpr int kPlaces = 64, kMostParams = 32;
+  static constexpr int kPlaceBits = 6, kMostParams = 32;
   struct Place {
     int kernel = -1, num_params, num_buffers;
     Type dispatch, types[kMaxBuffers];
@@ -86,7 +86,7 @@ class CheckedCalls {
   };
   static bool holds(const Place& place, int kernel, const Call& call);
 
-  Place places_[kPlaces];
+  Place places_[1 << kPlaceBits];
 };
 
 // The same as check_call(), when buffers and layout integers were checked before and only params that

@@ -45,18 +45,25 @@ interface Result {
 /** A result that every run writes to memory of its own, which is then the caller's. */
 interface Handed {
   readonly storage: Storage;
-  /** What the run in progress, or the last one, writes. */
-  target: TypedArray;
-  /** The same, until it is handed over; null after an asynchronous run, whose results are to be copied. */
+  /** What a synchronous run writes, until it is handed over. */
   made: Storage | null;
-  /** What asynchronous runs write: memory that nobody can take away meanwhile. */
+  /** What asynchronous runs write, to be copied: memory that nobody can take away meanwhile. */
   shared: TypedArray | null;
 }
 
-const nothing = new Float32Array(0);
+/** Bytes from which on results are not copied by the engine, which copies shared memory word by word. */
+export const largeResult = 4096;
 
-/** Bytes from which on results are handed over: smaller ones cost less as copies. */
-const handedFrom = 4096;
+function madeFor(h: Handed): TypedArray {
+  h.made = allocate(h.storage.dtype, h.storage.length);
+  return h.made.array as TypedArray;
+}
+
+function sharedFor(h: Handed): TypedArray {
+  h.made = null;
+  h.shared ??= sharedArray(h.storage.dtype, h.storage.length);
+  return h.shared;
+}
 
 /** A planned trace: the program of one step for one set of shapes. */
 export class Program {
@@ -159,9 +166,9 @@ export class Program {
           blocks.set(block, buffer);
           index.set(s, buffer);
         } else if (s.array === null) {
-          if (returned.has(s) && s.length * byteWidth(s.dtype) >= handedFrom) {
+          if (returned.has(s) && s.length * byteWidth(s.dtype) >= largeResult) {
             index.set(s, place(s.length, new (arrayType(s.dtype))(0), true));
-            const handed = { storage: s, target: nothing, made: null, shared: null };
+            const handed = { storage: s, made: null, shared: null };
             this.#handed.set(s, handed);
             this.#inputs.push(handed);
           } else if (keep.has(s)) {
@@ -247,7 +254,7 @@ export class Program {
 
   /** Where the values of a result are after a run, if take() gives nothing. */
   result(s: Storage): TypedArray {
-    return this.#handed.get(s)?.target ?? (this.#results.get(s) as Result).live;
+    return this.#handed.get(s)?.shared ?? (this.#results.get(s) as Result).live;
   }
 
   /** The memory that the last run wrote a result to, which is the caller's then; null where it is to be copied. */
@@ -256,7 +263,6 @@ export class Program {
     if (!handed || handed.made === null) return null;
     const { made } = handed;
     handed.made = null;
-    handed.target = nothing;
     return made;
   }
 
@@ -313,27 +319,12 @@ export class Program {
     c.boundFresh = array;
   }
 
-  #sources(args: readonly Input[]): Input[] {
+  /** What fills the input buffers; `target` makes the memory that a result is written to. */
+  #sources(args: readonly Input[], target: (h: Handed) => TypedArray): Input[] {
     return this.#inputs.map((source) => {
       if (typeof source === 'number') return args[source] as Input;
-      return source instanceof Storage ? (source.array as TypedArray) : source.target;
+      return source instanceof Storage ? (source.array as TypedArray) : target(source);
     });
-  }
-
-  /** Gives every result that is handed over memory to be written. */
-  #makeHanded(): void {
-    for (const h of this.#handed.values()) {
-      const { dtype, length } = h.storage;
-      h.made = allocate(dtype, length);
-      h.target = h.made.array as TypedArray;
-    }
-  }
-
-  #shareHanded(): void {
-    for (const h of this.#handed.values()) {
-      h.made = null;
-      h.target = h.shared ??= sharedArray(h.storage.dtype, h.storage.length);
-    }
   }
 
   /** Takes the memory of a run that was refused back. */
@@ -403,9 +394,9 @@ export class Program {
     }
     this.#bindResults(this.#earlyResults);
     this.#saveEarly();
-    this.#makeHanded();
     try {
-      this.#executable.run(this.#inputs.length === args.length ? args : this.#sources(args));
+      const own = this.#inputs.length === args.length;
+      this.#executable.run(own ? args : this.#sources(args, madeFor));
     } catch (error) {
       this.#dropHanded();
       this.#restoreEarly();
@@ -428,7 +419,6 @@ export class Program {
       else if (!c.written) read.push(c.storage);
     }
     this.#bindResults(true);
-    this.#shareHanded();
     this.#saveEarly();
     this.#inFlight = true;
     arena.busy = true;
@@ -440,7 +430,7 @@ export class Program {
       c.storage.torn = c.fresh === c.buffer;
     }
     try {
-      await this.#executable.runAsync(this.#sources(args));
+      await this.#executable.runAsync(this.#sources(args, sharedFor));
       this.#complete();
     } catch (error) {
       this.#restoreEarly();
@@ -498,13 +488,12 @@ export class Program {
       else c.boundFresh = copied;
     }
     this.#bindResults(true);
-    for (const h of this.#handed.values()) h.target = new (arrayType(h.storage.dtype))(h.storage.length);
-    const inputs = this.#sources(this.#arguments.map((s) => new (arrayType(s.dtype))(s.length)));
+    const zeros = (s: Storage): TypedArray => new (arrayType(s.dtype))(s.length);
+    const inputs = this.#sources(this.#arguments.map(zeros), (h) => zeros(h.storage));
     const runs: Float64Array[] = [];
     const until = performance.now() + 200;
     do runs.push(this.#executable.profile(inputs));
     while (runs.length < 9 && performance.now() < until);
-    for (const h of this.#handed.values()) h.target = nothing;
     return Float64Array.from(this.calls, (_, i) => {
       const sorted = runs.map((run) => run[i] as number).sort((x, y) => x - y);
       return sorted[sorted.length >> 1] as number;

@@ -9,7 +9,7 @@ import { contiguous, fresh } from '../program/calls.js';
 import type { Cell } from '../program/cell.js';
 import { constantStorage, inspecting, tracing, withRecorder } from '../program/emit.js';
 import { explainProgram } from '../program/explain.js';
-import { Program } from '../program/program.js';
+import { largeResult, Program } from '../program/program.js';
 import { Rows } from '../program/rows.js';
 import { Storage } from '../program/storage.js';
 import { compareTraces, Trace } from '../program/trace.js';
@@ -141,9 +141,6 @@ export function compile<A extends readonly unknown[], R>(
 }
 
 const nothing = new Float32Array(0);
-
-/** Bytes from which on a result is copied by a kernel: the engine copies shared memory word by word. */
-const copiedByKernel = 4096;
 
 class Step<A extends readonly unknown[], R> {
   /** Most recently used first. */
@@ -317,7 +314,7 @@ class Step<A extends readonly unknown[], R> {
     const made = entry.program.take(storage);
     if (made !== null) return new Tensor(fullView(made, shape));
     const values = entry.program.result(storage);
-    if (values.byteLength >= copiedByKernel) return cloneOf(around(storage.dtype, shape, values));
+    if (values.byteLength >= largeResult) return cloneOf(around(storage.dtype, shape, values));
     const out = fresh(storage.dtype, shape);
     (out.storage.array as TypedArray).set(values as never);
     return new Tensor(out);
