@@ -9,7 +9,7 @@ import {
   inspecting,
   leaveOp,
   logAllocations,
-  observe,
+  type Recorder,
   tracing,
 } from '../program/emit.js';
 import { release, type Storage } from '../program/storage.js';
@@ -45,7 +45,8 @@ function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor
     leaveOp(before);
   }
   if (isGradEnabled() && op.vjp !== nonDifferentiable && isFloat(out.dtype)) {
-    if (tracing() !== null) watch(inputs);
+    const trace = tracing();
+    if (trace !== null) watch(trace, inputs);
     for (let i = 0; i < inputs.length; i++) {
       if (!(inputs[i] as Tensor).requiresGrad) continue;
       result.node = new Node(op as Primitive<unknown>, inputs, attrs, result);
@@ -57,8 +58,8 @@ function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor
 }
 
 /** Tells the trace in progress that it depends on which leaves want a gradient. */
-function watch(inputs: readonly Tensor[]): void {
-  for (const x of inputs) if (x.node === null) observe(() => x.requiresGrad, x);
+function watch(trace: Recorder, inputs: readonly Tensor[]): void {
+  for (const x of inputs) if (x.node === null) trace.readCell(x.flagCell());
 }
 
 installApply(apply);

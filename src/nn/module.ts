@@ -3,7 +3,8 @@ import { enableGrad } from '../autograd/mode.js';
 import { type DType, isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError, ShapeError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
-import { observe, withRecorder } from '../program/emit.js';
+import { Cell } from '../program/cell.js';
+import { observe, tracing, withRecorder } from '../program/emit.js';
 import { watchTraces } from '../program/trace.js';
 import { describe, sameShape, showShape } from '../program/view.js';
 import { full } from '../tensor/create.js';
@@ -246,7 +247,8 @@ let holdsAny: (m: Module, test: (held: Tensor | Module) => boolean) => boolean;
  * define forward(). What is held by a private `#field` is not found.
  */
 export class Module {
-  #training = true;
+  /** A cell, so that compiled steps notice when it is switched, and switch it themselves where the step does. */
+  readonly #training = new Cell(true, tracing());
   readonly #buffers = new Map<string, boolean>();
   readonly #preHooks: { fn: ForwardPreHook }[] = [];
   readonly #hooks: { fn: ForwardHook }[] = [];
@@ -264,9 +266,7 @@ export class Module {
    * True in training mode (the default), false in evaluation mode: Dropout and batch normalisation differ.
    */
   get training(): boolean {
-    // Compiled steps notice when a mode that they depend on is switched.
-    observe(() => this.#training);
-    return this.#training;
+    return this.#training.get() as boolean;
   }
 
   /** Computes the output. The arguments and the result are for subclasses to choose. */
@@ -428,7 +428,7 @@ export class Module {
   train(mode = true): this {
     if (typeof mode !== 'boolean')
       throw new ArgumentError(`train: takes true or false, not ${describe(mode)}`);
-    for (const m of this.modules()) m.#training = mode;
+    for (const m of this.modules()) m.#training.set(mode);
     return this;
   }
 

@@ -434,14 +434,16 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
    * memory also while a step is compiled, so that programs can keep it.
    */
   protected stateTensor({ p, state }: Omit<Active, 'g'>, name: string, initial = 0): Tensor {
+    const trace = tracing();
     let t = state.tensors.get(name);
     if (t === undefined) {
       t = persistent(p.shape, p.dtype);
       const made = t;
       if (initial !== 0) withRecorder(null, () => made.fill_(initial));
       state.tensors.set(name, t);
+      trace?.created(() => state.tensors.delete(name));
     }
-    if (tracing() !== null) observe(() => state.tensors.get(name));
+    trace?.observe(() => state.tensors.get(name));
     if (inspecting() !== null) this.#label(p, t, `${name} of `);
     return t;
   }

@@ -18,6 +18,17 @@ export interface Group extends BaseOptions {
   betas?: readonly [number, number];
 }
 
+/** What schedules set in a group. */
+type Moving = Pick<Group, 'lr' | 'momentum' | 'betas'>;
+
+function moving({ lr, momentum, betas }: Group): Moving {
+  return {
+    lr,
+    ...(momentum === undefined ? {} : { momentum }),
+    ...(betas === undefined ? {} : { betas }),
+  };
+}
+
 /** What Schedule.stateDict gives: plain values. */
 export interface ScheduleState {
   [key: string]: number | number[] | null | string | ScheduleState[];
@@ -167,28 +178,35 @@ export abstract class Schedule {
 
   /** Runs a change of this schedule's state and of the groups, now and at every replay of a compiled step. */
   protected move(change: () => void): void {
-    let state: ScheduleState = {};
-    let groups: Group[] = [];
+    let before = { state: {} as ScheduleState, groups: [] as Moving[] };
+    let after: Moving[] = [];
+    let epoch = 0;
     const back = (): void => {
-      this.loadStateDict(state);
-      groups.forEach((g, i) => {
-        Object.assign(this.groups[i] as Group, g);
+      // What others have set meanwhile, beside an asynchronous step, is theirs.
+      if (this.lastEpoch === epoch) this.loadStateDict(before.state);
+      before.groups.forEach((then, i) => {
+        const group = this.groups[i];
+        if (group === undefined) return;
+        for (const key of Object.keys(then) as (keyof Moving)[]) {
+          if (group[key] === after[i]?.[key]) Object.assign(group, { [key]: then[key] });
+        }
       });
+    };
+    const moved = (): void => {
+      after = this.groups.map(moving);
+      epoch = this.lastEpoch;
     };
     advance({
       advance: () => {
-        state = this.stateDict();
-        groups = this.groups.map(({ lr, momentum, betas }) => ({
-          lr,
-          ...(momentum === undefined ? {} : { momentum }),
-          ...(betas === undefined ? {} : { betas }),
-        }));
+        before = { state: this.stateDict(), groups: this.groups.map(moving) };
         try {
           change();
         } catch (error) {
+          moved();
           back();
           throw error;
         }
+        moved();
         return [];
       },
       rewind: back,

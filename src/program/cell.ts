@@ -9,11 +9,21 @@ export interface Home {
 }
 
 /**
- * A place that holds a value and that steps may replace, such as a parameter's gradient. Traces watch it: what a step
- * leaves behind in a cell is put there again by every replay.
+ * A place that holds a value and that steps may read and replace: a parameter's gradient, a mode. Traces watch it: a program
+ * is right while the cells that it read hold what they held, and what a step leaves behind in a cell is put there again by
+ * every replay.
  */
-export class Cell {
-  constructor(public value: unknown) {}
+export interface Watched {
+  value: unknown;
+  /** The trace in which its owner was made, and with which it ends: nobody else ever sees it. */
+  readonly trace: object | null;
+}
+
+export class Cell implements Watched {
+  constructor(
+    public value: unknown,
+    readonly trace: object | null = null,
+  ) {}
 
   get(): unknown {
     tracing()?.readCell(this);

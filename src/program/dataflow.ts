@@ -77,22 +77,24 @@ export function mayRefuse(call: Recorded): boolean {
  * forward operation took.
  */
 export function lastCheck(calls: readonly Recorded[]): number {
-  const writers = new Map<Storage, number>();
-  for (const call of calls) for (const s of writesOf(call)) writers.set(s, (writers.get(s) ?? 0) + 1);
+  /** How often each storage was written so far. */
+  const writes = new Map<Storage, number>();
   const seen = new Map<Storage, Set<string>>();
   let last = -1;
   calls.forEach((call, i) => {
+    for (const s of writesOf(call)) writes.set(s, (writes.get(s) ?? 0) + 1);
     if (!mayRefuse(call)) return;
     const labels = call.storages[call.storages.length - 1] as Storage;
     const p = call.params as readonly number[];
     const rows = call.kernel.name.startsWith('nll') || call.kernel.name.startsWith('cross');
     const select = call.kernel.name.startsWith('indexSelect');
     const n = rows ? p[0] : select ? p[3] : (p[0] as number) * (p[2] as number) * (p[3] as number);
-    // Which labels (from where and, for rows, which of them are ignored; how many), and what they must stay below.
-    const range = `${p.slice(rows ? -2 : -1)} ${n} ${p[1]}`;
+    // Which labels (since which write, from where and, for rows, which of them are ignored; how many), and what they must
+    // stay below.
+    const range = `${writes.get(labels) ?? 0} ${p.slice(rows ? -2 : -1)} ${n} ${p[1]}`;
     const known = seen.get(labels) ?? new Set();
     seen.set(labels, known);
-    if (known.has(range) && (writers.get(labels) ?? 0) <= 1) return;
+    if (known.has(range)) return;
     known.add(range);
     last = i;
   });

@@ -5,7 +5,7 @@ import type { DType, TypedArray } from '../dtype.js';
 import { CompileError } from '../errors.js';
 import type { Primitive, Spec } from '../ops/primitive.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { Cell, Home } from './cell.js';
+import type { Home, Watched } from './cell.js';
 import { checkLength, type Deferred, plainArray, Storage } from './storage.js';
 import type { Shape, View } from './view.js';
 
@@ -44,10 +44,15 @@ export interface Recorder {
   /** Remembers what a read gave; the program is only replayed while it gives the same. Once per key, if one is given. */
   observe(read: () => unknown, key?: object): void;
   /** Called before a cell is read or written. */
-  readCell(cell: Cell): void;
-  writeCell(cell: Cell): void;
+  readCell(cell: Watched): void;
+  writeCell(cell: Watched): void;
   /** Called when what was read is replaced by a value of the same content. */
-  settleCell(cell: Cell, home: Home): void;
+  settleCell(cell: Watched, home: Home): void;
+  /** Told of lasting state that was made because it is needed for the first time; `undo` takes it away again. */
+  created(undo: () => void): void;
+  /** Told of every tensor that is made; knows them again. */
+  made(owner: object): void;
+  owns(owner: object): boolean;
 }
 
 /** Looks at everything that is computed, while a mode that wants to is on (autograd/anomaly.ts). */

@@ -1,43 +1,6 @@
-import { byteWidth } from '../dtype.js';
-import { isUpdate } from './dataflow.js';
-import type { Recorded } from './emit.js';
+import type { Input } from '../backend/backend.js';
 import type { Program } from './program.js';
-
-/** Multiplications and additions of a call, each counted as one. */
-function flops(call: Recorded): number {
-  const { kernel, params, storages } = call;
-  if (kernel.name === 'matmul') {
-    const nb = params[0] as number;
-    let n = 2;
-    for (let i = 1; i <= nb + 3; i++) n *= params[i] as number;
-    return n;
-  }
-  const n = storages[0]?.length ?? 0;
-  if (!isUpdate(call)) return n;
-  const [, cols, depth] = params as [number, number, number];
-  const { name } = kernel;
-  return n * (2 * depth + (name.startsWith('matmul') ? 0 : 1)) + (name.endsWith('Sums') ? cols * depth : 0);
-}
-
-/** Bytes of all operands, each counted once: the least that has to move if nothing is in a cache. */
-function bytes({ storages }: Recorded): number {
-  return [...new Set(storages)].reduce((n, s) => n + s.length * byteWidth(s.dtype), 0);
-}
-
-function shapes(call: Recorded): string {
-  const { kernel, params, storages } = call;
-  if (kernel.name === 'matmul') {
-    const nb = params[0] as number;
-    const [m, n, k] = params.slice(nb + 1, nb + 4);
-    const batch = nb > 0 ? `${params.slice(1, nb + 1).join('x')} of ` : '';
-    return `${batch}${m}x${k} · ${k}x${n}`;
-  }
-  if (isUpdate(call)) {
-    const [m, n, k] = params;
-    return `${m}x${k} · ${k}x${n}`;
-  }
-  return storages.map((s) => s.length).join(', ');
-}
+import { workOf } from './work.js';
 
 function short(n: number): string {
   if (n >= 1e9) return `${(n / 1e9).toFixed(2)} G`;
@@ -48,10 +11,18 @@ function short(n: number): string {
 
 /**
  * A program as a table: one line per kernel call. A `+` in the operation's name marks what was fused, a bar what runs block
- * by block (with one time for all). Times are measured now, on copies of what the step writes.
+ * by block (with one time for all). Times are measured now, on these arguments (null: zeros) and on copies of what the step
+ * writes.
  */
-export function explainProgram(name: string, key: string, program: Program): string {
-  const times = program.times();
+export function explainProgram(
+  name: string,
+  key: string,
+  program: Program,
+  args: readonly Input[] | null,
+): string {
+  const times = program.times(args);
+  const local = new Set(program.chains.flatMap(({ locals }) => [...locals.keys()]));
+  const work = program.calls.map((call) => workOf(call, local));
   const chained = new Map(
     program.chains.flatMap(({ first, count }) =>
       Array.from(
@@ -60,19 +31,22 @@ export function explainProgram(name: string, key: string, program: Program): str
       ),
     ),
   );
-  const rows = program.calls.map((call, i) => [
-    String(i),
-    (chained.get(i) ?? '') + call.kernel.name,
-    call.op,
-    shapes(call),
-    `${short(flops(call))}flop`,
-    `${short(bytes(call))}B`,
-    chained.has(i) && chained.get(i) !== '┌ '
-      ? ''
-      : times
-        ? `${((times[i] as number) / 1000).toFixed(2)} us`
-        : '?',
-  ]);
+  const rows = program.calls.map((call, i) => {
+    const { sizes, flops, bytes } = work[i] as (typeof work)[number];
+    return [
+      String(i),
+      (chained.get(i) ?? '') + call.kernel.name,
+      call.op,
+      sizes,
+      `${short(flops)}flop`,
+      `${short(bytes)}B`,
+      chained.has(i) && chained.get(i) !== '┌ '
+        ? ''
+        : times
+          ? `${((times[i] as number) / 1000).toFixed(2)} us`
+          : '?',
+    ];
+  });
   const head = ['', 'kernel', 'operation', 'sizes', 'work', 'data', 'time'];
   const widths = head.map((h, c) => Math.max(h.length, ...rows.map((r) => (r[c] as string).length)));
   const line = (r: readonly string[]) =>
@@ -80,7 +54,7 @@ export function explainProgram(name: string, key: string, program: Program): str
       .map((x, c) => x.padEnd(widths[c] as number))
       .join('  ')
       .trimEnd();
-  const total = program.calls.reduce((n, c) => n + flops(c), 0);
+  const total = work.reduce((n, { flops }) => n + flops, 0);
   return [
     `${name}(${key}): ${program.calls.length} kernel calls (${program.traced} before fusion), ` +
       `${short(total)}flop, ${short(program.arenaBytes)}B of intermediate values` +

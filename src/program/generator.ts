@@ -64,14 +64,17 @@ export class Generator {
    */
   reserve(n: number, dtype: DType): Param[] {
     const blocks = Math.ceil(n / (dtype === 'float64' ? 2 : 4));
+    let after = 0;
     return advance({
       advance: () => {
         const block = this.#block;
         this.#block += blocks;
+        after = this.#block;
         return [this.#key[0], this.#key[1], block];
       },
+      // Where others have drawn meanwhile, beside an asynchronous step, their numbers must not come again.
       rewind: () => {
-        this.#block -= blocks;
+        if (this.#block === after) this.#block -= blocks;
       },
     });
   }

@@ -2,7 +2,7 @@ import type { Executable, Input, Instruction, Patch, ProgramBuffer } from '../ba
 import { typeCode } from '../backend/js/strided.js';
 import { backend } from '../backend/load.js';
 import { arrayType, byteWidth, type TypedArray } from '../dtype.js';
-import { StateError } from '../errors.js';
+import { IndexError, StateError } from '../errors.js';
 import { type Arena, arenaArray, idleArena, type Layout, layOut, lifetimes } from './arena.js';
 import { copy } from './calls.js';
 import { type Chain, chainElementwise } from './chains.js';
@@ -26,6 +26,8 @@ interface Captured {
   boundFresh: TypedArray;
   /** The other of the two memories of a published storage. */
   spare: TypedArray | null;
+  /** What an asynchronous run reads where somebody holds the array itself. */
+  copy: TypedArray | null;
   /** True if it is written before the last call that may refuse the step: a refusal has to undo that. */
   readonly early: boolean;
   /** Its values from before the run, where it is updated in place and `early`. */
@@ -79,6 +81,7 @@ export class Program {
   readonly #temporaries: { readonly storage: Storage; readonly buffer: number }[] = [];
   readonly #captured: Captured[] = [];
   readonly #written: Storage[] = [];
+  readonly #writes: ReadonlySet<Storage>;
   /** Storages whose array somebody holds and that are written: the program works on a copy beside it. */
   readonly #mirrors: { readonly storage: Storage; readonly array: TypedArray }[] = [];
   /** Sources of the input buffers: an argument's place, plain memory outside, or a result. */
@@ -200,6 +203,7 @@ export class Program {
             bound: array,
             boundFresh: array,
             spare: null,
+            copy: null,
             early: early.has(s),
             backup: null,
           });
@@ -222,6 +226,8 @@ export class Program {
       const array = sharedArray(s.dtype, s.length);
       this.#results.set(s, { storage: s, buffer: -1, live: array, other: null, bound: array });
     }
+
+    this.#writes = new Set(this.#written);
 
     const slotIndex = new Map(trace.slots.map((slot, i) => [slot, i]));
     const patches: Patch[] = [];
@@ -266,6 +272,11 @@ export class Program {
     return made;
   }
 
+  /** True if a run writes this memory. */
+  writes(s: Storage): boolean {
+    return this.#writes.has(s);
+  }
+
   /** Bytes of intermediate values. */
   get arenaBytes(): number {
     return this.#layout.bytes;
@@ -301,14 +312,14 @@ export class Program {
       this.#arenaBuffer = arena.buffer;
     }
     for (const c of this.#captured) {
-      const array = c.storage.array as TypedArray;
+      const array = c.storage.read(this.name);
       if (c.bound !== array) {
         this.#executable.bind(c.buffer, array);
         c.bound = array;
         if (c.fresh === c.buffer) c.boundFresh = array;
       }
     }
-    for (const m of this.#mirrors) m.array.set(m.storage.array as TypedArray);
+    for (const m of this.#mirrors) m.array.set(m.storage.read(this.name));
     for (let i = 0; i < this.#slots.length; i++) this.#slotValues[i] = (this.#slots[i] as Slot).value;
     return arena;
   }
@@ -323,7 +334,7 @@ export class Program {
   #sources(args: readonly Input[], target: (h: Handed) => TypedArray): Input[] {
     return this.#inputs.map((source) => {
       if (typeof source === 'number') return args[source] as Input;
-      return source instanceof Storage ? (source.array as TypedArray) : target(source);
+      return source instanceof Storage ? source.read(this.name) : target(source);
     });
   }
 
@@ -336,7 +347,10 @@ export class Program {
   }
 
   #touched(): void {
-    for (const m of this.#mirrors) (m.storage.array as TypedArray).set(m.array);
+    for (const { storage, array } of this.#mirrors) {
+      // Memory that was transferred during the run is gone, for everybody.
+      if (storage.array?.length === array.length) storage.array.set(array);
+    }
     for (const s of this.#written) s.version++;
   }
 
@@ -415,7 +429,8 @@ export class Program {
     const read: Storage[] = [];
     for (const c of this.#captured) {
       if (c.fresh !== c.buffer) this.#bindSpare(c);
-      else if (!c.written && c.storage.exposed) this.#bindCopy(c);
+      const inPlace = c.written && c.fresh === c.buffer;
+      if (c.storage.exposed && !inPlace) this.#bindCopy(c);
       else if (!c.written) read.push(c.storage);
     }
     this.#bindResults(true);
@@ -450,10 +465,10 @@ export class Program {
 
   /** Reads a copy of memory that somebody holds, and may write, during the run. */
   #bindCopy(c: Captured): void {
-    c.spare ??= sharedArray(c.storage.dtype, c.storage.length);
-    c.spare.set(c.storage.array as TypedArray);
-    this.#executable.bind(c.buffer, c.spare);
-    c.bound = c.spare;
+    c.copy ??= sharedArray(c.storage.dtype, c.storage.length);
+    c.copy.set(c.storage.array as TypedArray);
+    this.#executable.bind(c.buffer, c.copy);
+    c.bound = c.copy;
   }
 
   #publish(c: Captured): void {
@@ -471,12 +486,14 @@ export class Program {
   }
 
   /**
-   * Nanoseconds of every call, the median of a few runs on zeros in the place of the arguments and on copies of all that
-   * the step writes: nothing changes. Null where that is not possible now (a run is in flight).
+   * Nanoseconds of every call, the median of a few runs on these arguments (null: zeros) and on copies of all that the step
+   * writes: nothing changes. Null where that is not possible (a run is in flight, or zeros are no labels or indices).
    */
-  times(): Float64Array | null {
-    const blocked = this.#inFlight || this.#written.some((s) => s.busy !== null);
-    if (blocked || this.#captured.some((c) => c.storage.array?.length !== c.storage.length)) return null;
+  times(args: readonly Input[] | null): Float64Array | null {
+    const gone = (s: Storage): boolean => s.array?.length !== s.length;
+    if (this.#inFlight || this.#written.some((s) => s.busy !== null || gone(s))) return null;
+    if (this.#captured.some((c) => gone(c.storage))) return null;
+    if (this.#inputs.some((source) => source instanceof Storage && gone(source))) return null;
     this.#prepare();
     for (const c of this.#captured) {
       if (!c.written) continue;
@@ -489,11 +506,16 @@ export class Program {
     }
     this.#bindResults(true);
     const zeros = (s: Storage): TypedArray => new (arrayType(s.dtype))(s.length);
-    const inputs = this.#sources(this.#arguments.map(zeros), (h) => zeros(h.storage));
+    const inputs = this.#sources(args ?? this.#arguments.map(zeros), (h) => zeros(h.storage));
     const runs: Float64Array[] = [];
     const until = performance.now() + 200;
-    do runs.push(this.#executable.profile(inputs));
-    while (runs.length < 9 && performance.now() < until);
+    try {
+      do runs.push(this.#executable.profile(inputs));
+      while (runs.length < 9 && performance.now() < until);
+    } catch (error) {
+      if (args === null && error instanceof IndexError) return null;
+      throw error;
+    }
     return Float64Array.from(this.calls, (_, i) => {
       const sorted = runs.map((run) => run[i] as number).sort((x, y) => x - y);
       return sorted[sorted.length >> 1] as number;

@@ -56,6 +56,11 @@ class UpdateRecorder implements Recorder {
   readCell(): void {}
   writeCell(): void {}
   settleCell(): void {}
+  created(): void {}
+  made(): void {}
+  owns(): boolean {
+    return false;
+  }
 }
 
 const nothing = new Float32Array(0);

@@ -151,6 +151,21 @@ export class Storage {
     return this.array;
   }
 
+  /**
+   * To be called before a caller is handed the array, as its values may change unseen from then on. An asynchronous step
+   * that works on them goes on with the memory that it has; the caller is given other memory.
+   */
+  expose(): void {
+    if (this.exposed) return;
+    this.preserve();
+    if (this.readers > 0 || this.busy !== null) {
+      const other = sharedArray(this.dtype, this.length);
+      other.set(this.array as TypedArray);
+      this.array = other;
+    }
+    this.exposed = true;
+  }
+
   /** Moves the memory into a SharedArrayBuffer; false if someone holds the array and it has to stay. */
   share(): boolean {
     if (this.array === null || this.shared) return true;

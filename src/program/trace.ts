@@ -1,6 +1,6 @@
 import type { DType } from '../dtype.js';
 import { CompileError } from '../errors.js';
-import type { Cell, Home } from './cell.js';
+import type { Home, Watched } from './cell.js';
 import { type Advancing, type Param, type Recorded, type Recorder, Slot } from './emit.js';
 import { Storage } from './storage.js';
 
@@ -15,7 +15,7 @@ interface Guard {
 }
 
 interface CellGuard {
-  readonly cell: Cell;
+  readonly cell: Watched;
   readonly value: unknown;
   home: Home | null;
 }
@@ -44,7 +44,12 @@ export class Trace implements Recorder {
   /** What cells must hold for the trace to be right. */
   readonly #cellGuards: CellGuard[] = [];
   /** What was in each cell before the step touched it. */
-  readonly cells = new Map<Cell, unknown>();
+  readonly #cells = new Map<Watched, unknown>();
+  readonly #written = new Set<Watched>();
+  /** Takes away what the step made to last, until a run has succeeded. */
+  #created: (() => void)[] = [];
+  /** Tensors made by the step, until it has been traced. */
+  readonly #own = new Set<object>();
 
   /** A virtual storage that a run fills with an argument. */
   input(dtype: DType, length: number): Storage {
@@ -83,31 +88,58 @@ export class Trace implements Recorder {
     this.#guards.push({ read, value: read() });
   }
 
-  readCell(cell: Cell): void {
-    if (this.cells.has(cell)) return;
+  readCell(cell: Watched): void {
+    if (cell.trace === this || this.#cells.has(cell)) return;
     const { value } = cell;
-    this.cells.set(cell, value);
+    this.#cells.set(cell, value);
     this.#cellGuards.push({ cell, value, home: null });
   }
 
+  created(undo: () => void): void {
+    this.#created.push(undo);
+  }
+
+  made(owner: object): void {
+    this.#own.add(owner);
+  }
+
+  owns(owner: object): boolean {
+    return this.#own.has(owner);
+  }
+
+  /** What is in all cells that the step read or wrote, when it is done. */
+  left(): Map<Watched, unknown> {
+    return new Map([...this.#cells.keys()].map((cell) => [cell, cell.value]));
+  }
+
+  /** True if the step left something in the cell, and not only looked at it. */
+  wrote(cell: Watched): boolean {
+    return this.#written.has(cell);
+  }
+
   /** True if the step used what was in the cell before. */
-  usedBefore(cell: Cell): boolean {
+  usedBefore(cell: Watched): boolean {
     return this.#cellGuards.some((guard) => guard.cell === cell);
   }
 
-  settleCell(cell: Cell, home: Home): void {
+  settleCell(cell: Watched, home: Home): void {
     const guard = this.#cellGuards.find((g) => g.cell === cell);
-    if (guard) guard.home = home;
+    if (!guard) return;
+    guard.home = home;
+    this.#written.add(cell);
   }
 
-  writeCell(cell: Cell): void {
-    if (!this.cells.has(cell)) this.cells.set(cell, cell.value);
+  writeCell(cell: Watched): void {
+    if (cell.trace === this) return;
+    if (!this.#cells.has(cell)) this.#cells.set(cell, cell.value);
+    this.#written.add(cell);
   }
 
   /** To be called when the function has returned. */
   finish(): void {
     const used = new Set(this.calls.flatMap((call) => call.storages));
     for (const watch of this.#watching) watch(used, this);
+    this.#own.clear();
   }
 
   /** True while everything that the trace depended on reads as it did. */
@@ -137,9 +169,10 @@ export class Trace implements Recorder {
     return true;
   }
 
-  /** Goes on as another trace of the step that came out the same: with what that depends on and what it advances. */
+  /** Goes on as another trace of the step that came out the same: with what that depends on, advances and can take back. */
   rebase(other: Trace): void {
     this.#guards = other.#guards;
+    this.#created = other.#created;
     this.#advances = this.#advances.map(({ slots }, i) => ({
       state: (other.#advances[i] as Advance).state,
       slots,
@@ -167,9 +200,10 @@ export class Trace implements Recorder {
     }
   }
 
-  /** Takes the last advance back, for a step that was refused. */
+  /** Takes the last advance back, for a step that was refused, and what was made for the first. */
   rewind(): void {
     this.#rewind(this.#advances.length);
+    for (const undo of this.#created.splice(0)) undo();
   }
 
   #rewind(count: number): void {
@@ -178,7 +212,7 @@ export class Trace implements Recorder {
 
   /** Puts back what the cells held before. */
   restoreCells(): void {
-    for (const [cell, before] of this.cells) cell.value = before;
+    for (const [cell, before] of this.#cells) cell.value = before;
   }
 
   /** Takes over the slot values of another trace of the same step. */

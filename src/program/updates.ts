@@ -52,12 +52,15 @@ function plainProduct(call: Recorded): { m: number; n: number; k: number } | nul
   return { m: m as number, n: n as number, k };
 }
 
-interface Moved {
-  /** The call before which the fused one stands. */
-  readonly at: number;
-  readonly product: number;
-  readonly update: number;
+/** A call with what it reads and writes. */
+interface Step {
   readonly call: Recorded;
+  readonly reads: ReadonlySet<Storage>;
+  readonly writes: ReadonlySet<Storage>;
+}
+
+function stepOf(call: Recorded): Step {
+  return { call, reads: new Set(readsOf(call)), writes: new Set(writesOf(call)) };
 }
 
 /**
@@ -71,41 +74,44 @@ export function fuseUpdates(
   consumable: ReadonlySet<Storage>,
 ): { calls: readonly Recorded[]; consumed: ReadonlySet<Storage> } {
   const consumed = new Set<Storage>();
-  const moved: Moved[] = [];
-  const reads = calls.map((call) => new Set(readsOf(call)));
-  const writes = calls.map((call) => new Set(writesOf(call)));
-  const refusal = lastCheck(calls);
+  // One after the other, each on the list that the ones before it left: what was moved may read or write what moves next.
+  const steps = calls.map(stepOf);
+  const last = calls[lastCheck(calls)];
 
-  calls.forEach((update, j) => {
+  for (const update of calls) {
     const kernel = withProduct[update.kernel.name];
-    if (!kernel) return;
+    if (!kernel) continue;
     const vectors = update.outputs + 1;
     const g = update.storages[vectors] as Storage;
-    if (g.array !== null || (kept.has(g) && !consumable.has(g))) return;
-    const i = calls.findIndex((_, c) => writes[c]?.has(g));
-    const product = calls[i] as Recorded;
-    const size = i < j ? plainProduct(product) : null;
-    if (!size || size.m * size.n !== g.length || update.params[0] !== g.length) return;
-    if (update.params[1 + vectors] !== 0) return;
-    if (calls.some((_, c) => (c !== i && writes[c]?.has(g)) || (c !== j && reads[c]?.has(g)))) return;
+    if (g.array !== null || (kept.has(g) && !consumable.has(g))) continue;
+    const i = steps.findIndex(({ writes }) => writes.has(g));
+    const j = steps.findIndex(({ call }) => call === update);
+    if (i < 0 || i > j) continue;
+    const product = (steps[i] as Step).call;
+    const size = plainProduct(product);
+    if (!size || size.m * size.n !== g.length || update.params[0] !== g.length) continue;
+    if (update.params[1 + vectors] !== 0) continue;
+    if (steps.some(({ reads, writes }, c) => (c !== i && writes.has(g)) || (c !== j && reads.has(g))))
+      continue;
 
     const [, a, b] = product.storages as [Storage, Storage, Storage];
     const state = update.storages.slice(0, vectors);
-    const clashes = (c: number): boolean =>
-      state.some((s) => writes[c]?.has(s)) ||
-      update.storages.slice(0, update.outputs).some((s) => reads[c]?.has(s));
-    let at = j;
-    while (at - 1 > Math.max(i, refusal) && !clashes(at - 1)) at--;
-    for (let c = i + 1; c < at; c++) if (writes[c]?.has(a) || writes[c]?.has(b)) return;
     // Operands that the update itself writes would change while the product is made.
-    if (state.includes(a) || state.includes(b)) return;
+    if (state.includes(a) || state.includes(b)) continue;
+    const written = update.storages.slice(0, update.outputs);
+    const clashes = ({ reads, writes }: Step): boolean =>
+      state.some((s) => writes.has(s)) || written.some((s) => reads.has(s));
+    const refusal = steps.findIndex(({ call }) => call === last);
+    let at = j;
+    while (at - 1 > Math.max(i, refusal) && !clashes(steps[at - 1] as Step)) at--;
+    if (steps.slice(i + 1, at).some(({ writes }) => writes.has(a) || writes.has(b))) continue;
 
     const p = product.params;
-    moved.push({
+    steps.splice(j, 1);
+    steps.splice(
       at,
-      product: i,
-      update: j,
-      call: {
+      0,
+      stepOf({
         kernel,
         params: [
           size.m,
@@ -118,18 +124,12 @@ export function fuseUpdates(
         storages: [...state, a, b],
         outputs: update.outputs,
         op: `${product.op}+${update.op}`,
-      },
-    });
+      }),
+    );
+    steps.splice(i, 1);
     if (kept.has(g)) consumed.add(g);
-  });
-
-  const gone = new Set(moved.flatMap((m) => [m.product, m.update]));
-  const out: Recorded[] = [];
-  for (let c = 0; c <= calls.length; c++) {
-    for (const m of moved) if (m.at === c) out.push(m.call);
-    if (c < calls.length && !gone.has(c)) out.push(calls[c] as Recorded);
   }
-  return { calls: out, consumed };
+  return { calls: steps.map(({ call }) => call), consumed };
 }
 
 /** A matrix that a call reads: its storage, rows, columns, offset and strides. */

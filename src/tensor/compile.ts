@@ -6,7 +6,7 @@ import { ArgumentError, CompileError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
 import { cloneOf } from '../ops/to.js';
 import { contiguous, fresh } from '../program/calls.js';
-import type { Cell } from '../program/cell.js';
+import type { Watched } from '../program/cell.js';
 import { constantStorage, inspecting, tracing, withRecorder } from '../program/emit.js';
 import { explainProgram } from '../program/explain.js';
 import { largeResult, Program } from '../program/program.js';
@@ -37,18 +37,22 @@ export interface CompiledStep<A extends readonly unknown[], R> {
   /**
    * Runs the step off the main thread and resolves to what it returns. Arguments may be changed as soon as the call returns.
    * Until it resolves everyone sees the old parameters, then the new ones, never a mixture. Calls are run one after the
-   * other, beside those of other steps. (The JS backend has no other thread: it works in short slices between the events of
-   * this one.)
+   * other, beside those of other steps. (The JS backend has no other thread: it works between the events of this one, at
+   * least one kernel at a time, so that an event may wait for a large product.)
    *
    * Meanwhile a StateError refuses synchronous calls of the step, writes to what it reads or updates, and reads of the
-   * optimizer's state. Rejects with what a synchronous call would throw; everything is then as it was before.
+   * optimizer's state. What is written to an array that `data` gave is not seen by the step, and lost where it updates the
+   * tensor. Rejects with what a synchronous call would throw; everything is then as it was before, but for what others have
+   * set or drawn meanwhile (a learning rate, random numbers).
    */
   async(...args: A): Promise<R>;
   /**
-   * The programs as text: every kernel call with shapes, flops, bytes and what was fused, and its time in microseconds,
-   * measured now on zeros and on copies of what the step writes (`?` while an asynchronous run is in flight).
+   * The programs as text: every kernel call with its sizes, operations, bytes and what was fused, and its time in
+   * microseconds, measured now on copies of what the step writes. Given arguments: the program for those, timed with their
+   * values (ArgumentError where the step was not called with such arguments yet). Without: all programs, on zeros. `?` while
+   * an asynchronous run is in flight, or where labels or indices cannot be zero.
    */
-  explain(): string;
+  explain(...args: A | []): string;
 }
 
 /** An argument as far as the choice of a program depends on it: all of a tensor but its values, or another value. */
@@ -72,9 +76,9 @@ interface Entry {
   /** Storages of the results, in the order of `outputs`. */
   readonly results: readonly { storage: Storage; shape: readonly number[] }[];
   /** What every replay leaves in cells. */
-  readonly effects: readonly { cell: Cell; make: () => unknown }[];
+  readonly effects: readonly { cell: Watched; make: () => unknown }[];
   /** What the trace left in cells: views of its own results, or values as they were. */
-  readonly left: ReadonlyMap<Cell, unknown>;
+  readonly left: ReadonlyMap<Watched, unknown>;
   /** False until the second call has confirmed the trace. */
   confirmed: boolean;
 }
@@ -84,8 +88,8 @@ interface Recorded {
   readonly trace: Trace;
   readonly result: Structure;
   readonly kept: Kept;
-  /** What the step left in cells. */
-  readonly effects: Map<Cell, unknown>;
+  /** What was in the cells that the step read or wrote when it was done. */
+  readonly left: Map<Watched, unknown>;
 }
 
 /** The shape of what a step returns: tensors by position, other values as they were. */
@@ -101,10 +105,16 @@ type Structure =
  * The function is traced on the first call: its operations, the backward pass and the optimizer's update are recorded
  * and planned as one program, which serves that call and all later ones with the same shapes and dtypes. Python-style
  * control flow is resolved while tracing; reading a value (`item()`, `data`) is a CompileError. On the second call the
- * function is traced again and compared, so that a number, array or branch that changes from step to step is an error and
- * not a silently frozen value. Arguments are tensors (inputs), or strings, booleans, null and undefined, each
- * combination of which has a program of its own. Returns tensors, or arrays and plain objects of them; they are new ones
- * at every call and outside any graph.
+ * function is traced again and compared, so that a number, array or branch that changes from step to step is a CompileError
+ * and not a silently frozen value. From then on it is traced again only where something is different that a step watches:
+ * shapes and dtypes of arguments, grad mode, train/eval and frozen parameters, options of optimizers, the fields of modules
+ * that hold a tensor of the step, and of the modules in those. What a plain closure reads is not watched: a number that
+ * changes after the second call is not seen. Pass it as an argument.
+ *
+ * Arguments are tensors (inputs), or strings, booleans, null and undefined, each combination of which has a program of its
+ * own. A view that is not contiguous is copied first. Gradients of arguments end with the call: return `x.grad` to have them.
+ * ArgumentError for an argument in memory that the step writes. Returns tensors, or arrays and plain objects of them; they
+ * are new ones at every call and outside any graph.
  *
  * @example
  * const step = compile((x, y) => {
@@ -127,6 +137,9 @@ export function compile<A extends readonly unknown[], R>(
   if (typeof fn !== 'function') throw new ArgumentError(`compile: takes a function, not ${describe(fn)}`);
   checkOptions('compile', options, ['name', 'cacheSize', 'keepGrads']);
   const { cacheSize = 16, keepGrads = false } = options;
+  if (options.name !== undefined && typeof options.name !== 'string') {
+    throw new ArgumentError(`compile: name is a string, not ${describe(options.name)}`);
+  }
   if (typeof keepGrads !== 'boolean') {
     throw new ArgumentError(`compile: keepGrads is true or false, not ${describe(keepGrads)}`);
   }
@@ -136,7 +149,7 @@ export function compile<A extends readonly unknown[], R>(
   const step = new Step<A, R>(fn, options.name ?? (fn.name || 'step'), cacheSize, keepGrads);
   return Object.assign((...args: A): R => step.run(args), {
     async: (...args: A): Promise<R> => step.runAsync(args),
-    explain: () => step.explain(),
+    explain: (...args: A | []) => step.explain(args),
   });
 }
 
@@ -244,22 +257,44 @@ class Step<A extends readonly unknown[], R> {
     return value;
   }
 
-  explain(): string {
+  explain(args: A | []): string {
     if (this.#entries.length === 0) return `${this.name}: not traced yet; call it once`;
-    return this.#entries.map((e) => explainProgram(this.name, e.key, e.program)).join('\n\n');
+    const explained = ({ key, program }: Entry, inputs: Input[] | null): string =>
+      explainProgram(this.name, key, program, inputs);
+    if (args.length === 0) return this.#entries.map((entry) => explained(entry, null)).join('\n\n');
+    const key = this.#key(args as A);
+    const entry = this.#find(args as A);
+    if (entry) return explained(entry, inputsOf(args, []));
+    throw new ArgumentError(`${this.name}.explain: the step was not called with (${key}) yet; call it once`);
   }
 
   /** The program for these arguments, with its state moved on by one step, and in `inputs` what it is to be run on. */
   #prepared(args: A, inputs: Input[]): Entry {
     const found = this.#find(args);
     const key = found?.key ?? this.#key(args);
-    let n = 0;
+    inputsOf(args, inputs);
+    if (found) this.#checkApart(found.program, args);
+    const entry = this.#ready(found, key, args);
+    if (found) return entry;
+    try {
+      this.#checkApart(entry.program, args);
+    } catch (error) {
+      entry.trace.rewind();
+      throw error;
+    }
+    return entry;
+  }
+
+  /** Refuses an argument that lies in memory that the step writes: it would change while the step runs. */
+  #checkApart(program: Program, args: A): void {
     for (let i = 0; i < args.length; i++) {
       const x: unknown = args[i];
-      if (isTensor(x)) inputs[n++] = values(x);
+      if (!isTensor(x) || !program.writes(x.view.storage)) continue;
+      throw new ArgumentError(
+        `${this.name}: argument ${i} lies in memory that the step writes (a parameter that it trains, a tensor that it changes in ` +
+          'place); pass a clone() of it, or use it in the function without passing it',
+      );
     }
-    if (inputs.length !== n) inputs.length = n;
-    return this.#ready(found, key, args);
   }
 
   /** After a run: leaves behind what the step leaves, and makes what it returns. */
@@ -372,18 +407,13 @@ class Step<A extends readonly unknown[], R> {
         const result = inMode(() => this.#call(placeholders));
         const kept = new Kept(trace);
         const outputs = structure(this.name, result, (t) => kept.add(t.view));
-        // Gradients of arguments belong to the placeholders and end with the trace.
-        const own = new Set(placeholders.flatMap((x) => (isTensor(x) ? [x.gradCell] : [])));
-        const effects = new Map<Cell, unknown>();
-        for (const cell of trace.cells.keys()) {
-          if (own.has(cell)) continue;
-          const { value } = cell;
+        const left = trace.left();
+        for (const [cell, value] of left) {
           if (isTensor(value) && value.view.storage.array === null) kept.publish(cell, value.view);
-          effects.set(cell, value);
         }
         trace.finish();
         trace.restoreCells();
-        return { trace, result: outputs, kept, effects };
+        return { trace, result: outputs, kept, left };
       });
     } catch (error) {
       trace.rewind();
@@ -392,7 +422,7 @@ class Step<A extends readonly unknown[], R> {
     }
   }
 
-  #plan(key: string, args: A, { trace, result, kept, effects }: Recorded): Entry {
+  #plan(key: string, args: A, { trace, result, kept, left }: Recorded): Entry {
     try {
       const consumable = new Set<Storage>();
       if (!this.keepGrads) {
@@ -412,13 +442,14 @@ class Step<A extends readonly unknown[], R> {
         program,
         outputs: result,
         results: kept.results.map((v) => ({ storage: v.storage, shape: v.shape })),
-        effects: [...effects].map(([cell, value]) => {
+        effects: [...left].flatMap(([cell, value]) => {
+          if (!trace.wrote(cell)) return [];
           const view = kept.published.get(cell);
           if (!view) return { cell, make: () => value };
           if (program.consumed.has(view.storage)) return { cell, make: () => consumed };
           return { cell, make: published(view, program) };
         }),
-        left: leftBehind(kept, effects),
+        left: leftBehind(kept, left),
         confirmed: false,
       };
     } catch (error) {
@@ -427,11 +458,11 @@ class Step<A extends readonly unknown[], R> {
     }
   }
 
-  /** The second call: compares. The new trace's state is already moved on; its slots are taken over. */
+  /** The second call: compares. The new trace's state is already moved on, and the entry goes on with it. */
   #confirm(entry: Entry, again: Recorded): void {
     try {
       this.#compare(entry, again);
-      entry.trace.adoptSlots(again.trace);
+      entry.trace.rebase(again.trace);
       entry.confirmed = true;
     } catch (error) {
       again.trace.rewind();
@@ -442,8 +473,7 @@ class Step<A extends readonly unknown[], R> {
   /** Throws a CompileError that says in what the step came out differently. */
   #compare(entry: Entry, again: Recorded): void {
     const same = compareTraces(entry.trace, again.trace);
-    const before = JSON.stringify(entry.outputs, hideUnserializable);
-    if (before !== JSON.stringify(again.result, hideUnserializable)) {
+    if (!sameStructure(entry.outputs, again.result)) {
       throw new CompileError(
         `${this.name}: what the step returns came out differently when it was traced again`,
       );
@@ -454,7 +484,7 @@ class Step<A extends readonly unknown[], R> {
         throw new CompileError(`${this.name}: the step returned another tensor when it was traced again`);
       }
     });
-    const left = leftBehind(again.kept, again.effects);
+    const left = leftBehind(again.kept, again.left);
     for (const cell of new Set([...entry.left.keys(), ...left.keys()])) {
       const [a, b] = [entry.left.get(cell), left.get(cell)];
       const equal =
@@ -463,7 +493,7 @@ class Step<A extends readonly unknown[], R> {
           : Object.is(a, b) || constants(a, b);
       if (!equal) {
         throw new CompileError(
-          `${this.name}: the step left another gradient behind when it was traced again`,
+          `${this.name}: the step left another gradient or mode behind when it was traced again`,
         );
       }
     }
@@ -507,8 +537,8 @@ function published({ storage, dtype, shape }: View, program: Program): () => Pub
 }
 
 /** For every cell the storage that its new value is read from, or the value itself. */
-function leftBehind(kept: Kept, effects: ReadonlyMap<Cell, unknown>): Map<Cell, unknown> {
-  return new Map([...effects].map(([cell, value]) => [cell, kept.published.get(cell)?.storage ?? value]));
+function leftBehind(kept: Kept, left: ReadonlyMap<Watched, unknown>): Map<Watched, unknown> {
+  return new Map([...left].map(([cell, value]) => [cell, kept.published.get(cell)?.storage ?? value]));
 }
 
 /** True for two tensors of values that were made while tracing: the comparison of operations has seen to those. */
@@ -519,7 +549,7 @@ function constants(a: unknown, b: unknown): boolean {
 /** Virtual storages whose values are read after a run. */
 class Kept {
   readonly results: View[] = [];
-  readonly published = new Map<Cell, View>();
+  readonly published = new Map<Watched, View>();
   readonly storages: Storage[] = [];
 
   constructor(private readonly trace: Trace) {}
@@ -531,7 +561,7 @@ class Kept {
     return this.results.length - 1;
   }
 
-  publish(cell: Cell, view: View): void {
+  publish(cell: Watched, view: View): void {
     this.published.set(cell, this.#own(view));
   }
 
@@ -551,6 +581,17 @@ class Kept {
 
 function around(dtype: DType, shape: Shape, values: TypedArray): Tensor {
   return new Tensor(fullView(constantStorage(dtype, values), shape));
+}
+
+/** Fills a list with the values of the arguments that are tensors. */
+function inputsOf(args: readonly unknown[], inputs: Input[]): Input[] {
+  let n = 0;
+  for (let i = 0; i < args.length; i++) {
+    const x = args[i];
+    if (isTensor(x)) inputs[n++] = values(x);
+  }
+  if (inputs.length !== n) inputs.length = n;
+  return inputs;
 }
 
 /** The values of an argument as one typed array, or the rows that the step is to gather. */
@@ -607,9 +648,15 @@ function rebuild(s: Structure, tensors: readonly Tensor[]): unknown {
   }
 }
 
-function hideUnserializable(_key: string, value: unknown): unknown {
-  if (value === undefined) return 'undefined';
-  if (typeof value === 'bigint' || (typeof value === 'number' && !Number.isFinite(value)))
-    return String(value);
-  return value;
+function sameStructure(a: Structure, b: Structure): boolean {
+  if (a.kind === 'tensor') return b.kind === 'tensor' && a.index === b.index;
+  if (a.kind === 'value') return b.kind === 'value' && Object.is(a.value, b.value);
+  if (a.kind !== b.kind || a.items.length !== b.items.length) return false;
+  if (a.kind === 'list') {
+    return a.items.every((x, i) => sameStructure(x, (b as typeof a).items[i] as Structure));
+  }
+  return a.items.every(([key, x], i) => {
+    const [other, y] = (b as typeof a).items[i] as [string, Structure];
+    return key === other && sameStructure(x, y);
+  });
 }

@@ -12,7 +12,7 @@ import type { AxesOrOptions, ReduceOptions } from '../ops/reduction.js';
 import type { Range } from '../ops/slice.js';
 import { checkOptions } from '../options.js';
 import { contiguous, copy, emitMap } from '../program/calls.js';
-import { Cell } from '../program/cell.js';
+import { Cell, type Watched } from '../program/cell.js';
 import { checkReadable, constantStorage, enterOp, leaveOp, tracing, withRecorder } from '../program/emit.js';
 import { checkLength, plainArray, release, sharedStorage } from '../program/storage.js';
 import {
@@ -56,6 +56,9 @@ function isPlainObject(x: unknown): boolean {
   return typeof x === 'object' && x !== null && !isTensor(x) && Object.getPrototypeOf(x) === Object.prototype;
 }
 
+/** What traces watch the flags of leaves by. */
+const flagCells = new WeakMap<Tensor, Watched>();
+
 /**
  * An n-dimensional array of float32, float64, int32 or bool, at most 8 axes, with automatic differentiation.
  *
@@ -90,6 +93,8 @@ export class Tensor {
       throw new ArgumentError(`Tensor: make tensors with tensor(...), zeros(...) and so on, not with new`);
     }
     this.view = view;
+    const trace = tracing();
+    if (trace !== null) trace.made(this);
   }
 
   /**
@@ -98,8 +103,35 @@ export class Tensor {
    * @internal
    */
   get gradCell(): Cell {
-    this.#gradCell ??= new Cell(null);
+    if (this.#gradCell === null) {
+      const trace = tracing();
+      this.#gradCell = new Cell(null, trace?.owns(this) ? trace : null);
+    }
     return this.#gradCell;
+  }
+
+  /**
+   * The flag of a leaf, for the trace in progress.
+   *
+   * @internal
+   */
+  flagCell(): Watched {
+    let cell = flagCells.get(this);
+    if (cell === undefined) {
+      const t = this;
+      const trace = tracing();
+      cell = {
+        trace: trace?.owns(t) ? trace : null,
+        get value(): unknown {
+          return t.#requiresGrad;
+        },
+        set value(flag: unknown) {
+          t.#requiresGrad = flag as boolean;
+        },
+      };
+      flagCells.set(this, cell);
+    }
+    return cell;
   }
 
   /** Sizes of the axes. */
@@ -162,6 +194,7 @@ export class Tensor {
     }
     // Leaves that are trained live long, and compiled steps keep their addresses.
     if (value && this.view.whole) this.view.storage.share();
+    tracing()?.writeCell(this.flagCell());
     this.#requiresGrad = value;
   }
 
@@ -260,18 +293,15 @@ export class Tensor {
 
   /**
    * The values: a typed array in row-major order. A live view for contiguous tensors, else a copy. It may be a window of a
-   * larger buffer: go by its byteOffset and byteLength.
+   * larger buffer: go by its byteOffset and byteLength. What is written to it is not seen by an asynchronous step that is in
+   * flight, and lost where that step updates the tensor.
    */
   get data(): TypedArray {
     checkReadable('data');
     const { storage, offset, size } = this.view;
     storage.read('data');
     if (!this.view.contiguous) return withRecorder(null, () => contiguous(this.view)).storage.read('data');
-    if (!storage.exposed) {
-      // From here on values may change unseen.
-      storage.preserve();
-      storage.exposed = true;
-    }
+    storage.expose();
     const array = storage.read('data');
     return this.view.whole ? array : array.subarray(offset, offset + size);
   }
@@ -787,7 +817,8 @@ export class Tensor {
   // ---- lifetime and display ----
 
   /**
-   * Gives the memory back at once. For hand-written loops; the tensor, and every view of it, is unusable afterwards.
+   * Gives the memory back at once. For hand-written loops; the tensor, and every view of it, is unusable afterwards
+   * (StateError). Does nothing where others may use the memory: `data` was read, a parameter, what a compiled step keeps.
    */
   dispose(): void {
     const { storage } = this.view;
@@ -997,5 +1028,6 @@ function convert(values: ArrayLike<number>, dtype: DType): TypedArray {
 /** A leaf that lives long (a parameter or a buffer of a module): zeroed shared memory. */
 export function persistent(shape: Shape, dtype: DType): Tensor {
   const checked = checkShape('allocation', shape);
-  return new Tensor(fullView(sharedStorage(dtype, sizeOf(checked)), checked));
+  // It may outlive the step in which it is made.
+  return withRecorder(null, () => new Tensor(fullView(sharedStorage(dtype, sizeOf(checked)), checked)));
 }

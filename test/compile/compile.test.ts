@@ -765,4 +765,55 @@ describe('explain()', () => {
     expect(state()).toBe(after);
     expect(step(x, y).item()).toBeGreaterThan(0);
   });
+
+  test('counts operations and bytes', () => {
+    const step = compile((x: Tensor) => [x.sum(), x.sum(0), x.softmax(), x.add(x.sum(0)).exp()]);
+    step(ones(200, 100));
+    const work = step.explain().split('\n').slice(2).map((line) => line.split(/ {2,}/).slice(3, 6)); // biome-ignore format: one line
+    expect(work).toEqual([
+      ['1 of 200x100', '20.0 kflop', '80.0 kB'],
+      ['100 of 200', '20.0 kflop', '80.4 kB'],
+      ['200x100', '100.0 kflop', '160.0 kB'],
+      ['100 of 200', '20.0 kflop', '80.4 kB'],
+      ['200x100 <- 200x100, 1x100', '20.0 kflop', '160.4 kB'],
+      ['20000', '20.0 kflop', '160.0 kB'],
+    ]);
+
+    const w = randn([300, 400]);
+    w.requiresGrad = true;
+    const optimizer = new optim.Adam([w]);
+    const train = compile(
+      (x: Tensor) => {
+        optimizer.zeroGrad();
+        x.matmul(w).sum().backward();
+        optimizer.step();
+      },
+      { keepGrads: true },
+    );
+    train(ones(2, 300));
+    // Four vectors are read and three written.
+    expect(train.explain()).toMatch(/adam +Adam\.step +120000 +1\.56 Mflop +3\.36 MB/);
+
+    const chain = compile((x: Tensor) => x.add(1).mul(2).exp());
+    chain(ones(40000));
+    const data = chain.explain().split('\n').slice(2).map((line) => line.split(/ {2,}/)[5]); // biome-ignore format: one line
+    expect(data).toEqual(['160.0 kB', '4 B', '160.0 kB']);
+  });
+
+  test('takes arguments to run on, as labels that are computed cannot be zero', () => {
+    const w = leaf(1, 2, 3);
+    const step = compile((x: Tensor, y: Tensor) => nll(x.mul(w).logSoftmax(), y.sub(1)).mean(), {
+      name: 's',
+    });
+    const [x, y] = [ones(2, 3), tensor([1, 3], { dtype: 'int32' })];
+    step(x, y);
+    expect(step.explain()).toMatch(/ \?$/m);
+    expect(step.explain(x, y)).toMatch(/^s\(float32\[2, 3\], int32\[2\]\): [^?]* us$/s);
+    expect(() => step.explain(x, y.add(2))).toThrow(IndexError);
+    expect(() => step.explain(ones(1, 3), y)).toThrow(
+      /s.explain: the step was not called with \(float32\[1, 3\]/,
+    );
+    expect(() => step.explain(x, 5 as never)).toThrow(ArgumentError);
+    expect(step(x, y).item()).toBeGreaterThan(0);
+  });
 });

@@ -1,7 +1,7 @@
 // What a compiled step depends on beside its arguments: fields of modules and groups of optimizers may be replaced at any
 // time, and the next call has to see it. What the step itself writes into a module must not make it trace again.
 import { describe, expect, it } from 'vitest';
-import { compile, F, nn, ones, optim, StateError, type Tensor, tensor } from '../../src/index.js';
+import { compile, F, Generator, nn, ones, optim, StateError, type Tensor, tensor } from '../../src/index.js';
 
 const x = tensor([[1, 2]]);
 
@@ -210,6 +210,94 @@ describe('memory that was transferred away', () => {
       () => ones([2]).copy_(t),
     ]) {
       expect(use).toThrow(StateError);
+    }
+  });
+});
+
+describe('what a step switches itself', () => {
+  const modes = (m: nn.Module): boolean[] => m.modules().map((x) => x.training);
+  const make = () => {
+    const generator = new Generator(4);
+    return new nn.Sequential(
+      new nn.Linear(4, 4, { generator }),
+      new nn.Dropout(0.5, { generator }),
+      new nn.BatchNorm1d(4),
+    );
+  };
+
+  it.each<[string, (m: nn.Module, x: Tensor) => Tensor]>([
+    [
+      'a prediction and back',
+      (m, x) => {
+        m.eval();
+        const y = m.forward(x) as Tensor;
+        m.train();
+        return y;
+      },
+    ],
+    [
+      'both modes in one step',
+      (m, x) => {
+        const y = m.train().forward(x) as Tensor;
+        return y.add(m.eval().forward(x) as Tensor);
+      },
+    ],
+    [
+      'frozen for a while',
+      (m, x) => {
+        const { weight } = m.modules()[1] as nn.Linear;
+        weight.requiresGrad = false;
+        const y = (m.forward(x) as Tensor).sum();
+        weight.requiresGrad = true;
+        y.add(weight.sum()).backward();
+        return y;
+      },
+    ],
+  ])('is switched by every call, without tracing again: %s', (_name, run) => {
+    const [compiled, eager] = [make(), make()];
+    let traces = 0;
+    const step = compile((input: Tensor) => {
+      traces++;
+      return run(compiled, input);
+    });
+    const input = ones([3, 4]);
+    for (let i = 0; i < 12; i++) {
+      // Whatever it was before.
+      for (const m of [compiled, eager]) if (i > 1) m.train(i % 2 === 0);
+      expect(step(input).toArray()).toEqual(run(eager, input).toArray());
+      expect(modes(compiled)).toEqual(modes(eager));
+      expect(compiled.parameters().map((p) => p.grad?.toArray())).toEqual(
+        eager.parameters().map((p) => p.grad?.toArray()),
+      );
+    }
+    expect(traces).toBeLessThanOrEqual(6);
+  });
+
+  it('a leaf of its own does not make it trace again', () => {
+    let traces = 0;
+    const step = compile((input: Tensor) => {
+      traces++;
+      const w = input.detach();
+      w.requiresGrad = true;
+      w.mul(w).sum().backward();
+      return w.grad as Tensor;
+    });
+    for (let i = 1; i < 5; i++) expect(step(tensor([i])).toArray()).toEqual([2 * i]);
+    expect(traces).toBe(2);
+  });
+
+  it('what it returns beside tensors is compared', () => {
+    for (const values of [
+      [undefined, 'undefined'],
+      [5n, '5'],
+      [0, -0],
+      [Number.NaN, null],
+      [1, 2],
+    ]) {
+      let calls = 0;
+      const step = compile((input: Tensor) => [input.add(1), values[calls++]]);
+      step(x);
+      expect(() => step(x)).toThrow(/what the step returns came out differently/);
     }
   });
 });

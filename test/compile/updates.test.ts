@@ -298,3 +298,65 @@ describe('sums of columns beside the product with the same factor', () => {
     expect(compare((x, y) => [x.matmul(y.slice([0, 7], [0, 4])), y.sum(0)], shapes)).toBe(0);
   });
 });
+
+describe('updates behind products see the weights that eager ones see', () => {
+  // Each of two weights is, detached, a factor of the other's gradient; whichever is updated first.
+  const losses: [string, (a: Tensor, b: Tensor, x: Tensor) => Tensor][] = [
+    [
+      'a in the gradient of b',
+      (a, b, x) => a.detach().matmul(b).square().sum().add(x.matmul(a).square().sum()),
+    ],
+    [
+      'b in the gradient of a',
+      (a, b, x) => b.detach().matmul(a).square().sum().add(x.matmul(b).square().sum()),
+    ],
+    ['both', (a, b) => a.detach().matmul(b).square().sum().add(b.detach().matmul(a).square().sum())],
+    [
+      'a factor on the right',
+      (a, b, x) => b.matmul(a.detach()).square().sum().add(a.matmul(x).square().sum()),
+    ],
+  ];
+  const optimizers: [string, (p: Tensor[]) => optim.Optimizer][] = [
+    ['SGD', (p) => new optim.SGD(p, { lr: 0.01 })],
+    ['momentum', (p) => new optim.SGD(p, { lr: 0.01, momentum: 0.9 })],
+    ['Adam', (p) => new optim.Adam(p, { lr: 0.01 })],
+  ];
+  const cases = losses.flatMap(([what, loss]) =>
+    optimizers.map(([name, make]) => ({ what, loss, name, make })),
+  );
+  test.each(cases)('$what, $name', ({ loss, make }) => {
+    for (const order of [0, 1]) {
+      const set = () => {
+        const a = tensor([1, 2, 3, 4], { shape: [2, 2], requiresGrad: true });
+        const b = tensor([1, 0, 0, 1], { shape: [2, 2], requiresGrad: true });
+        const optimizer = make(order === 0 ? [a, b] : [b, a]);
+        const step = (x: Tensor): void => {
+          optimizer.zeroGrad();
+          loss(a, b, x).backward();
+          optimizer.step();
+        };
+        return { a, b, step };
+      };
+      const [eager, compiled] = [set(), set()];
+      const step = compile(compiled.step);
+      const x = tensor([1, 1, 1, 2], { shape: [2, 2] });
+      for (let i = 0; i < 3; i++) {
+        eager.step(x);
+        step(x);
+        expect(compiled.a.toArray()).toEqual(eager.a.toArray());
+        expect(compiled.b.toArray()).toEqual(eager.b.toArray());
+      }
+    }
+  });
+
+  test('a gradient that is an argument', () => {
+    const w = tensor([1, 2], { requiresGrad: true });
+    const optimizer = new optim.SGD([w], { lr: 1 });
+    const step = compile((g: Tensor) => {
+      w.grad = g;
+      optimizer.step();
+    });
+    for (let i = 0; i < 3; i++) step(tensor([1, 0]));
+    expect(w.toArray()).toEqual([-2, 2]);
+  });
+});

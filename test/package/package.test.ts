@@ -22,7 +22,9 @@ describe('the package', () => {
   });
 
   it('lists every C++ source once, for both builds', () => {
-    const listed = read('native/sources.txt').split('\n').filter((line) => /^[^#]/.test(line));
+    const listed = read('native/sources.txt')
+      .split('\n')
+      .filter((line) => /^[^#]/.test(line));
     const present = readdirSync(at('native/src')).filter((name) => name.endsWith('.cc'));
     expect([...listed].sort()).toEqual(present.map((name) => `native/src/${name}`).sort());
   });

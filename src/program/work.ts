@@ -1,0 +1,161 @@
+import { isElementwise } from '../backend/js/map.js';
+import { byteWidth } from '../dtype.js';
+import { isUpdate, readsOf, writesOf } from './dataflow.js';
+import type { Recorded } from './emit.js';
+import type { Storage } from './storage.js';
+
+// What a kernel call has to do at least: over which sizes it goes, how many operations that takes, how many bytes move.
+// The layouts of params are those of native/kernels.def.
+
+/** What a call goes over. */
+interface Extent {
+  readonly sizes: string;
+  /** Additions, multiplications, divisions, comparisons and functions such as exp, each counted as one. */
+  readonly flops: number;
+  /** How many elements of each buffer are touched, at most. */
+  readonly touched: readonly number[];
+}
+
+/** Operations on each element, where a kernel does not do one. */
+const perElement: Readonly<Record<string, number>> = {
+  copy: 0,
+  fill: 0,
+  sigmoidGrad: 3,
+  tanhGrad: 3,
+  softmax: 5,
+  logSoftmax: 5,
+  logSumExp: 4,
+  softmaxGrad: 4,
+  logSoftmaxGrad: 4,
+  crossEntropy: 5,
+  crossEntropyGrad: 3,
+  indexSelect: 0,
+  gather: 0,
+  sgd: 2,
+  sgdMomentum: 5,
+  adam: 13,
+};
+
+const ofEach = (name: string): number => perElement[name] ?? 1;
+const product = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
+const times = (sizes: readonly number[]): string => (sizes.length === 0 ? '1' : sizes.join('x'));
+const reductions = new Set(['sum', 'prod', 'max', 'min', 'argmax', 'argmin', 'countLabels']);
+const overRows =
+  /^(softmax|logSoftmax|logSumExp|softmaxGrad|logSoftmaxGrad|nll|nllGrad|crossEntropy|crossEntropyGrad)$/;
+const indexed = /^(indexSelect|gather)(Grad)?$/;
+
+function mapExtent(call: Recorded): Extent {
+  const p = call.params as readonly number[];
+  const nd = p[0] as number;
+  const shape = p.slice(1, 1 + nd);
+  const operands = call.storages.map((_, i) => {
+    const strides = p.slice(2 + nd + i * (nd + 1), 1 + nd + (i + 1) * (nd + 1));
+    return shape.map((n, d) => (strides[d] === 0 ? 1 : n));
+  });
+  const given = operands.slice(1).map(times);
+  const all = given.every((sizes) => sizes === times(shape));
+  return {
+    sizes: all ? times(shape) : `${times(shape)} <- ${given.join(', ')}`,
+    flops: ofEach(call.kernel.name) * product(shape),
+    touched: operands.map(product),
+  };
+}
+
+function reduceExtent(call: Recorded): Extent {
+  const p = call.params as readonly number[];
+  const [nk, nr] = p as [number, number];
+  const kept = p.slice(2, 2 + nk);
+  const reduced = p.slice(2 + nk, 2 + nk + nr);
+  const n = product(kept) * product(reduced);
+  return { sizes: `${times(kept)} of ${times(reduced)}`, flops: n, touched: [product(kept), n] };
+}
+
+function rowsExtent(call: Recorded): Extent {
+  const [rows, cols] = call.params as [number, number];
+  const { name } = call.kernel;
+  const n = rows * cols;
+  return {
+    sizes: `${rows}x${cols}`,
+    flops: name.startsWith('nll') ? rows : ofEach(name) * n,
+    touched: call.storages.map((s) => Math.min(s.length, n)),
+  };
+}
+
+function indexExtent(call: Recorded): Extent {
+  const [outer, n, inner, count] = call.params as [number, number, number, number];
+  const { name } = call.kernel;
+  const picked = outer * count * inner;
+  const indices = name.startsWith('gather') ? picked : count;
+  const gradient = name.endsWith('Grad');
+  return {
+    sizes: `${outer}x${n}x${inner}, ${count} of ${n}`,
+    flops: ofEach(name) * picked,
+    touched: [gradient ? outer * n * inner : picked, picked, indices],
+  };
+}
+
+/** A product with what it does beside: a bias, an activation, an optimizer's step, sums. */
+function productExtent(call: Recorded): Extent {
+  const { kernel, params, storages, outputs } = call;
+  const p = params as readonly number[];
+  const plain = !isUpdate(call);
+  const nb = plain ? (p[0] as number) : 0;
+  const batch = plain ? p.slice(1, 1 + nb) : [];
+  const [m, n, k] = p.slice(plain ? 1 + nb : 0) as [number, number, number];
+  const elements = product(batch) * m * n;
+  let flops = 2 * elements * k;
+  if (plain) {
+    const [bias, activation] = p.slice(-2) as [number, number];
+    if (bias !== -1 && activation < 4) flops += elements;
+    if (activation !== 0) flops += elements * (activation > 4 ? 3 : 1);
+  } else {
+    const { name } = kernel;
+    const update = /^(\w+)Product/.exec(name)?.[1];
+    if (update !== undefined) flops += ofEach(update) * elements;
+    if (name.endsWith('Sums')) flops += n * k;
+  }
+  return {
+    sizes: `${batch.length > 0 ? `${times(batch)} of ` : ''}${m}x${k} · ${k}x${n}`,
+    flops,
+    touched: storages.map((s, i) => {
+      const factor = plain ? i - outputs : i - (storages.length - 2);
+      const size = factor === 0 ? m * k : factor === 1 ? k * n : m * n;
+      return Math.min(s.length, product(batch) * size);
+    }),
+  };
+}
+
+function extent(call: Recorded): Extent {
+  const { kernel, params, storages } = call;
+  const { name } = kernel;
+  if (isElementwise(kernel.js)) return mapExtent(call);
+  if (name === 'matmul' || isUpdate(call)) return productExtent(call);
+  if (reductions.has(name)) return reduceExtent(call);
+  if (overRows.test(name)) return rowsExtent(call);
+  if (indexed.test(name)) return indexExtent(call);
+  const n = params[0] as number; // random numbers, an optimizer's step
+  return { sizes: String(n), flops: ofEach(name) * n, touched: storages.map(() => n) };
+}
+
+/** What a call has to do. `local` are storages that never reach memory. */
+export interface Work {
+  /** Sizes of what it goes over: of the result and, where they differ, of its operands. */
+  readonly sizes: string;
+  readonly flops: number;
+  /** Bytes that are read and written if nothing is in a cache, each element once a direction. */
+  readonly bytes: number;
+}
+
+export function workOf(call: Recorded, local: ReadonlySet<Storage>): Work {
+  const { sizes, flops, touched } = extent(call);
+  const of = (storages: readonly Storage[]): number => {
+    let bytes = 0;
+    for (const s of new Set(storages)) {
+      if (local.has(s)) continue;
+      const elements = Math.max(...touched.filter((_, i) => call.storages[i] === s));
+      bytes += Math.min(s.length, elements) * byteWidth(s.dtype);
+    }
+    return bytes;
+  };
+  return { sizes, flops, bytes: of(writesOf(call)) + of(readsOf(call)) };
+}
