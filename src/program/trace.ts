@@ -173,6 +173,12 @@ export class Trace implements Recorder {
   rebase(other: Trace): void {
     this.#guards = other.#guards;
     this.#created = other.#created;
+    // What this trace made for itself to last (a layer that is made when it is first needed) the other one found.
+    for (const guard of other.#cellGuards) {
+      if (this.#cells.has(guard.cell)) continue;
+      this.#cells.set(guard.cell, guard.value);
+      this.#cellGuards.push(guard);
+    }
     this.#advances = this.#advances.map(({ slots }, i) => ({
       state: (other.#advances[i] as Advance).state,
       slots,

@@ -486,6 +486,7 @@ class Step<A extends readonly unknown[], R> {
     });
     const left = leftBehind(again.kept, again.left);
     for (const cell of new Set([...entry.left.keys(), ...left.keys()])) {
+      if (!entry.trace.wrote(cell) && !again.trace.wrote(cell)) continue;
       const [a, b] = [entry.left.get(cell), left.get(cell)];
       const equal =
         a instanceof Storage && b instanceof Storage

@@ -273,6 +273,25 @@ describe('what a step switches itself', () => {
     expect(traces).toBeLessThanOrEqual(6);
   });
 
+  it('modules that it makes itself, for good or for the moment', () => {
+    let lasting: nn.Dropout | undefined;
+    let traces = 0;
+    const run = (input: Tensor): Tensor => {
+      traces++;
+      lasting ??= new nn.Dropout(1);
+      const passing = new nn.Sequential(new nn.Dropout(1));
+      passing.eval();
+      return lasting.forward(passing.forward(input));
+    };
+    const step = compile(run);
+    for (let i = 0; i < 4; i++) expect(step(ones(2)).toArray()).toEqual([0, 0]);
+    lasting?.eval();
+    for (let i = 0; i < 4; i++) expect(step(ones(2)).toArray()).toEqual([1, 1]);
+    lasting?.train();
+    expect(step(ones(2)).toArray()).toEqual([0, 0]);
+    expect(traces).toBeLessThanOrEqual(5);
+  });
+
   it('a leaf of its own does not make it trace again', () => {
     let traces = 0;
     const step = compile((input: Tensor) => {
