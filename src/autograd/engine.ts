@@ -3,15 +3,7 @@ import { GradError, ShapeError } from '../errors.js';
 import { add } from '../ops/add.js';
 import { installApply, nonDifferentiable, type Primitive } from '../ops/primitive.js';
 import { cloneOf } from '../ops/to.js';
-import {
-  enterOp,
-  type Inspection,
-  inspecting,
-  leaveOp,
-  logAllocations,
-  type Recorder,
-  tracing,
-} from '../program/emit.js';
+import { enterOp, type Inspection, inspecting, leaveOp, logAllocations, tracing } from '../program/emit.js';
 import { release, type Storage } from '../program/storage.js';
 import { maxRank, sameShape, showShape, type View } from '../program/view.js';
 import { Tensor } from '../tensor/tensor.js';
@@ -45,8 +37,6 @@ function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor
     leaveOp(before);
   }
   if (isGradEnabled() && op.vjp !== nonDifferentiable && isFloat(out.dtype)) {
-    const trace = tracing();
-    if (trace !== null) watch(trace, inputs);
     for (let i = 0; i < inputs.length; i++) {
       if (!(inputs[i] as Tensor).requiresGrad) continue;
       result.node = new Node(op as Primitive<unknown>, inputs, attrs, result);
@@ -55,11 +45,6 @@ function apply<A>(op: Primitive<A>, inputs: readonly Tensor[], attrs: A): Tensor
     }
   }
   return result;
-}
-
-/** Tells the trace in progress that it depends on which leaves want a gradient. */
-function watch(trace: Recorder, inputs: readonly Tensor[]): void {
-  for (const x of inputs) if (x.node === null) trace.readCell(x.flagCell());
 }
 
 installApply(apply);

@@ -30,7 +30,10 @@ export function Parameter(
     throw new DTypeError(`Parameter: must be float32 or float64, not ${values.dtype}`);
   const p = persistent(values.shape, values.dtype);
   p.copy_(values.detach());
-  p.requiresGrad = options.requiresGrad ?? true;
+  // Of a parameter that a step makes this is no change that the step leaves behind.
+  withRecorder(null, () => {
+    p.requiresGrad = options.requiresGrad ?? true;
+  });
   parameters.add(p);
   return p;
 }
@@ -38,7 +41,9 @@ export function Parameter(
 /** A parameter of zeros, to be filled by an initializer. */
 export function emptyParameter(shape: readonly number[], dtype: DType): Tensor {
   const p = persistent(shape, dtype);
-  p.requiresGrad = true;
+  withRecorder(null, () => {
+    p.requiresGrad = true;
+  });
   parameters.add(p);
   return p;
 }
@@ -248,7 +253,7 @@ let holdsAny: (m: Module, test: (held: Tensor | Module) => boolean) => boolean;
  */
 export class Module {
   /** A cell, so that compiled steps notice when it is switched, and switch it themselves where the step does. */
-  readonly #training = new Cell(true, tracing());
+  readonly #training = new Cell(true, tracing()?.token);
   readonly #buffers = new Map<string, boolean>();
   readonly #preHooks: { fn: ForwardPreHook }[] = [];
   readonly #hooks: { fn: ForwardHook }[] = [];

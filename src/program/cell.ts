@@ -15,14 +15,14 @@ export interface Home {
  */
 export interface Watched {
   value: unknown;
-  /** The trace in which its owner was made, and with which it ends: nobody else ever sees it. */
-  readonly trace: object | null;
+  /** Token of the trace in which its owner was made: to that trace the cell is its own affair. */
+  readonly madeIn: object | null;
 }
 
 export class Cell implements Watched {
   constructor(
     public value: unknown,
-    readonly trace: object | null = null,
+    readonly madeIn: object | null = null,
   ) {}
 
   get(): unknown {

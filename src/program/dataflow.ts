@@ -1,3 +1,4 @@
+import { isElementwise } from '../backend/js/map.js';
 import type { Recorded } from './emit.js';
 import type { Storage } from './storage.js';
 
@@ -46,6 +47,29 @@ export function writesOf(call: Recorded): readonly Storage[] {
   return call.storages.slice(0, call.outputs);
 }
 
+/** First and last of a stretch of elements. */
+export type Span = readonly [number, number];
+
+/** From the first to the last element of a view that is not empty. */
+export function span(offset: number, shape: readonly number[], strides: readonly number[]): Span {
+  let [first, last] = [offset, offset];
+  shape.forEach((n, d) => {
+    const reach = (n - 1) * (strides[d] as number);
+    if (reach < 0) first += reach;
+    else last += reach;
+  });
+  return [first, last];
+}
+
+/** Where output `i` of the call is written: exactly so for elementwise calls, for others all of its storage. */
+export function spanOf(call: Recorded, i: number): Span {
+  const params = call.params as readonly number[];
+  if (!isElementwise(call.kernel.js)) return [0, (call.storages[i] as Storage).length - 1];
+  const nd = params[0] as number;
+  const at = 1 + nd + i * (nd + 1);
+  return span(params[at] as number, params.slice(1, 1 + nd), params.slice(at + 1, at + 1 + nd));
+}
+
 /** True if output `i` of the call sets every element of its storage. */
 export function overwrites(call: Recorded, i: number): boolean {
   const { kernel, params, storages } = call;
@@ -72,42 +96,74 @@ export function mayRefuse(call: Recorded): boolean {
   return checked.has(call.kernel.name);
 }
 
-/**
- * Position of the last call that may refuse its labels or indices, or -1. A backward operation refuses nothing that its
- * forward operation took.
- */
-export function lastCheck(calls: readonly Recorded[]): number {
+/** For every call what it checks, as far as it may refuse the step: calls that check the same refuse the same. */
+function checksOf(calls: readonly Recorded[]): readonly (string | null)[] {
+  const ids = new Map<Storage, number>();
   /** How often each storage was written so far. */
   const writes = new Map<Storage, number>();
-  const seen = new Map<Storage, Set<string>>();
-  let last = -1;
-  calls.forEach((call, i) => {
+  return calls.map((call) => {
     for (const s of writesOf(call)) writes.set(s, (writes.get(s) ?? 0) + 1);
-    if (!mayRefuse(call)) return;
+    if (!mayRefuse(call)) return null;
     const labels = call.storages[call.storages.length - 1] as Storage;
+    const id = ids.get(labels) ?? ids.size;
+    ids.set(labels, id);
     const p = call.params as readonly number[];
     const rows = call.kernel.name.startsWith('nll') || call.kernel.name.startsWith('cross');
     const select = call.kernel.name.startsWith('indexSelect');
     const n = rows ? p[0] : select ? p[3] : (p[0] as number) * (p[2] as number) * (p[3] as number);
     // Which labels (since which write, from where and, for rows, which of them are ignored; how many), and what they must
     // stay below.
-    const range = `${writes.get(labels) ?? 0} ${p.slice(rows ? -2 : -1)} ${n} ${p[1]}`;
-    const known = seen.get(labels) ?? new Set();
-    seen.set(labels, known);
-    if (known.has(range)) return;
-    known.add(range);
+    return `${id} ${writes.get(labels) ?? 0} ${p.slice(rows ? -2 : -1)} ${n} ${p[1]}`;
+  });
+}
+
+/**
+ * Position of the last call that may refuse its labels or indices, or -1. A backward operation refuses nothing that its
+ * forward operation took.
+ */
+export function lastCheck(calls: readonly Recorded[]): number {
+  const known = new Set<string>();
+  let last = -1;
+  checksOf(calls).forEach((check, i) => {
+    if (check === null || known.has(check)) return;
+    known.add(check);
     last = i;
   });
   return last;
 }
 
-/** Drops calls whose results nobody reads. `kept` are virtual storages that are read after the program. */
+/**
+ * Drops calls whose results nobody reads, unless they are the only ones to refuse some labels or indices. `kept` are virtual
+ * storages that are read after the program.
+ */
 export function dropDead(calls: readonly Recorded[], kept: ReadonlySet<Storage>): Recorded[] {
+  const read = living(calls, kept, new Set());
+  if (read.length === calls.length || !calls.some(mayRefuse)) return read;
+  const checks = checksOf(calls);
+  const present = new Set(read);
+  const covered = new Set(checks.filter((_, i) => present.has(calls[i] as Recorded)));
+  const needed = new Set<Recorded>();
+  calls.forEach((call, i) => {
+    const check = checks[i] as string | null;
+    if (check === null || covered.has(check)) return;
+    covered.add(check);
+    needed.add(call);
+  });
+  return needed.size === 0 ? read : living(calls, kept, needed);
+}
+
+/** Calls whose results are read, and those that are needed for another reason. */
+function living(
+  calls: readonly Recorded[],
+  kept: ReadonlySet<Storage>,
+  needed: ReadonlySet<Recorded>,
+): Recorded[] {
   const live = new Set(kept);
   const out: Recorded[] = [];
   for (let i = calls.length - 1; i >= 0; i--) {
     const call = calls[i] as Recorded;
-    if (!writesOf(call).some((s) => s.array !== null || live.has(s))) continue;
+    const used = needed.has(call) || writesOf(call).some((s) => s.array !== null || live.has(s));
+    if (!used) continue;
     for (const s of readsOf(call)) live.add(s);
     out.push(call);
   }

@@ -50,6 +50,8 @@ export interface Recorder {
   settleCell(cell: Watched, home: Home): void;
   /** Told of lasting state that was made because it is needed for the first time; `undo` takes it away again. */
   created(undo: () => void): void;
+  /** Stands for the recorder where that is not to be kept alive. */
+  readonly token: object;
   /** Told of every tensor that is made; knows them again. */
   made(owner: object): void;
   owns(owner: object): boolean;

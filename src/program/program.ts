@@ -6,12 +6,22 @@ import { IndexError, StateError } from '../errors.js';
 import { type Arena, arenaArray, idleArena, type Layout, layOut, lifetimes } from './arena.js';
 import { copy } from './calls.js';
 import { type Chain, chainElementwise } from './chains.js';
-import { dropDead, lastCheck, overwrites, readsOutput, writesOf } from './dataflow.js';
+import {
+  dropDead,
+  lastCheck,
+  overwrites,
+  readsOutput,
+  type Span,
+  span,
+  spanOf,
+  writesOf,
+} from './dataflow.js';
 import { allocate, type Param, type Recorded, Slot } from './emit.js';
 import { fuse, hoistFills } from './fuse.js';
 import { release, Storage, sharedArray } from './storage.js';
 import type { Trace } from './trace.js';
 import { fuseSums, fuseUpdates } from './updates.js';
+import type { View } from './view.js';
 
 /** Real memory that lies outside the program and that it uses. */
 interface Captured {
@@ -81,7 +91,8 @@ export class Program {
   readonly #temporaries: { readonly storage: Storage; readonly buffer: number }[] = [];
   readonly #captured: Captured[] = [];
   readonly #written: Storage[] = [];
-  readonly #writes: ReadonlySet<Storage>;
+  /** Where in them it writes. */
+  readonly #writes = new Map<Storage, Span[]>();
   /** Storages whose array somebody holds and that are written: the program works on a copy beside it. */
   readonly #mirrors: { readonly storage: Storage; readonly array: TypedArray }[] = [];
   /** Sources of the input buffers: an argument's place, plain memory outside, or a result. */
@@ -227,7 +238,14 @@ export class Program {
       this.#results.set(s, { storage: s, buffer: -1, live: array, other: null, bound: array });
     }
 
-    this.#writes = new Set(this.#written);
+    for (const call of this.calls) {
+      if (call.op === publishing) continue;
+      writesOf(call).forEach((s, i) => {
+        if (s.array === null || s.trace === trace) return;
+        const spans = this.#writes.get(s) ?? [];
+        this.#writes.set(s, [...spans, spanOf(call, i)]);
+      });
+    }
 
     const slotIndex = new Map(trace.slots.map((slot, i) => [slot, i]));
     const patches: Patch[] = [];
@@ -272,9 +290,12 @@ export class Program {
     return made;
   }
 
-  /** True if a run writes this memory. */
-  writes(s: Storage): boolean {
-    return this.#writes.has(s);
+  /** True if a run writes between the first and the last element of the view. */
+  writes(view: View): boolean {
+    const spans = this.#writes.get(view.storage);
+    if (spans === undefined || view.size === 0) return false;
+    const [first, last] = span(view.offset, view.shape, view.strides);
+    return spans.some((written) => written[0] <= last && first <= written[1]);
   }
 
   /** Bytes of intermediate values. */
@@ -431,8 +452,9 @@ export class Program {
       if (c.fresh !== c.buffer) this.#bindSpare(c);
       const inPlace = c.written && c.fresh === c.buffer;
       if (c.storage.exposed && !inPlace) this.#bindCopy(c);
-      else if (!c.written) read.push(c.storage);
+      if (!c.written) read.push(c.storage);
     }
+    for (const source of this.#inputs) if (source instanceof Storage) read.push(source);
     this.#bindResults(true);
     this.#saveEarly();
     this.#inFlight = true;
@@ -523,6 +545,9 @@ export class Program {
   }
 }
 
+/** The operation that copies old values to where new ones are published. */
+const publishing = 'publish';
+
 /** Constants that the step changes in place start from their values at every run: they are copied first. */
 function thaw(trace: Trace): readonly Recorded[] {
   const copies = new Map<Storage, Storage>();
@@ -576,7 +601,7 @@ function publish(calls: readonly Recorded[]): Recorded[] {
         params: [1, s.length, 0, 1, 0, 1],
         storages: [s, s],
         outputs: 1,
-        op: 'publish',
+        op: publishing,
       });
     });
     out.push(call);

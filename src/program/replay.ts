@@ -25,6 +25,7 @@ import { fullView, type View } from './view.js';
 
 /** Receives what an update does. */
 class UpdateRecorder implements Recorder {
+  readonly token = {};
   readonly calls: Recorded[] = [];
   readonly slots: Slot[] = [];
   readonly advances: { readonly state: Advancing; readonly first: number; readonly count: number }[] = [];

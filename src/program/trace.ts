@@ -34,6 +34,7 @@ export function watchTraces(watcher: TraceWatcher): void {
 
 /** What one tracing of a step function recorded. */
 export class Trace implements Recorder {
+  readonly token = {};
   readonly calls: Recorded[] = [];
   readonly inputs: Storage[] = [];
   readonly slots: Slot[] = [];
@@ -89,7 +90,7 @@ export class Trace implements Recorder {
   }
 
   readCell(cell: Watched): void {
-    if (cell.trace === this || this.#cells.has(cell)) return;
+    if (cell.madeIn === this.token || this.#cells.has(cell)) return;
     const { value } = cell;
     this.#cells.set(cell, value);
     this.#cellGuards.push({ cell, value, home: null });
@@ -130,7 +131,7 @@ export class Trace implements Recorder {
   }
 
   writeCell(cell: Watched): void {
-    if (cell.trace === this) return;
+    if (cell.madeIn === this.token) return;
     if (!this.#cells.has(cell)) this.#cells.set(cell, cell.value);
     this.#written.add(cell);
   }
@@ -206,10 +207,15 @@ export class Trace implements Recorder {
     }
   }
 
-  /** Takes the last advance back, for a step that was refused, and what was made for the first. */
-  rewind(): void {
+  /**
+   * Takes the last advance back, for a step that was refused, and what was made for the first. False if that leaves the trace
+   * without what it works on.
+   */
+  rewind(): boolean {
     this.#rewind(this.#advances.length);
-    for (const undo of this.#created.splice(0)) undo();
+    const created = this.#created.splice(0);
+    for (const undo of created) undo();
+    return created.length === 0;
   }
 
   #rewind(count: number): void {

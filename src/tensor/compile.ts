@@ -13,7 +13,7 @@ import { largeResult, Program } from '../program/program.js';
 import { Rows } from '../program/rows.js';
 import { Storage } from '../program/storage.js';
 import { compareTraces, Trace } from '../program/trace.js';
-import { describe, fullView, type Shape, sameShape, type View } from '../program/view.js';
+import { describe, fullView, type Shape, sameShape, sizeOf, type View } from '../program/view.js';
 import { ConsumedGrad, PublishedGrad } from './published.js';
 import { checkOptions, Tensor } from './tensor.js';
 
@@ -40,8 +40,8 @@ export interface CompiledStep<A extends readonly unknown[], R> {
    * other, beside those of other steps. (The JS backend has no other thread: it works between the events of this one, at
    * least one kernel at a time, so that an event may wait for a large product.)
    *
-   * Meanwhile a StateError refuses synchronous calls of the step, writes to what it reads or updates, and reads of the
-   * optimizer's state. What is written to an array that `data` gave is not seen by the step, and lost where it updates the
+   * Meanwhile a StateError refuses synchronous calls of the step, operations that write to what it reads or updates, and reads of
+   * the optimizer's state. What is written to an array that `data` gave is not seen by the step, and lost where it updates the
    * tensor. Rejects with what a synchronous call would throw; everything is then as it was before, but for what others have
    * set or drawn meanwhile (a learning rate, random numbers).
    */
@@ -183,7 +183,7 @@ class Step<A extends readonly unknown[], R> {
       try {
         found.program.run(inputs);
       } catch (error) {
-        found.trace.rewind();
+        this.#rewind(found);
         throw error;
       }
       return this.#finish(found) as R;
@@ -197,7 +197,10 @@ class Step<A extends readonly unknown[], R> {
     if (tracing() !== null) {
       throw new CompileError(`${this.name}: an asynchronous step cannot be part of another compiled step`);
     }
-    // A step that has to wait takes its inputs as they are now.
+    // A step that has to wait takes its inputs as they are now, and refuses now what it would have to refuse for where they lie.
+    if (this.#waiting > 0) {
+      for (const e of this.#entries) if (fits(e.args, args)) this.#checkApart(e.program, args);
+    }
     const now = this.#waiting === 0 ? args : (args.map((x) => (isTensor(x) ? copied(x) : x)) as unknown as A);
     const before = this.#queue;
     const inMode = isGradEnabled() ? enableGrad : noGrad;
@@ -213,7 +216,7 @@ class Step<A extends readonly unknown[], R> {
       try {
         await pending;
       } catch (error) {
-        found.trace.rewind();
+        this.#rewind(found);
         throw error;
       }
       return this.#finish(found) as R;
@@ -279,20 +282,25 @@ class Step<A extends readonly unknown[], R> {
     try {
       this.#checkApart(entry.program, args);
     } catch (error) {
-      entry.trace.rewind();
+      this.#rewind(entry);
       throw error;
     }
     return entry;
+  }
+
+  /** After a run that was refused: takes back what moved on. */
+  #rewind(entry: Entry): void {
+    if (!entry.trace.rewind()) this.#entries = this.#entries.filter((e) => e !== entry);
   }
 
   /** Refuses an argument that lies in memory that the step writes: it would change while the step runs. */
   #checkApart(program: Program, args: A): void {
     for (let i = 0; i < args.length; i++) {
       const x: unknown = args[i];
-      if (!isTensor(x) || !program.writes(x.view.storage)) continue;
+      if (!isTensor(x) || !program.writes(x.view)) continue;
       throw new ArgumentError(
-        `${this.name}: argument ${i} lies in memory that the step writes (a parameter that it trains, a tensor that it changes in ` +
-          'place); pass a clone() of it, or use it in the function without passing it',
+        `${this.name}: argument ${i} lies in memory that the step writes (a parameter that it trains, a gradient that it adds to, ` +
+          'a tensor that it changes in place); pass a clone() of it, or use it in the function without passing it',
       );
     }
   }
@@ -395,11 +403,13 @@ class Step<A extends readonly unknown[], R> {
   /** Records what the function does, without computing anything; puts back what it changed. */
   #record(args: A): Recorded {
     const trace = new Trace();
+    // What is asked of the arguments themselves is not what the step depends on.
+    const given = args.map(describeArgument);
     try {
       return withRecorder(trace, () => {
-        const placeholders = args.map((x) => {
-          if (!isTensor(x)) return x;
-          const t = new Tensor(fullView(trace.input(x.dtype, x.size), x.shape));
+        const placeholders = given.map((x) => {
+          if (typeof x !== 'object' || x === null) return x;
+          const t = new Tensor(fullView(trace.input(x.dtype, sizeOf(x.shape)), x.shape));
           if (x.requiresGrad) t.requiresGrad = true;
           return t;
         });

@@ -13,7 +13,15 @@ import type { Range } from '../ops/slice.js';
 import { checkOptions } from '../options.js';
 import { contiguous, copy, emitMap } from '../program/calls.js';
 import { Cell, type Watched } from '../program/cell.js';
-import { checkReadable, constantStorage, enterOp, leaveOp, tracing, withRecorder } from '../program/emit.js';
+import {
+  checkReadable,
+  constantStorage,
+  enterOp,
+  leaveOp,
+  type Recorder,
+  tracing,
+  withRecorder,
+} from '../program/emit.js';
 import { checkLength, plainArray, release, sharedStorage } from '../program/storage.js';
 import {
   checkShape,
@@ -105,23 +113,24 @@ export class Tensor {
   get gradCell(): Cell {
     if (this.#gradCell === null) {
       const trace = tracing();
-      this.#gradCell = new Cell(null, trace?.owns(this) ? trace : null);
+      this.#gradCell = new Cell(null, trace?.owns(this) ? trace.token : null);
     }
     return this.#gradCell;
   }
 
-  /**
-   * The flag of a leaf, for the trace in progress.
-   *
-   * @internal
-   */
-  flagCell(): Watched {
+  /** The trace in progress, if this tensor was there before it. */
+  #watcher(): Recorder | null {
+    const trace = tracing();
+    return trace === null || trace.owns(this) ? null : trace;
+  }
+
+  /** The flag of a leaf, for traces that watch it. */
+  #flagCell(): Watched {
     let cell = flagCells.get(this);
     if (cell === undefined) {
       const t = this;
-      const trace = tracing();
       cell = {
-        trace: trace?.owns(t) ? trace : null,
+        madeIn: null,
         get value(): unknown {
           return t.#requiresGrad;
         },
@@ -175,7 +184,9 @@ export class Tensor {
    */
   get requiresGrad(): boolean {
     checkSelf('requiresGrad', this);
-    return this.#requiresGrad || this.node !== null;
+    if (this.node !== null) return true;
+    this.#watcher()?.readCell(this.#flagCell());
+    return this.#requiresGrad;
   }
 
   /** Switches gradients on or off, for a leaf of floats (GradError, DTypeError otherwise). */
@@ -194,7 +205,7 @@ export class Tensor {
     }
     // Leaves that are trained live long, and compiled steps keep their addresses.
     if (value && this.view.whole) this.view.storage.share();
-    tracing()?.writeCell(this.flagCell());
+    this.#watcher()?.writeCell(this.#flagCell());
     this.#requiresGrad = value;
   }
 
@@ -818,7 +829,8 @@ export class Tensor {
 
   /**
    * Gives the memory back at once. For hand-written loops; the tensor, and every view of it, is unusable afterwards
-   * (StateError). Does nothing where others may use the memory: `data` was read, a parameter, what a compiled step keeps.
+   * (StateError). Does nothing where others may use the memory: `data` was read, it is that of a parameter or of what a compiled
+   * step keeps.
    */
   dispose(): void {
     const { storage } = this.view;

@@ -93,6 +93,43 @@ describe('labels out of range leave as it was', () => {
     }
   });
 
+  it('the programs: no refused call leaves one behind that nobody can use', () => {
+    const model = new nn.Linear(2, 3);
+    const optimizer = new optim.Adam(model.parameters());
+    const step = compile((x: Tensor, y: Tensor) => {
+      optimizer.zeroGrad();
+      F.crossEntropy(model.forward(x), y).backward();
+      optimizer.step();
+    });
+    const programs = () => step.explain().split('kernel calls').length - 1;
+    for (let i = 0; i < 5; i++) expect(() => step(ones([4, 2]), bad)).toThrow(IndexError);
+    expect(programs()).toBe(0);
+    for (let i = 0; i < 3; i++) step(ones([4, 2]), good);
+    expect(() => step(ones([4, 2]), bad)).toThrow(IndexError);
+    expect(programs()).toBe(1);
+  });
+
+  it('nothing, where the loss is not used: they are refused all the same', () => {
+    const step = compile((x: Tensor, y: Tensor) => {
+      F.crossEntropy(x, y);
+      return x.sum();
+    });
+    for (let i = 0; i < 3; i++) {
+      expect(() => step(ones([4, 3]), bad)).toThrow(IndexError);
+      expect(step(ones([4, 3]), good).item()).toBe(12);
+    }
+    // One check is enough.
+    const w = ones([4, 3]);
+    w.requiresGrad = true;
+    const train = compile((y: Tensor) => {
+      w.grad = null;
+      F.crossEntropy(w, y).backward();
+    });
+    train(good);
+    expect(train.explain()).not.toMatch(/crossEntropy /);
+    expect(() => train(bad)).toThrow(IndexError);
+  });
+
   it('a parameter that is updated before labels of its own step change', () => {
     const [y, w] = [labels(0, 1), tensor([[1, 2, 3], [4, 5, 6]], { requiresGrad: true })]; // biome-ignore format: a matrix
     const optimizer = new optim.SGD([w], { lr: 1 });
@@ -175,10 +212,38 @@ describe('an argument in memory that the step writes', () => {
     expect(optimizer.stateDict().state['0']?.step).toBe(2);
   });
 
-  it('is taken where the step only reads it', () => {
+  it('is refused by an asynchronous call that has to wait, too', async () => {
+    const w = ones([3]);
+    const step = compile((x: Tensor) => {
+      noGrad(() => w.add_(1));
+      return x.add(w);
+    });
+    const first = step.async(ones([3]));
+    await expect(step.async(w)).rejects.toThrow(/argument 0 lies in memory/);
+    expect((await first).toArray()).toEqual([3, 3, 3]);
+  });
+
+  it('is taken where the step only reads it, or writes elsewhere in it', () => {
     const w = ones([3]);
     const step = compile((x: Tensor) => x.add(w));
     for (let i = 0; i < 3; i++) expect(step(w).toArray()).toEqual([2, 2, 2]);
+
+    const ring = tensor([1, 2, 3, 4, 5, 6], { shape: [3, 2] });
+    const top = ring.slice([0, 1]);
+    const push = compile((x: Tensor) => {
+      noGrad(() => top.copy_(x));
+      return x.sum();
+    });
+    for (let i = 0; i < 3; i++) expect(push(ring.slice([1, 2])).item()).toBe(7);
+    expect(ring.toArray()).toEqual([[3, 4], [3, 4], [5, 6]]); // biome-ignore format: a matrix
+    expect(() => push(top)).toThrow(ArgumentError);
+    const twoRows = compile((x: Tensor) => {
+      noGrad(() => top.copy_(x.slice([0, 1])));
+      return x.sum();
+    });
+    expect(twoRows(ring.slice([1, 3])).item()).toBe(18);
+    expect(() => twoRows(ring.slice([0, 2]))).toThrow(ArgumentError);
+    expect(() => twoRows(ring.slice([[1, null, -1]]))).toThrow(ArgumentError);
   });
 });
 
@@ -201,6 +266,7 @@ describe('memory that a caller has in hand', () => {
       if (exposed) for (const t of [c, w]) expect(t.data[0]).toBe(1);
       const pending = step.async(x);
       for (const t of [c, w]) t.data.fill(2);
+      for (const t of [c, w]) expect(() => noGrad(() => t.add_(1))).toThrow(StateError);
       expect((await pending).item()).toBe(expected);
       // The step updated w, from what it was.
       expect([c.data[0], w.data[0]]).toEqual([2, 1]);

@@ -1,7 +1,19 @@
 // What a compiled step depends on beside its arguments: fields of modules and groups of optimizers may be replaced at any
 // time, and the next call has to see it. What the step itself writes into a module must not make it trace again.
 import { describe, expect, it } from 'vitest';
-import { compile, F, Generator, nn, ones, optim, StateError, type Tensor, tensor } from '../../src/index.js';
+import {
+  compile,
+  F,
+  Generator,
+  nn,
+  noGrad,
+  ones,
+  optim,
+  ShapeError,
+  StateError,
+  type Tensor,
+  tensor,
+} from '../../src/index.js';
 
 const x = tensor([[1, 2]]);
 
@@ -271,6 +283,43 @@ describe('what a step switches itself', () => {
       );
     }
     expect(traces).toBeLessThanOrEqual(6);
+  });
+
+  it('a flag that it reads is one that it depends on', () => {
+    const set = () => {
+      const w = ones([2]);
+      w.requiresGrad = true;
+      const probe = (input: Tensor): unknown => {
+        const was = w.requiresGrad;
+        w.requiresGrad = false;
+        const y = w.mul(input).sum();
+        w.requiresGrad = was;
+        if (was) noGrad(() => w.mul_(0.5));
+        return [y, was];
+      };
+      return { w, probe };
+    };
+    const [compiled, eager] = [set(), set()];
+    const step = compile(compiled.probe);
+    for (const flag of [true, true, true, false, false, false, true]) {
+      for (const { w } of [compiled, eager]) w.requiresGrad = flag;
+      expect(JSON.stringify(step(ones(2)))).toBe(JSON.stringify(eager.probe(ones(2))));
+      expect([compiled.w.requiresGrad, compiled.w.toArray()]).toEqual([flag, eager.w.toArray()]);
+    }
+  });
+
+  it('a parameter that it makes itself is trained, also if the first call fails', () => {
+    let m: nn.Linear | undefined;
+    const step = compile((input: Tensor, y: Tensor) => {
+      m ??= new nn.Linear(2, 3);
+      m.zeroGrad();
+      F.crossEntropy(m.forward(input), y).backward();
+    });
+    const y = tensor([0], { dtype: 'int32' });
+    expect(() => step(ones([2, 2]), y)).toThrow(ShapeError);
+    expect(m?.weight.requiresGrad).toBe(true);
+    step(ones([1, 2]), y);
+    expect(m?.weight.grad?.shape).toEqual([2, 3]);
   });
 
   it('modules that it makes itself, for good or for the moment', () => {
