@@ -185,7 +185,7 @@ export class Tensor {
   get requiresGrad(): boolean {
     checkSelf('requiresGrad', this);
     if (this.node !== null) return true;
-    this.#watcher()?.readCell(this.#flagCell());
+    if (tracing() !== null) this.#watcher()?.readCell(this.#flagCell());
     return this.#requiresGrad;
   }
 
