@@ -186,7 +186,7 @@ export function crossEntropy(
   // Where there is an axis of classes, a target with that axis can only be rows of probabilities, or one-hot ones.
   const rows = isTensor(y) && sameShape(y.shape, x.shape) && (isFloat(y.dtype) || x.rank > 1);
   if (rows) {
-    if (options.ignoreIndex !== undefined) {
+    if (ignoreIndex !== -100) {
       throw new ArgumentError(`${op}: ignoreIndex goes with labels; these targets are probabilities`);
     }
     let p = ops.to(asRows(y), z.dtype);

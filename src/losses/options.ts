@@ -1,4 +1,5 @@
-import { ArgumentError, ShapeError } from '../errors.js';
+import { isFloat } from '../dtype.js';
+import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
 import * as ops from '../ops/index.js';
 import { checkTensor, isTensor } from '../ops/primitive.js';
 import { describe, sameShape, showShape } from '../program/view.js';
@@ -56,6 +57,11 @@ export function reduce(loss: Tensor, reduction: string): Tensor {
 export function checkSameShape(op: string, input: Tensor, target: Tensor): void {
   checkTensor(op, input, 'the input');
   checkTensor(op, target, 'the target');
+  if (!isFloat(input.dtype) && !isFloat(target.dtype)) {
+    throw new DTypeError(
+      `${op}: takes float32 or float64, not ${input.dtype} and ${target.dtype}; convert with .to('float32')`,
+    );
+  }
   if (!sameShape(input.shape, target.shape)) {
     throw new ShapeError(
       `${op}: the input has shape ${showShape(input.shape)}, the target ${showShape(target.shape)}; they must be equal ` +

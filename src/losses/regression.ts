@@ -49,6 +49,11 @@ export function l1Loss(input: Tensor, target: Tensor, options: ReductionOptions 
   return reduce(ops.abs(ops.sub(input, target)), checkReduction('l1Loss', options.reduction));
 }
 
+/** d where the mask is true, else 0: what is not chosen is differentiated too, and 0 times an infinity is NaN. */
+function within(mask: Tensor, d: Tensor): Tensor {
+  return ops.where(mask, d, 0);
+}
+
 /** Options of smoothL1Loss. */
 export interface SmoothL1Options extends ReductionOptions {
   /** Where the parabola ends, >= 0. Default 1; 0 gives l1Loss. */
@@ -65,8 +70,9 @@ export function smoothL1Loss(input: Tensor, target: Tensor, options: SmoothL1Opt
   const d = ops.sub(input, target);
   const a = ops.abs(d);
   if (beta === 0) return reduce(a, reduction);
+  const near = ops.lt(a, beta);
   return reduce(
-    ops.where(ops.lt(a, beta), ops.mul(ops.square(d), 0.5 / beta), ops.sub(a, beta / 2)),
+    ops.where(near, ops.mul(ops.square(within(near, d)), 0.5 / beta), ops.sub(a, beta / 2)),
     reduction,
   );
 }
@@ -86,8 +92,9 @@ export function huberLoss(input: Tensor, target: Tensor, options: HuberOptions =
   if (!(delta > 0)) throw new ArgumentError(`huberLoss: delta must be > 0, not ${delta}`);
   const d = ops.sub(input, target);
   const a = ops.abs(d);
+  const near = ops.le(a, delta);
   return reduce(
-    ops.where(ops.le(a, delta), ops.mul(ops.square(d), 0.5), ops.mul(ops.sub(a, delta / 2), delta)),
+    ops.where(near, ops.mul(ops.square(within(near, d)), 0.5), ops.mul(ops.sub(a, delta / 2), delta)),
     reduction,
   );
 }

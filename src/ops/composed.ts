@@ -85,17 +85,24 @@ export function variance(
   return div(sum(mul(deviation, deviation), axes, { keepdims }), Math.max(0, n - correction));
 }
 
-/** Square root whose derivative at 0 is taken as 0 instead of infinity, as PyTorch does in norm and std. */
-function rootOfSquares(s: Tensor): Tensor {
+/** Root whose derivative at 0 is taken as 0 instead of infinity, as PyTorch does in norm and std. */
+function rootAwayFromZero(s: Tensor, root: (s: Tensor) => Tensor): Tensor {
   const one = full([], 1, s.dtype);
-  return where(eq(s, 0), mul(s, 0), sqrt(where(eq(s, 0), one, s)));
+  return where(eq(s, 0), mul(s, 0), root(where(eq(s, 0), one, s)));
+}
+
+/** |t|^p whose derivative at 0 is taken as 0. */
+function powerAwayFromZero(t: Tensor, p: number): Tensor {
+  const zero = eq(t, 0);
+  const there = full([], p > 0 ? 0 : Infinity, t.dtype);
+  return where(zero, there, pow(abs(where(zero, full([], 1, t.dtype), t)), p));
 }
 
 /**
  * Standard deviation: the square root of the variance (options as there). Where it is 0 its derivative is taken as 0.
  */
 export function std(x: Tensor, axis?: AxesOrOptions<VarianceOptions>, options?: VarianceOptions): Tensor {
-  return rootOfSquares(variance(checkTensor('std', x), axis, options));
+  return rootAwayFromZero(variance(checkTensor('std', x), axis, options), sqrt);
 }
 
 /** Options of norm. */
@@ -105,7 +112,7 @@ export interface NormOptions extends ReduceOptions {
 }
 
 /**
- * (sum |x|^p)^(1/p) over one axis, several, or all. The derivative of the 2-norm at 0 is taken as 0. Reduced axes go,
+ * (sum |x|^p)^(1/p) over one axis, several, or all. Its derivative is taken as 0 where it is 0, and by elements that are 0. Reduced axes go,
  * or stay with size 1 where `keepdims`. Whole numbers give float32. Throws ShapeError for an axis that x does not
  * have.
  */
@@ -119,12 +126,13 @@ export function norm(
   const { p = 2, ...options } = given ?? {};
   checkNumber('norm', 'p', p);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
-  if (p === 2) return rootOfSquares(sum(mul(t, t), axis, options));
+  if (p === 2) return rootAwayFromZero(sum(mul(t, t), axis, options), sqrt);
   if (p === 1) return sum(abs(t), axis, options);
   if (p === Infinity) return max(abs(t), axis, options);
   if (p === -Infinity) return min(abs(t), axis, options);
   if (p === 0) return sum(to(ne(t, 0), t.dtype), axis, options);
-  return pow(sum(pow(abs(t), p), axis, options), 1 / p);
+  const powers = sum(powerAwayFromZero(t, p), axis, options);
+  return p > 0 ? rootAwayFromZero(powers, (s) => pow(s, 1 / p)) : pow(powers, 1 / p);
 }
 
 /**
@@ -287,14 +295,16 @@ function floats(op: string, x: Tensor): Tensor {
  */
 export function round(x: Tensor): Tensor {
   const t = floats('round', x);
+  const values = t.detach();
   // Of the absolute value, whose distance to the whole number below is exact.
-  const size = abs(t);
+  const size = abs(values);
   const below = floor(size);
-  const rest = sub(size, below).detach();
-  const whole = below.detach();
-  const odd = ne(mul(floor(mul(whole, 0.5)), 2), whole);
+  const rest = sub(size, below);
+  const odd = ne(mul(floor(mul(below, 0.5)), 2), below);
   const up = logicalOr(gt(rest, 0.5), logicalAnd(eq(rest, 0.5), odd));
-  return mul(add(below, to(up, t.dtype)), sign(t));
+  const rounded = mul(add(below, to(up, t.dtype)), sign(values));
+  // A derivative of 0, at infinity and NaN too.
+  return t.requiresGrad ? add(rounded, where(isFinite(values), mul(t, 0), 0)) : rounded;
 }
 
 /** sin(x) / cos(x). The angle is in radians. Element by element, any shape; int32 and bool are taken as float32. */
@@ -303,14 +313,23 @@ export function tan(x: Tensor): Tensor {
   return div(sin(t), cos(t));
 }
 
+/** Logarithm to a whole base, exact for its whole powers, which the quotient of two logarithms need not be. */
+function logTo(base: number, t: Tensor): Tensor {
+  const y = div(log(t), Math.log(base));
+  const rough = y.detach();
+  const whole = round(rough);
+  const exact = logicalAnd(isFinite(rough), eq(pow(base, whole), t));
+  return add(y, where(exact, sub(whole, rough), 0));
+}
+
 /** Logarithm to the base 2. Element by element, any shape; int32 and bool are taken as float32. */
 export function log2(x: Tensor): Tensor {
-  return div(log(floats('log2', x)), Math.LN2);
+  return logTo(2, floats('log2', x));
 }
 
 /** Logarithm to the base 10. Element by element, any shape; int32 and bool are taken as float32. */
 export function log10(x: Tensor): Tensor {
-  return div(log(floats('log10', x)), Math.LN10);
+  return logTo(10, floats('log10', x));
 }
 
 /** 1 / √x. Element by element, any shape; int32 and bool are taken as float32. */
@@ -329,7 +348,7 @@ export function isInf(x: Tensor): Tensor {
 
 /**
  * x with `value` (a number, a truth value, or a tensor of one element) where the mask is true. Mask and x are
- * broadcast; the dtype stays. Throws DTypeError for a mask that is not bool, or a fraction next to whole numbers.
+ * broadcast; the dtype stays. Throws DTypeError for a mask that is not bool, or a number that int32 cannot hold next to whole ones.
  */
 export function maskedFill(x: Tensor, mask: Tensor, value: Operand): Tensor {
   const t = checkTensor('maskedFill', x);
@@ -348,7 +367,8 @@ export function maskedFill(x: Tensor, mask: Tensor, value: Operand): Tensor {
   }
   if (typeof value !== 'number' && typeof value !== 'boolean')
     throw new ArgumentError(`maskedFill: the value is a number, not ${describe(value)}`);
-  if (!isFloat(t.dtype) && !Number.isInteger(Number(value)))
+  const fits = Number.isInteger(Number(value)) && Number(value) >= -(2 ** 31) && Number(value) < 2 ** 31;
+  if (!isFloat(t.dtype) && !fits)
     throw new DTypeError(`maskedFill: ${value} does not fit into ${t.dtype}; convert with .to('float32')`);
   return where(mask, full([], Number(value), t.dtype), t);
 }

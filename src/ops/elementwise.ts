@@ -119,11 +119,12 @@ function operand(op: string, x: unknown, like: DType): Tensor {
       `${op}: operands are tensors or numbers, not ${describe(x)}; make one with tensor(...)`,
     );
   }
-  // A number takes the tensor's dtype; only a fraction next to whole numbers makes the result float32.
-  return full([], x, isFloat(like) || Number.isInteger(x) ? (like === 'bool' ? 'int32' : like) : 'float32');
+  // A number takes the tensor's dtype; only what int32 cannot hold makes a result of whole numbers float32.
+  const whole = Number.isInteger(x) && x >= -(2 ** 31) && x < 2 ** 31;
+  return full([], x, isFloat(like) || whole ? (like === 'bool' ? 'int32' : like) : 'float32');
 }
 
-/** Brings operands to one dtype (promotion as in PyTorch) and applies the operation. */
+/** Brings operands to one dtype (promotion as in PyTorch, but a tensor of no axes counts as any other) and applies the operation. */
 export function call(
   op: Primitive<readonly number[]>,
   domain: Domain,

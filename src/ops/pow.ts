@@ -1,3 +1,4 @@
+import { isFloat } from '../dtype.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { binary, binarySamples, type Operand } from './elementwise.js';
 import { eq } from './eq.js';
@@ -46,6 +47,6 @@ function powOf(a: number, b: number): number {
  */
 export function pow(a: Operand, b: Operand): Tensor {
   // The square is by far the most frequent power; its exact product costs a fraction of the general case.
-  if (b === 2 && isTensor(a)) return mul(a, a);
+  if (b === 2 && isTensor(a) && isFloat(a.dtype)) return mul(a, a);
   return power(a, b);
 }

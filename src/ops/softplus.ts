@@ -21,7 +21,7 @@ const plain: (x: Tensor) => Tensor = unary({
 export interface SoftplusOptions {
   /** Sharpness, > 0. Default 1. */
   readonly beta?: number;
-  /** Where beta x is above it, the result is x. Default 20, where float32 no longer sees the difference. */
+  /** Where beta x is above it, the result is x. Not applied unless given (PyTorch applies 20, where float32 sees no difference). */
   readonly threshold?: number;
 }
 

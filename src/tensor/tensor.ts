@@ -408,7 +408,10 @@ export class Tensor {
     return this.fill_(0);
   }
 
-  /** Adds in place, with broadcasting to the shape of this tensor (ShapeError otherwise). Not recorded. */
+  /**
+   * Adds in place, with broadcasting to the shape of this tensor (ShapeError otherwise). DTypeError where whole numbers would have to
+   * hold a fraction, or truth values a number. Not recorded.
+   */
   add_(other: Operand): this {
     return assign(this, 'add_', (t) => ops.add(t, detached(other)));
   }
@@ -923,11 +926,21 @@ function assign<T extends Tensor>(t: T, name: string, compute: (self: Tensor) =>
         `${name}: a result of shape ${showShape(y.shape)} does not fit ${showShape(t.shape)}`,
       );
     }
+    if (kindOf(y.dtype) > kindOf(t.dtype)) {
+      throw new DTypeError(
+        `${name}: the result is ${y.dtype}, which a tensor of ${t.dtype} does not hold; use ${name.slice(0, -1)}, or convert with .to('${y.dtype}') first`,
+      );
+    }
     emitMap(copy, t.view, [y.view]);
   } finally {
     leaveOp(before);
   }
   return t;
+}
+
+/** Truth values, whole numbers, floats: what stands later is not stored in what stands before. */
+function kindOf(dtype: DType): number {
+  return isFloat(dtype) ? 2 : Number(dtype === 'int32');
 }
 
 installConstant((view) => new Tensor(view));

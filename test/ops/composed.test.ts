@@ -3,13 +3,16 @@ import * as sg from 'simdgrad';
 import {
   ArgumentError,
   allClose,
+  arange,
   CompileError,
   DTypeError,
+  F,
   gradcheck,
   IndexError,
   ShapeError,
   type Tensor,
   tensor,
+  zeros,
 } from 'simdgrad';
 import { describe, expect, it } from 'vitest';
 
@@ -263,5 +266,147 @@ describe('what a tensor is', () => {
     expect(u.toArray()).toEqual(sg.rand([2, 3], f64).toArray());
     expect(n.toArray()).toEqual(sg.randn(2, 3).toArray());
     expect(() => sg.randLike(sg.zeros([2], { dtype: 'int32' }))).toThrow(DTypeError);
+  });
+});
+
+describe('where zeros, infinities and large numbers stand (values and gradients of PyTorch 2.13)', () => {
+  const gradOf = (values: number | number[] | number[][], f: (x: Tensor) => Tensor): [unknown, unknown] => {
+    const x = tensor(values, { dtype: 'float64', requiresGrad: true });
+    const y = f(x);
+    y.sum().backward();
+    return [y.toArray(), x.grad?.toArray()];
+  };
+
+  it.each([
+    [
+      3,
+      [0, 4.497941445275415],
+      [
+        [0, 0],
+        [0.4448513517305356, 0.7908468475209521],
+      ],
+      [
+        [0, 0],
+        [3, 4],
+      ],
+    ],
+    [
+      1.5,
+      [0, 5.584250376480029],
+      [
+        [0, 0],
+        [0.7329564758289748, 0.8463452372482761],
+      ],
+      [
+        [0, 0],
+        [3, 4],
+      ],
+    ],
+    [
+      0.5,
+      [1, 9.898979485566358],
+      [
+        [0, 1],
+        [2.224744871391589, -1.8164965809277265],
+      ],
+      [
+        [0, 1],
+        [2, -3],
+      ],
+    ],
+    [-1, [0], [[0, 0]], [[0, 1]]],
+    [-2, [1.7888543819998317], [[0.7155417527999326, -0.08944271909999157]], [[2, -4]]],
+  ])('norms: p = %s', (p, values, gradients, x) => {
+    const [y, g] = gradOf(x, (t) => t.norm(1, { p }));
+    const flat = (a: unknown) => tensor(a as number[], { dtype: 'float64' }).data;
+    flat(y).forEach((v, i) => expect(v).toBeCloseTo(values[i] as number, 14));
+    flat(g).forEach((v, i) => expect(v).toBeCloseTo(gradients.flat()[i] as number, 14));
+  });
+
+  it('Huber losses far away', () => {
+    for (const loss of [F.huberLoss, F.smoothL1Loss]) {
+      const [, g] = gradOf([Infinity, 1, 0.25], (x) => loss(x, zeros([3], { dtype: 'float64' })));
+      expect(g).toEqual([1 / 3, 1 / 3, 0.25 / 3]);
+    }
+  });
+
+  it('round', () => {
+    expect(gradOf([Infinity, Number.NaN, 1.7, -0.3, -0], (x) => x.round())).toEqual([
+      [Infinity, Number.NaN, 2, -0, -0],
+      [0, 0, 0, 0, 0],
+    ]);
+  });
+
+  it('log2 and log10 are exact at the powers of their base', () => {
+    for (const dtype of ['float32', 'float64'] as const) {
+      const exponents = arange(-60, 61);
+      const powers = tensor(
+        Array.from(exponents.data, (n) => 2 ** n),
+        { dtype },
+      );
+      expect(powers.log2().toArray()).toEqual(exponents.toArray());
+    }
+    const tens = [0.001, 0.1, 1, 10, 1000, 1e6, 1e9, 1e15];
+    expect(tensor(tens, { dtype: 'float64' }).log10().toArray()).toEqual([-3, -1, 0, 1, 3, 6, 9, 15]);
+    expect(tensor([0, Infinity, -1, 3]).log2().toArray()).toEqual([
+      -Infinity,
+      Infinity,
+      Number.NaN,
+      Math.fround(Math.log2(3)),
+    ]);
+    expect(gradOf([8, 3], (x) => x.log2())[1]).toEqual([1 / 8 / Math.LN2, 1 / 3 / Math.LN2]);
+  });
+});
+
+describe('whole numbers', () => {
+  const int = (...values: number[]): Tensor => tensor(values, { dtype: 'int32' });
+
+  it('meet numbers that int32 cannot hold as float32', () => {
+    expect(int(2147483647).eq(3e9).toArray()).toEqual([false]);
+    expect(int(2147483647).ge(3e9).toArray()).toEqual([false]);
+    expect(int(-2147483648).le(-3e9).toArray()).toEqual([false]);
+    expect(int(5).add(1e10).toArray()).toEqual([1e10]);
+    expect(int(5).add(2147483647).dtype).toBe('int32');
+    expect(() => int(1).maskedFill(tensor([true]), 3e9)).toThrow(DTypeError);
+  });
+
+  it('are not cut off in place', () => {
+    for (const change of [
+      () => int(1, 2).mul_(0.5),
+      () => int(1, 2).add_(0.7),
+      () => int(3, 5).div_(2),
+      () => tensor([true, false]).add_(1),
+      () => int(1).add_(1e10),
+      () => int(1).sub_(tensor(1)),
+    ]) {
+      expect(change).toThrow(
+        /(add|sub|mul|div)_: the result is (float32|int32), which a tensor of (int32|bool) does not hold/,
+      );
+    }
+    expect(int(1, 2).mul_(3).toArray()).toEqual([3, 6]);
+    expect(
+      tensor([1, 2])
+        .add_(tensor(1, { dtype: 'float64' }))
+        .toArray(),
+    ).toEqual([2, 3]);
+  });
+
+  it('give float32 to any power, and have no losses', () => {
+    expect([int(3).pow(2).dtype, int(3).pow(3).dtype, tensor([true]).pow(2).dtype]).toEqual([
+      'float32',
+      'float32',
+      'float32',
+    ]);
+    expect(int(50000).pow(2).toArray()).toEqual([2.5e9]);
+    expect(int(50000).square().dtype).toBe('int32');
+    expect(() => F.mseLoss(int(0), int(70000))).toThrow(
+      /mseLoss: takes float32 or float64, not int32 and int32/,
+    );
+  });
+
+  it('the default of ignoreIndex may be written down beside probabilities', () => {
+    const y = tensor([[0.5, 0.5]]);
+    expect(F.crossEntropy(zeros([1, 2]), y, { ignoreIndex: -100 }).item()).toBeCloseTo(Math.LN2, 6);
+    expect(() => F.crossEntropy(zeros([1, 2]), y, { ignoreIndex: 0 })).toThrow(ArgumentError);
   });
 });

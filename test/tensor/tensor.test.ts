@@ -322,7 +322,10 @@ describe('changes in place', () => {
       [0, 0],
     ]);
     const i = tensor([1, 2], { dtype: 'int32' });
-    expect(i.add_(0.9).toArray()).toEqual([1, 2]);
+    expect(i.add_(3).toArray()).toEqual([4, 5]);
+    // As in PyTorch: nothing is cut off silently.
+    expect(() => i.add_(0.9)).toThrow(DTypeError);
+    expect(i.toArray()).toEqual([4, 5]);
   });
 
   test('overlapping windows are copied as if through a temporary', () => {
