@@ -79,6 +79,11 @@ export function checkDType(dtype: unknown, what: string): DType {
   );
 }
 
+/** Whether int32 holds the number. */
+export function isInt32(x: number): boolean {
+  return Number.isInteger(x) && x >= -(2 ** 31) && x < 2 ** 31;
+}
+
 const rank = new PerDType(2, 3, 1, 0);
 
 /** The smallest dtype that holds both, as in PyTorch: bool < int32 < float32 < float64. */

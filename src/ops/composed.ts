@@ -1,4 +1,4 @@
-import { isFloat, promote } from '../dtype.js';
+import { isFloat, isInt32, promote } from '../dtype.js';
 import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
 import { checkOptions } from '../options.js';
 import { checkReadable } from '../program/emit.js';
@@ -367,8 +367,7 @@ export function maskedFill(x: Tensor, mask: Tensor, value: Operand): Tensor {
   }
   if (typeof value !== 'number' && typeof value !== 'boolean')
     throw new ArgumentError(`maskedFill: the value is a number, not ${describe(value)}`);
-  const fits = Number.isInteger(Number(value)) && Number(value) >= -(2 ** 31) && Number(value) < 2 ** 31;
-  if (!isFloat(t.dtype) && !fits)
+  if (!isFloat(t.dtype) && !isInt32(Number(value)))
     throw new DTypeError(`maskedFill: ${value} does not fit into ${t.dtype}; convert with .to('float32')`);
   return where(mask, full([], Number(value), t.dtype), t);
 }

@@ -1,6 +1,6 @@
 import { defineKernel, type Kernel } from '../backend/backend.js';
 import { mapKernel } from '../backend/js/map.js';
-import { type DType, isFloat, promote } from '../dtype.js';
+import { type DType, isFloat, isInt32, promote } from '../dtype.js';
 import { ArgumentError, DTypeError } from '../errors.js';
 import { emitMap, fresh } from '../program/calls.js';
 import { broadcastShapes, describe, type Shape, sameShape, type View } from '../program/view.js';
@@ -120,8 +120,7 @@ function operand(op: string, x: unknown, like: DType): Tensor {
     );
   }
   // A number takes the tensor's dtype; only what int32 cannot hold makes a result of whole numbers float32.
-  const whole = Number.isInteger(x) && x >= -(2 ** 31) && x < 2 ** 31;
-  return full([], x, isFloat(like) || whole ? (like === 'bool' ? 'int32' : like) : 'float32');
+  return full([], x, isFloat(like) || isInt32(x) ? (like === 'bool' ? 'int32' : like) : 'float32');
 }
 
 /** Brings operands to one dtype (promotion as in PyTorch, but a tensor of no axes counts as any other) and applies the operation. */

@@ -1,5 +1,5 @@
 import { isElementwise } from '../backend/js/map.js';
-import { mayRefuse, readsOf, writesOf } from './dataflow.js';
+import { mayRefuse, operandOf, readsOf, writesOf } from './dataflow.js';
 import type { Recorded } from './emit.js';
 import type { Storage } from './storage.js';
 
@@ -40,14 +40,14 @@ function flat(call: Recorded): Flat | null {
   const offsets: number[] = [];
   const strides: number[] = [];
   for (let k = 0; k < operands; k++) {
-    const at = 1 + nd + k * (nd + 1);
-    offsets.push(p[at] as number);
+    const own = operandOf(call, nd, k);
+    offsets.push(own.offset);
     let dense = true;
     let single = true;
     let step = 1;
     for (let d = nd - 1; d >= 0; d--) {
       const extent = shape[d] as number;
-      const stride = p[at + 1 + d] as number;
+      const stride = own.strides[d] as number;
       if (extent !== 1 && stride !== step) dense = false;
       if (extent !== 1 && stride !== 0) single = false;
       step *= extent;

@@ -61,13 +61,20 @@ export function span(offset: number, shape: readonly number[], strides: readonly
   return [first, last];
 }
 
+/** Offset and strides of a buffer in an elementwise call of `nd` axes. */
+export function operandOf(call: Recorded, nd: number, i: number): { offset: number; strides: number[] } {
+  const at = 1 + nd + i * (nd + 1);
+  const [offset, ...strides] = call.params.slice(at, at + 1 + nd) as [number, ...number[]];
+  return { offset, strides };
+}
+
 /** Where output `i` of the call is written: exactly so for elementwise calls, for others all of its storage. */
 export function spanOf(call: Recorded, i: number): Span {
   const params = call.params as readonly number[];
   if (!isElementwise(call.kernel.js)) return [0, (call.storages[i] as Storage).length - 1];
   const nd = params[0] as number;
-  const at = 1 + nd + i * (nd + 1);
-  return span(params[at] as number, params.slice(1, 1 + nd), params.slice(at + 1, at + 1 + nd));
+  const { offset, strides } = operandOf(call, nd, i);
+  return span(offset, params.slice(1, 1 + nd), strides);
 }
 
 /** True if output `i` of the call sets every element of its storage. */

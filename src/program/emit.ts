@@ -41,8 +41,8 @@ export interface Recorder {
   record(call: Recorded): void;
   /** Registers advancing state; the returned slots are refilled on every replay. */
   advancing(state: Advancing): Slot[];
-  /** Remembers what a read gave; the program is only replayed while it gives the same. Once per key, if one is given. */
-  observe(read: () => unknown, key?: object): void;
+  /** Remembers what a read gave; the program is only replayed while it gives the same. */
+  observe(read: () => unknown): void;
   /** Called before a cell is read or written. */
   readCell(cell: Watched): void;
   writeCell(cell: Watched): void;
@@ -230,9 +230,9 @@ export function advance(state: Advancing): Param[] {
   return recorder === null ? state.advance().slice() : recorder.advancing(state);
 }
 
-/** Tells a trace in progress that it depends on what `read` returns (once per key, if one is given). */
-export function observe(read: () => unknown, key?: object): void {
-  if (recorder !== null) recorder.observe(read, key);
+/** Tells a trace in progress that it depends on what `read` returns. */
+export function observe(read: () => unknown): void {
+  if (recorder !== null) recorder.observe(read);
 }
 
 /** Refuses to hand out values while a step is traced. */

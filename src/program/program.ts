@@ -90,9 +90,9 @@ export class Program {
   readonly #layout: Layout;
   readonly #temporaries: { readonly storage: Storage; readonly buffer: number }[] = [];
   readonly #captured: Captured[] = [];
-  readonly #written: Storage[] = [];
-  /** Where in them it writes. */
+  /** Real memory that it writes, and where in it. */
   readonly #writes = new Map<Storage, Span[]>();
+  readonly #written: readonly Storage[];
   /** Storages whose array somebody holds and that are written: the program works on a copy beside it. */
   readonly #mirrors: { readonly storage: Storage; readonly array: TypedArray }[] = [];
   /** Sources of the input buffers: an argument's place, plain memory outside, or a result. */
@@ -128,7 +128,14 @@ export class Program {
     const { calls, consumed } = fuseUpdates(hoistFills(fused, wanted, trace), wanted, consumable);
     this.consumed = consumed;
     const keep = new Set(kept.filter((s) => !consumed.has(s)));
-    const { calls: ordered, chains } = chainElementwise(publish(fuseSums(dropDead(calls, keep))), keep);
+    const fusedSums = fuseSums(dropDead(calls, keep));
+    for (const call of fusedSums) {
+      writesOf(call).forEach((s, i) => {
+        if (s.array !== null) this.#writes.set(s, [...(this.#writes.get(s) ?? []), spanOf(call, i)]);
+      });
+    }
+    this.#written = [...this.#writes.keys()];
+    const { calls: ordered, chains } = chainElementwise(publish(fusedSums), keep);
     this.calls = ordered;
     this.chains = chains;
     const locals = new Map(
@@ -169,7 +176,6 @@ export class Program {
     const early = new Set(this.calls.slice(0, Math.max(0, last)).flatMap((call) => [...writesOf(call)]));
     this.#earlyResults = [...keep].some((s) => early.has(s));
     const arena = this.#acquireArena();
-    const writtenSet = new Set(this.calls.flatMap((call) => writesOf(call).filter((s) => s.array !== null)));
     for (const call of this.calls) {
       for (const s of call.storages) {
         if (index.has(s)) continue;
@@ -202,7 +208,7 @@ export class Program {
         } else if (s.share()) {
           const array = s.array as TypedArray;
           const buffer = pin(array);
-          const written = writtenSet.has(s);
+          const written = this.#writes.has(s);
           const fresh = written && !inPlace.has(s) ? pin(array) : buffer;
           index.set(s, buffer);
           if (fresh !== buffer) freshIndex.set(s, fresh);
@@ -218,13 +224,11 @@ export class Program {
             early: early.has(s),
             backup: null,
           });
-          if (written) this.#written.push(s);
         } else {
-          if (writtenSet.has(s)) {
+          if (this.#writes.has(s)) {
             const array = sharedArray(s.dtype, s.length);
             index.set(s, pin(array));
             this.#mirrors.push({ storage: s, array });
-            this.#written.push(s);
           } else {
             index.set(s, place(s.length, s.array));
             this.#inputs.push(s);
@@ -236,15 +240,6 @@ export class Program {
       if (this.#results.has(s) || this.#handed.has(s)) continue;
       const array = sharedArray(s.dtype, s.length);
       this.#results.set(s, { storage: s, buffer: -1, live: array, other: null, bound: array });
-    }
-
-    for (const call of this.calls) {
-      if (call.op === publishing) continue;
-      writesOf(call).forEach((s, i) => {
-        if (s.array === null || s.trace === trace) return;
-        const spans = this.#writes.get(s) ?? [];
-        this.#writes.set(s, [...spans, spanOf(call, i)]);
-      });
     }
 
     const slotIndex = new Map(trace.slots.map((slot, i) => [slot, i]));
@@ -545,9 +540,6 @@ export class Program {
   }
 }
 
-/** The operation that copies old values to where new ones are published. */
-const publishing = 'publish';
-
 /** Constants that the step changes in place start from their values at every run: they are copied first. */
 function thaw(trace: Trace): readonly Recorded[] {
   const copies = new Map<Storage, Storage>();
@@ -601,7 +593,7 @@ function publish(calls: readonly Recorded[]): Recorded[] {
         params: [1, s.length, 0, 1, 0, 1],
         storages: [s, s],
         outputs: 1,
-        op: publishing,
+        op: 'publish',
       });
     });
     out.push(call);

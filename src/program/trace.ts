@@ -40,7 +40,6 @@ export class Trace implements Recorder {
   readonly slots: Slot[] = [];
   #advances: Advance[] = [];
   #guards: Guard[] = [];
-  readonly #observed = new Set<object>();
   readonly #watching = watchers.map((begin) => begin());
   /** What cells must hold for the trace to be right. */
   readonly #cellGuards: CellGuard[] = [];
@@ -81,11 +80,7 @@ export class Trace implements Recorder {
     return slots;
   }
 
-  observe(read: () => unknown, key?: object): void {
-    if (key) {
-      if (this.#observed.has(key)) return;
-      this.#observed.add(key);
-    }
+  observe(read: () => unknown): void {
     this.#guards.push({ read, value: read() });
   }
 
@@ -184,7 +179,9 @@ export class Trace implements Recorder {
       state: (other.#advances[i] as Advance).state,
       slots,
     }));
-    this.adoptSlots(other);
+    other.slots.forEach((slot, i) => {
+      (this.slots[i] as Slot).value = slot.value;
+    });
   }
 
   /** How many numbers each state gives that the step moves on. */
@@ -225,13 +222,6 @@ export class Trace implements Recorder {
   /** Puts back what the cells held before. */
   restoreCells(): void {
     for (const [cell, before] of this.#cells) cell.value = before;
-  }
-
-  /** Takes over the slot values of another trace of the same step. */
-  adoptSlots(other: Trace): void {
-    other.slots.forEach((slot, i) => {
-      (this.slots[i] as Slot).value = slot.value;
-    });
   }
 }
 

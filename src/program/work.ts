@@ -1,8 +1,9 @@
 import { isElementwise } from '../backend/js/map.js';
 import { byteWidth } from '../dtype.js';
-import { isUpdate, readsOf, writesOf } from './dataflow.js';
+import { isUpdate, operandOf, readsOf, writesOf } from './dataflow.js';
 import type { Recorded } from './emit.js';
 import type { Storage } from './storage.js';
+import { sizeOf } from './view.js';
 
 // What a kernel call has to do at least: over which sizes it goes, how many operations that takes, how many bytes move.
 // The layouts of params are those of native/kernels.def.
@@ -37,7 +38,6 @@ const perElement: Readonly<Record<string, number>> = {
 };
 
 const ofEach = (name: string): number => perElement[name] ?? 1;
-const product = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
 const times = (sizes: readonly number[]): string => (sizes.length === 0 ? '1' : sizes.join('x'));
 const reductions = new Set(['sum', 'prod', 'max', 'min', 'argmax', 'argmin', 'countLabels']);
 const overRows =
@@ -49,15 +49,15 @@ function mapExtent(call: Recorded): Extent {
   const nd = p[0] as number;
   const shape = p.slice(1, 1 + nd);
   const operands = call.storages.map((_, i) => {
-    const strides = p.slice(2 + nd + i * (nd + 1), 1 + nd + (i + 1) * (nd + 1));
+    const { strides } = operandOf(call, nd, i);
     return shape.map((n, d) => (strides[d] === 0 ? 1 : n));
   });
   const given = operands.slice(1).map(times);
   const all = given.every((sizes) => sizes === times(shape));
   return {
     sizes: all ? times(shape) : `${times(shape)} <- ${given.join(', ')}`,
-    flops: ofEach(call.kernel.name) * product(shape),
-    touched: operands.map(product),
+    flops: ofEach(call.kernel.name) * sizeOf(shape),
+    touched: operands.map(sizeOf),
   };
 }
 
@@ -66,8 +66,8 @@ function reduceExtent(call: Recorded): Extent {
   const [nk, nr] = p as [number, number];
   const kept = p.slice(2, 2 + nk);
   const reduced = p.slice(2 + nk, 2 + nk + nr);
-  const n = product(kept) * product(reduced);
-  return { sizes: `${times(kept)} of ${times(reduced)}`, flops: n, touched: [product(kept), n] };
+  const n = sizeOf(kept) * sizeOf(reduced);
+  return { sizes: `${times(kept)} of ${times(reduced)}`, flops: n, touched: [sizeOf(kept), n] };
 }
 
 function rowsExtent(call: Recorded): Extent {
@@ -102,7 +102,7 @@ function productExtent(call: Recorded): Extent {
   const nb = plain ? (p[0] as number) : 0;
   const batch = plain ? p.slice(1, 1 + nb) : [];
   const [m, n, k] = p.slice(plain ? 1 + nb : 0) as [number, number, number];
-  const elements = product(batch) * m * n;
+  const elements = sizeOf(batch) * m * n;
   let flops = 2 * elements * k;
   if (plain) {
     const [bias, activation] = p.slice(-2) as [number, number];
@@ -120,7 +120,7 @@ function productExtent(call: Recorded): Extent {
     touched: storages.map((s, i) => {
       const factor = plain ? i - outputs : i - (storages.length - 2);
       const size = factor === 0 ? m * k : factor === 1 ? k * n : m * n;
-      return Math.min(s.length, product(batch) * size);
+      return Math.min(s.length, sizeOf(batch) * size);
     }),
   };
 }

@@ -276,9 +276,7 @@ class Step<A extends readonly unknown[], R> {
     const found = this.#find(args);
     const key = found?.key ?? this.#key(args);
     inputsOf(args, inputs);
-    if (found) this.#checkApart(found.program, args);
     const entry = this.#ready(found, key, args);
-    if (found) return entry;
     try {
       this.#checkApart(entry.program, args);
     } catch (error) {

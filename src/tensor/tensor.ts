@@ -1,6 +1,6 @@
 import { backward } from '../autograd/engine.js';
 import type { Node } from '../autograd/graph.js';
-import { checkDType, type DType, dtypeOf, isFloat, type TypedArray } from '../dtype.js';
+import { checkDType, type DType, dtypeOf, isFloat, promote, type TypedArray } from '../dtype.js';
 import { ArgumentError, DTypeError, GradError, ShapeError } from '../errors.js';
 import type { NormOptions, VarianceOptions } from '../ops/composed.js';
 import { installConstant } from '../ops/constant.js';
@@ -926,7 +926,7 @@ function assign<T extends Tensor>(t: T, name: string, compute: (self: Tensor) =>
         `${name}: a result of shape ${showShape(y.shape)} does not fit ${showShape(t.shape)}`,
       );
     }
-    if (kindOf(y.dtype) > kindOf(t.dtype)) {
+    if (!isFloat(t.dtype) && promote(t.dtype, y.dtype) !== t.dtype) {
       throw new DTypeError(
         `${name}: the result is ${y.dtype}, which a tensor of ${t.dtype} does not hold; use ${name.slice(0, -1)}, or convert with .to('${y.dtype}') first`,
       );
@@ -936,11 +936,6 @@ function assign<T extends Tensor>(t: T, name: string, compute: (self: Tensor) =>
     leaveOp(before);
   }
   return t;
-}
-
-/** Truth values, whole numbers, floats: what stands later is not stored in what stands before. */
-function kindOf(dtype: DType): number {
-  return isFloat(dtype) ? 2 : Number(dtype === 'int32');
 }
 
 installConstant((view) => new Tensor(view));
