@@ -774,6 +774,23 @@ SIMDGRAD_INLINE void accumulate(Vec<T>& sum, Vec<T> a, Vec<T> b) {
   sum = fma(a, b, sum);
 }
 #endif
+// The same where a is one number in memory, that the instruction itself repeats if the target can
+// (kRepeats).
+#if SIMDGRAD_X86 && SIMDGRAD_TARGET == SIMDGRAD_AVX512 && defined(__GNUC__)
+constexpr bool kRepeats = true;
+SIMDGRAD_INLINE void accumulate(Vec<float>& sum, const float* a, Vec<float> b) {
+  asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum.v) : "v"(b.v), "m"(*a));
+}
+SIMDGRAD_INLINE void accumulate(Vec<double>& sum, const double* a, Vec<double> b) {
+  asm("vfmadd231pd %2%{1to8%}, %1, %0" : "+v"(sum.v) : "v"(b.v), "m"(*a));
+}
+#else
+constexpr bool kRepeats = false;
+template <class T>
+SIMDGRAD_INLINE void accumulate(Vec<T>& sum, const T* a, Vec<T> b) {
+  accumulate(sum, set1(*a), b);
+}
+#endif
 // 2^e for integers in the range of normal numbers.
 template <class T>
 SIMDGRAD_INLINE Vec<T> pow2(IntVec<T> e) {
