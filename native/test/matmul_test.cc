@@ -269,7 +269,7 @@ template <class T>
 void run_shared(const Target& target, std::vector<SimpleContext*> contexts) {
   std::mt19937 rng(11);
   for (int64_t m : {1, 2, 4, 7, 12, 40}) {
-    for (int64_t n : {10, 64, 131, 300, 1030}) {
+    for (int64_t n : {10, 64, 131, 300, 512, 1030}) {
       for (int64_t k : {129, 257, 512, 784, 1500, 3001}) {
         if (m * n * k < 100000 || m * n * k > 10000000) continue;
         const int i = (int)(m + n + k);
