@@ -1,9 +1,10 @@
 import { defineKernel } from '../backend/backend.js';
 import { crossEntropyGradKernel, crossEntropyKernel } from '../backend/js/rows.js';
 import { activationCodes } from './calls.js';
-import { biasPosition, overwrites, readsOf, writesOf } from './dataflow.js';
+import { biasPosition, operandOf, overwrites, readsOf, writesOf } from './dataflow.js';
 import { type Param, type Recorded, Slot } from './emit.js';
 import { Storage, sharedArray } from './storage.js';
+import { sizeOf } from './view.js';
 
 /** -logSoftmax(x)[label] and logSoftmax(x) in one pass over the rows. */
 const crossEntropy = defineKernel('crossEntropy', crossEntropyKernel);
@@ -121,20 +122,17 @@ function rowBias(call: Recorded, cols: number, rows: number, product: number): n
   const { params } = call;
   const nd = params[0] as number;
   const shape = params.slice(1, 1 + nd) as number[];
-  const operand = (k: number) => params.slice(1 + nd + k * (nd + 1), 1 + nd + (k + 1) * (nd + 1)) as number[];
-  const [out, matrix, bias] = [operand(0), operand(product), operand(3 - product)] as [
-    number[],
-    number[],
-    number[],
-  ];
-  if (shape.reduce((a, b) => a * b, 1) !== rows * cols || shape[nd - 1] !== cols) return -1;
+  const out = operandOf(call, nd, 0);
+  const matrix = operandOf(call, nd, product);
+  const bias = operandOf(call, nd, 3 - product);
+  if (sizeOf(shape) !== rows * cols || shape[nd - 1] !== cols) return -1;
   let step = 1;
   for (let i = nd - 1; i >= 0; i--) {
-    if (shape[i] !== 1 && (out[i + 1] !== step || matrix[i + 1] !== step)) return -1;
-    if (shape[i] !== 1 && bias[i + 1] !== (i === nd - 1 ? 1 : 0)) return -1;
+    if (shape[i] !== 1 && (out.strides[i] !== step || matrix.strides[i] !== step)) return -1;
+    if (shape[i] !== 1 && bias.strides[i] !== (i === nd - 1 ? 1 : 0)) return -1;
     step *= shape[i] as number;
   }
-  return out[0] === 0 && matrix[0] === 0 ? (bias[0] as number) : -1;
+  return out.offset === 0 && matrix.offset === 0 ? bias.offset : -1;
 }
 
 /** The product into `out`, with an operand from an offset on and an activation (params from `at` on) applied to it. */
