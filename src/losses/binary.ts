@@ -3,6 +3,7 @@ import { isFloat } from '../dtype.js';
 import { ArgumentError, ShapeError } from '../errors.js';
 import { constant } from '../ops/constant.js';
 import * as ops from '../ops/index.js';
+import { composed } from '../ops/intermediates.js';
 import { apply, primitive, type Spec } from '../ops/primitive.js';
 import { describe, showShape, type View } from '../program/view.js';
 import { checkOptions, type Tensor, type TensorValues } from '../tensor/tensor.js';
@@ -41,10 +42,11 @@ const op = primitive<null>({
   infer: ([x]) => x as Spec,
   run([x, t]) {
     const [input, target] = [constant(x as View), constant(t as View)];
-    return noGrad(() => {
+    const loss = (): Tensor => {
       const rest = ops.mul(ops.sub(target, 1), logOfRest(input));
-      return ops.sub(rest, ops.mul(target, logOf(input))).view;
-    });
+      return ops.sub(rest, ops.mul(target, logOf(input)));
+    };
+    return noGrad(() => composed(loss).view);
   },
   saves: [0, 1],
   vjp: (g, ctx) => {
@@ -102,9 +104,11 @@ export function bce(input: Tensor, target: Tensor, options: BCEOptions = {}): Te
   checkSameShape('bce', input, target);
   const reduction = checkReduction('bce', options.reduction);
   const [x, t] = floats(input, target);
-  let loss = apply(op, [x, t], null);
-  if (options.weight !== undefined) loss = ops.mul(loss, broadcastTo('bce', 'weight', options.weight, x));
-  return reduce(loss, reduction);
+  return composed(() => {
+    let loss = apply(op, [x, t], null);
+    if (options.weight !== undefined) loss = ops.mul(loss, broadcastTo('bce', 'weight', options.weight, x));
+    return reduce(loss, reduction);
+  });
 }
 
 /**
@@ -115,15 +119,17 @@ export function bceWithLogits(logits: Tensor, target: Tensor, options: BCEWithLo
   checkSameShape('bceWithLogits', logits, target);
   const reduction = checkReduction('bceWithLogits', options.reduction);
   const [x, t] = floats(logits, target);
-  let tail = ops.softplus(ops.neg(x));
-  if (options.posWeight !== undefined) {
-    const factor = broadcastTo('bceWithLogits', 'posWeight', options.posWeight, x);
-    tail = ops.mul(ops.add(ops.mul(ops.sub(factor, 1), t), 1), tail);
-  }
-  let loss = ops.add(ops.mul(ops.sub(1, t), x), tail);
-  if (options.weight !== undefined)
-    loss = ops.mul(loss, broadcastTo('bceWithLogits', 'weight', options.weight, x));
-  return reduce(loss, reduction);
+  return composed(() => {
+    let tail = ops.softplus(ops.neg(x));
+    if (options.posWeight !== undefined) {
+      const factor = broadcastTo('bceWithLogits', 'posWeight', options.posWeight, x);
+      tail = ops.mul(ops.add(ops.mul(ops.sub(factor, 1), t), 1), tail);
+    }
+    let loss = ops.add(ops.mul(ops.sub(1, t), x), tail);
+    if (options.weight !== undefined)
+      loss = ops.mul(loss, broadcastTo('bceWithLogits', 'weight', options.weight, x));
+    return reduce(loss, reduction);
+  });
 }
 
 /** Options of klDiv. */
@@ -149,12 +155,14 @@ export function klDiv(input: Tensor, target: Tensor, options: KLDivOptions = {})
   if (typeof logTarget !== 'boolean')
     throw new ArgumentError(`klDiv: logTarget must be true or false, not ${describe(logTarget)}`);
   const [x, t] = floats(input, target);
-  let loss: Tensor;
-  if (logTarget) loss = ops.mul(ops.exp(t), ops.sub(t, x));
-  else {
-    const positive = ops.gt(t, 0);
-    const entropy = ops.where(positive, ops.mul(t, ops.log(ops.where(positive, t, 1))), 0);
-    loss = ops.sub(entropy, ops.mul(t, x));
-  }
-  return reduce(loss, reduction);
+  return composed(() => {
+    let loss: Tensor;
+    if (logTarget) loss = ops.mul(ops.exp(t), ops.sub(t, x));
+    else {
+      const positive = ops.gt(t, 0);
+      const entropy = ops.where(positive, ops.mul(t, ops.log(ops.where(positive, t, 1))), 0);
+      loss = ops.sub(entropy, ops.mul(t, x));
+    }
+    return reduce(loss, reduction);
+  });
 }

@@ -3,6 +3,7 @@ import { isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError, ShapeError } from '../errors.js';
 import * as ops from '../ops/index.js';
 import { indexTensor } from '../ops/indices.js';
+import { composed } from '../ops/intermediates.js';
 import { checkTensor, isTensor } from '../ops/primitive.js';
 import { describe, type Shape, sameShape, showShape } from '../program/view.js';
 import { checkOptions, type NestedArray, type Tensor, type TensorValues, tensor } from '../tensor/tensor.js';
@@ -147,8 +148,11 @@ export function nllLoss(
   const labels = checkLabels(op, x, target);
   const lp = asRows(x);
   const weight = checkWeight(op, options.weight, lp.shape[1] as number, lp);
-  const { losses, total } = labelled(lp, labels, weight, checkIgnore(op, options.ignoreIndex));
-  return finish(losses, total, reduction, labelShape(x.shape));
+  const ignoreIndex = checkIgnore(op, options.ignoreIndex);
+  return composed(() => {
+    const { losses, total } = labelled(lp, labels, weight, ignoreIndex);
+    return finish(losses, total, reduction, labelShape(x.shape));
+  });
 }
 
 /**
@@ -189,21 +193,25 @@ export function crossEntropy(
     if (ignoreIndex !== -100) {
       throw new ArgumentError(`${op}: ignoreIndex goes with labels; these targets are probabilities`);
     }
-    let p = ops.to(asRows(y), z.dtype);
-    if (smoothing > 0) p = ops.add(ops.mul(p, 1 - smoothing), smoothing / classes);
-    if (weight !== undefined) p = ops.mul(p, weight);
-    return finish(ops.neg(ops.sum(ops.mul(p, ops.logSoftmax(z)), 1)), null, reduction, shape);
+    return composed(() => {
+      let p = ops.to(asRows(y), z.dtype);
+      if (smoothing > 0) p = ops.add(ops.mul(p, 1 - smoothing), smoothing / classes);
+      if (weight !== undefined) p = ops.mul(p, weight);
+      return finish(ops.neg(ops.sum(ops.mul(p, ops.logSoftmax(z)), 1)), null, reduction, shape);
+    });
   }
 
   const labels = checkLabels(op, x, y);
-  const lp = ops.logSoftmax(z);
-  const { losses, total } = labelled(lp, labels, weight, ignoreIndex);
-  if (smoothing === 0) return finish(losses, total, reduction, shape);
-  // (1 - ε) of the loss at the label, and ε / C of the (weighted) losses of all classes.
-  const all = ops.neg(ops.sum(weight === undefined ? lp : ops.mul(lp, weight), 1));
-  const spread = ops.where(ops.ne(labels, ignoreIndex), all, 0);
-  const mixed = ops.add(ops.mul(losses, 1 - smoothing), ops.mul(spread, smoothing / classes));
-  return finish(mixed, total, reduction, shape);
+  return composed(() => {
+    const lp = ops.logSoftmax(z);
+    const { losses, total } = labelled(lp, labels, weight, ignoreIndex);
+    if (smoothing === 0) return finish(losses, total, reduction, shape);
+    // (1 - ε) of the loss at the label, and ε / C of the (weighted) losses of all classes.
+    const all = ops.neg(ops.sum(weight === undefined ? lp : ops.mul(lp, weight), 1));
+    const spread = ops.where(ops.ne(labels, ignoreIndex), all, 0);
+    const mixed = ops.add(ops.mul(losses, 1 - smoothing), ops.mul(spread, smoothing / classes));
+    return finish(mixed, total, reduction, shape);
+  });
 }
 
 /**

@@ -1,6 +1,7 @@
 import { ArgumentError } from '../errors.js';
 import { checkNumber } from '../ops/elementwise.js';
 import * as ops from '../ops/index.js';
+import { composed } from '../ops/intermediates.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
 import {
   checkReduction,
@@ -39,19 +40,15 @@ export function mseLoss(input: Tensor, target: Tensor, options: MSEOptions = {})
   checkOptions('mseLoss', options, ['reduction']);
   checkSameShape('mseLoss', input, target);
   const reduction = checkReduction('mseLoss', options.reduction, squaredReductions);
-  return reduce(ops.square(ops.sub(input, target)), reduction);
+  return composed(() => reduce(ops.square(ops.sub(input, target)), reduction));
 }
 
 /** Mean absolute error: |input - target|. */
 export function l1Loss(input: Tensor, target: Tensor, options: ReductionOptions = {}): Tensor {
   checkOptions('l1Loss', options, ['reduction']);
   checkSameShape('l1Loss', input, target);
-  return reduce(ops.abs(ops.sub(input, target)), checkReduction('l1Loss', options.reduction));
-}
-
-/** d where the mask is true, else 0: what is not chosen is differentiated too, and 0 times an infinity is NaN. */
-function within(mask: Tensor, d: Tensor): Tensor {
-  return ops.where(mask, d, 0);
+  const reduction = checkReduction('l1Loss', options.reduction);
+  return composed(() => reduce(ops.abs(ops.sub(input, target)), reduction));
 }
 
 /** Options of smoothL1Loss. */
@@ -67,14 +64,10 @@ export function smoothL1Loss(input: Tensor, target: Tensor, options: SmoothL1Opt
   const reduction = checkReduction('smoothL1Loss', options.reduction);
   const beta = checkNumber('smoothL1Loss', 'beta', options.beta ?? 1);
   if (beta < 0) throw new ArgumentError(`smoothL1Loss: beta must be >= 0, not ${beta}`);
-  const d = ops.sub(input, target);
-  const a = ops.abs(d);
-  if (beta === 0) return reduce(a, reduction);
-  const near = ops.lt(a, beta);
-  return reduce(
-    ops.where(near, ops.mul(ops.square(within(near, d)), 0.5 / beta), ops.sub(a, beta / 2)),
-    reduction,
-  );
+  return composed(() => {
+    const d = ops.sub(input, target);
+    return reduce(beta === 0 ? ops.abs(d) : ops.huber(d, beta, 1), reduction);
+  });
 }
 
 /** Options of huberLoss. */
@@ -90,11 +83,8 @@ export function huberLoss(input: Tensor, target: Tensor, options: HuberOptions =
   const reduction = checkReduction('huberLoss', options.reduction);
   const delta = checkNumber('huberLoss', 'delta', options.delta ?? 1);
   if (!(delta > 0)) throw new ArgumentError(`huberLoss: delta must be > 0, not ${delta}`);
-  const d = ops.sub(input, target);
-  const a = ops.abs(d);
-  const near = ops.le(a, delta);
-  return reduce(
-    ops.where(near, ops.mul(ops.square(within(near, d)), 0.5), ops.mul(ops.sub(a, delta / 2), delta)),
-    reduction,
-  );
+  return composed(() => {
+    const d = ops.sub(input, target);
+    return reduce(delta === Infinity ? ops.mul(ops.square(d), 0.5) : ops.huber(d, delta, delta), reduction);
+  });
 }

@@ -13,13 +13,13 @@ import { cos } from './cos.js';
 import { div } from './div.js';
 import { checkNumber, type Operand } from './elementwise.js';
 import { eq } from './eq.js';
-import { expm1 } from './expm1.js';
 import { floor } from './floor.js';
 import { full } from './full.js';
 import { ge } from './ge.js';
 import { gt } from './gt.js';
 import { indexSelect } from './indexSelect.js';
 import { indexTensor } from './indices.js';
+import { composed } from './intermediates.js';
 // biome-ignore lint/suspicious/noShadowRestrictedNames: the field's name, in a module of its own
 import { isFinite } from './isFinite.js';
 import { isNan } from './isNan.js';
@@ -38,7 +38,6 @@ import { pow } from './pow.js';
 import { checkTensor, isTensor } from './primitive.js';
 import { type AxesOrOptions, axesAndOptions, type ReduceOptions, reducedAxes } from './reduction.js';
 import { reshape } from './reshape.js';
-import { sigmoid } from './sigmoid.js';
 import { sign } from './sign.js';
 import { sin } from './sin.js';
 import { narrow, slice } from './slice.js';
@@ -175,25 +174,6 @@ export function unsqueeze(x: Tensor, axis: number): Tensor {
 }
 
 /**
- * x where it is positive, else alpha (exp(x) - 1) (Clevert et al., 2015; alpha defaults to 1). Element by element, any
- * shape; int32 and bool are taken as float32.
- */
-export function elu(x: Tensor, alpha = 1): Tensor {
-  checkTensor('elu', x);
-  const positive = gt(x, 0);
-  // The inner `where` keeps expm1 from overflowing; unlike minimum, which halves it, it leaves the derivative at 0 at alpha.
-  return where(positive, x, mul(expm1(where(positive, 0, x)), checkNumber('elu', 'alpha', alpha)));
-}
-
-/**
- * scale (x where it is positive, else alpha (exp(x) - 1)) with the constants of Klambauer et al. (2017), alpha
- * 1.6732632423543772 and scale 1.0507009873554805. Element by element, any shape; int32 and bool are taken as float32.
- */
-export function selu(x: Tensor): Tensor {
-  return mul(elu(checkTensor('selu', x), 1.6732632423543772), 1.0507009873554805);
-}
-
-/**
  * x limited to [min, max] (defaults -1 and 1), element by element, any shape. Unlike clamp's, its derivative at the limits is
  * 0, as in PyTorch.
  *
@@ -205,18 +185,12 @@ export function hardtanh(x: Tensor, options: ClampOptions = {}): Tensor {
   const low = checkNumber('hardtanh', 'min', options.min ?? -1);
   const high = checkNumber('hardtanh', 'max', options.max ?? 1);
   if (low > high) throw new ArgumentError(`hardtanh: min must not exceed max: ${low}, ${high}`);
-  return where(le(x, low), low, where(ge(x, high), high, x));
-}
-
-/** x sigmoid(x), also called swish. Element by element, any shape; int32 and bool are taken as float32. */
-export function silu(x: Tensor): Tensor {
-  if (typeof x !== 'number' && typeof x !== 'boolean') checkTensor('silu', x);
-  return mul(x, sigmoid(x));
+  return composed(() => where(le(x, low), low, where(ge(x, high), high, x)));
 }
 
 /** log(sigmoid(x)), without overflow. Element by element, any shape; int32 and bool are taken as float32. */
 export function logSigmoid(x: Tensor): Tensor {
-  return neg(softplus(neg(x)));
+  return composed(() => neg(softplus(neg(x))));
 }
 
 /** x * x. Element by element, any shape; bool is taken as int32. */

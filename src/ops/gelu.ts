@@ -4,8 +4,8 @@ import { describe } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add } from './add.js';
 import { unary, unarySamples } from './elementwise.js';
-import { erf } from './erf.js';
-import { exp } from './exp.js';
+import { geluGrad } from './geluGrad.js';
+import { composed } from './intermediates.js';
 import { mul } from './mul.js';
 import { checkTensor } from './primitive.js';
 import { tanh } from './tanh.js';
@@ -15,12 +15,7 @@ const exact: (x: Tensor) => Tensor = unary({
   domain: 'float',
   js: (x) => 0.5 * x * (1 + erfOf(x * Math.SQRT1_2)),
   saves: [0],
-  vjp: (g, ctx) => {
-    const x = ctx.input(0);
-    const cdf = mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5);
-    const pdf = mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
-    return [mul(g, add(cdf, mul(x, pdf)))];
-  },
+  vjp: (g, ctx) => [geluGrad(g, ctx.input(0))],
   samples: unarySamples(),
 });
 
@@ -41,6 +36,8 @@ export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
     throw new ArgumentError(`gelu: approximate must be 'none' or 'tanh', not ${describe(approximate)}`);
   }
   checkTensor('gelu', x);
-  const inner = mul(add(x, mul(mul(mul(x, x), x), 0.044715)), Math.sqrt(2 / Math.PI));
-  return mul(mul(x, 0.5), add(tanh(inner), 1));
+  return composed(() => {
+    const inner = mul(add(x, mul(mul(mul(x, x), x), 0.044715)), Math.sqrt(2 / Math.PI));
+    return mul(mul(x, 0.5), add(tanh(inner), 1));
+  });
 }

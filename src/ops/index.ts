@@ -18,7 +18,6 @@ export {
   cumsum,
   diag,
   dot,
-  elu,
   equal,
   flatten,
   flip,
@@ -34,8 +33,6 @@ export {
   reciprocal,
   round,
   rsqrt,
-  selu,
-  silu,
   split,
   square,
   squeeze,
@@ -50,6 +47,7 @@ export { concat, stack } from './concat.js';
 export { cos } from './cos.js';
 export { countLabels } from './countLabels.js';
 export { div } from './div.js';
+export { elu, selu } from './elu.js';
 export { eq } from './eq.js';
 export { erf } from './erf.js';
 export { exp } from './exp.js';
@@ -61,6 +59,7 @@ export { gatherGrad } from './gatherGrad.js';
 export { ge } from './ge.js';
 export { type GeluOptions, gelu } from './gelu.js';
 export { gt } from './gt.js';
+export { huber } from './huber.js';
 export { indexSelect } from './indexSelect.js';
 export { indexSelectGrad } from './indexSelectGrad.js';
 export { isFinite } from './isFinite.js';
@@ -98,6 +97,7 @@ export { reshape } from './reshape.js';
 export { sigmoid } from './sigmoid.js';
 export { sigmoidGrad } from './sigmoidGrad.js';
 export { sign } from './sign.js';
+export { silu } from './silu.js';
 export { sin } from './sin.js';
 export { narrow, select, slice } from './slice.js';
 export { sliceGrad } from './sliceGrad.js';

@@ -1,12 +1,7 @@
+import { sigmoidOf } from '../backend/js/sigmoid.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { unary, unarySamples } from './elementwise.js';
 import { sigmoidGrad } from './sigmoidGrad.js';
-
-function sigmoidOf(x: number): number {
-  if (x >= 0) return 1 / (1 + Math.exp(-x));
-  const e = Math.exp(x);
-  return e / (1 + e);
-}
 
 /**
  * 1 / (1 + exp(-x)), without overflow for either sign. Element by element, any shape. int32 and bool are taken as

@@ -21,6 +21,12 @@ interface Extent {
 const perElement: Readonly<Record<string, number>> = {
   copy: 0,
   fill: 0,
+  silu: 2,
+  elu: 3,
+  huber: 4,
+  geluGrad: 8,
+  siluGrad: 6,
+  eluGrad: 3,
   sigmoidGrad: 3,
   tanhGrad: 3,
   softmax: 5,

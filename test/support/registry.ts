@@ -150,7 +150,7 @@ const specials = [Number.NaN, Infinity, -Infinity, 0, -0, 1e-40, -1e-310];
 const huge = [3e38, -3e38];
 /** Rows that sum, where huge values may differ. */
 const sums =
-  /^(sum|prod|matmul|linear\w*|pow|softmaxGrad|logSoftmaxGrad|sigmoidGrad|tanhGrad|indexSelectGrad|gatherGrad)$/;
+  /^(sum|prod|matmul|linear\w*|pow|softmaxGrad|logSoftmaxGrad|sigmoidGrad|tanhGrad|geluGrad|siluGrad|indexSelectGrad|gatherGrad)$/;
 
 /** The tensor with some elements replaced by special values (NaN and infinities among them). */
 export function withSpecials(row: Row, t: Tensor, seed: number): Tensor {

@@ -1,4 +1,5 @@
 import type { JsKernel, TypedArray } from '../backend.js';
+import { sigmoidOf } from './sigmoid.js';
 import { integer } from './strided.js';
 
 /*
@@ -207,12 +208,6 @@ function transposed({ data, at, row, column }: Matrix): Matrix {
   return { data, at, row: column, column: row };
 }
 
-function sigmoid(x: number): number {
-  if (x >= 0) return 1 / (1 + Math.exp(-x));
-  const e = Math.exp(x);
-  return e / (1 + e);
-}
-
 /** The gradient before an activation whose result was y, from the one behind it. */
 function before(activation: number, g: number, y: number): number {
   if (activation === 4) return y > 0 ? g : 0;
@@ -237,7 +232,7 @@ function finish(M: number, N: number, c: Matrix, bias: TypedArray, biasAt: numbe
     const o = c.at + i * c.row;
     if (biasAt >= 0) for (let j = 0; j < N; j++) out[o + j] += bias[biasAt + j];
     if (activation === 1) for (let j = 0; j < N; j++) out[o + j] = out[o + j] <= 0 ? 0 : out[o + j];
-    else if (activation === 2) for (let j = 0; j < N; j++) out[o + j] = sigmoid(out[o + j]);
+    else if (activation === 2) for (let j = 0; j < N; j++) out[o + j] = sigmoidOf(out[o + j]);
     else if (activation === 3) for (let j = 0; j < N; j++) out[o + j] = Math.tanh(out[o + j]);
   }
 }
