@@ -219,7 +219,7 @@ bool check_reduce(Reader& in, int kernel, const Call& call, bool* empty) {
   return within(row, call, 1, reach, in.problem);
 }
 
-// Which buffers of a rows kernel are whole matrices; the others hold one value per row.
+// Which buffers of a rows kernel are whole matrices; the others hold one value per row or per column.
 unsigned matrix_buffers(int kernel) {
   switch (kernel) {
     case k_softmax:
@@ -238,9 +238,27 @@ unsigned matrix_buffers(int kernel) {
       return 0b0110;  // loss, lp, x, label
     case k_crossEntropyGrad:
       return 0b0101;  // dx, g, lp, label
+    case k_layerNorm:
+    case k_batchNorm:
+      return 0b0011;  // y, x, weight, bias
+    case k_layerNormGrad:
+    case k_batchNormGrad:
+      return 0b0111;  // dx, g, x, weight
+    case k_layerNormWeightGrad:
+    case k_batchNormWeightGrad:
+      return 0b110;  // dweight, g, x
     default:
       return ~0u;
   }
+}
+
+// Sums over rows, which are there (zeros) without rows too.
+bool sums_rows(int kernel) { return kernel == k_layerNormWeightGrad || kernel == k_batchNormWeightGrad; }
+
+// Whether its vectors hold one value per column.
+bool has_columns(int kernel) {
+  return kernel == k_layerNorm || kernel == k_layerNormGrad || kernel == k_batchNorm ||
+         kernel == k_batchNormGrad || sums_rows(kernel);
 }
 
 bool check_rows(Reader& in, int kernel, const Call& call, bool* empty) {
@@ -251,11 +269,12 @@ bool check_rows(Reader& in, int kernel, const Call& call, bool* empty) {
   const unsigned matrices = matrix_buffers(kernel);
   const unsigned every = (1u << row.buffers()) - 1;
   // With a value per row there is work (a label to check, a result to write) even where cols is 0.
-  *empty = extents[0] == 0 || ((matrices & every) == every && size == 0);
+  const int64_t vector = has_columns(kernel) ? extents[1] : extents[0];
+  *empty = (extents[0] == 0 && !sums_rows(kernel)) || ((matrices & every) == every && size == 0);
   for (int b = 0; b < row.buffers(); b++) {
     if (!in.offset(&offset)) return false;
     if (*empty) continue;
-    if (!within_run(row, call, b, offset, (matrices >> b) & 1 ? size : extents[0], in.problem)) return false;
+    if (!within_run(row, call, b, offset, (matrices >> b) & 1 ? size : vector, in.problem)) return false;
   }
   return in.end();
 }

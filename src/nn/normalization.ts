@@ -1,7 +1,9 @@
 import { noGrad } from '../autograd/mode.js';
-import type { DType } from '../dtype.js';
+import { type DType, isFloat, promote } from '../dtype.js';
 import { ArgumentError, ShapeError } from '../errors.js';
+import { full } from '../ops/full.js';
 import * as ops from '../ops/index.js';
+import { composed } from '../ops/intermediates.js';
 import { checkTensor } from '../ops/primitive.js';
 import { observe } from '../program/emit.js';
 import { checkShape, describe, type Shape, sameShape, showShape, sizeOf } from '../program/view.js';
@@ -13,6 +15,20 @@ import { checkBoolean, checkChoice, checkCount, checkFloatDType, checkProbabilit
 function checkEps(op: string, eps: unknown = 1e-5): number {
   if (typeof eps === 'number' && eps >= 0 && eps < Infinity) return eps;
   throw new ArgumentError(`${op}: eps must be a number >= 0, not ${describe(eps)}`);
+}
+
+/** What the operations take, in one dtype: a matrix, and a weight and a bias per column. */
+function affine(
+  x: Tensor,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  cols: number,
+): [x: Tensor, weight: Tensor, bias: Tensor] {
+  let dtype: DType = isFloat(x.dtype) ? x.dtype : 'float32';
+  for (const t of [weight, bias]) if (t !== null) dtype = promote(dtype, t.dtype);
+  const vector = (t: Tensor | null, value: number): Tensor =>
+    t === null ? full([cols], value, dtype) : ops.to(ops.reshape(t, [cols]), dtype);
+  return [ops.to(x, dtype), vector(weight, 1), vector(bias, 0)];
 }
 
 /** Options of a BatchNorm1d layer. */
@@ -115,41 +131,43 @@ export class BatchNorm1d extends Module {
     ]) {
       observe(read);
     }
-    const perFeature = (t: Tensor): Tensor => (rank === 2 ? t : ops.unsqueeze(t, 1));
     const { runningMean, runningVar } = this;
-    let centred: Tensor;
-    let variance: Tensor;
-    if (this.training || runningMean === null || runningVar === null) {
-      const axes = rank === 2 ? [0] : [0, 2];
-      const count = x.size / this.numFeatures;
-      if (this.training && count <= 1) {
-        throw new ShapeError(
-          `BatchNorm1d: training needs more than one value per feature, and the input is ${showShape(shape)}`,
-        );
-      }
-      const mean = ops.mean(x, axes, { keepdims: true });
-      centred = ops.sub(x, mean);
-      variance = ops.mean(ops.square(centred), axes, { keepdims: true });
-      if (this.training) this.#track(mean.detach(), variance.detach(), count);
-    } else {
-      centred = ops.sub(x, perFeature(runningMean));
-      variance = perFeature(runningVar);
+    if (!this.training && runningMean !== null && runningVar !== null)
+      return composed(() => this.#evaluate(x, runningMean, runningVar));
+    const count = x.size / this.numFeatures;
+    if (this.training && count <= 1) {
+      throw new ShapeError(
+        `BatchNorm1d: training needs more than one value per feature, and the input is ${showShape(shape)}`,
+      );
     }
-    const y = ops.div(centred, ops.sqrt(ops.add(variance, this.eps)));
-    return this.weight === null || this.bias === null
-      ? y
-      : ops.add(ops.mul(y, perFeature(this.weight)), perFeature(this.bias));
+    return composed(() => {
+      // [N, C, L] as the matrix [N L, C].
+      const [N, C, L] = [shape[0] as number, this.numFeatures, shape[2] as number];
+      const matrix = rank === 2 ? x : ops.reshape(ops.permute(x, [0, 2, 1]), [N * L, C]);
+      if (this.training) this.#track(matrix, count);
+      const y = ops.batchNorm(...affine(matrix, this.weight, this.bias, C), this.eps);
+      return rank === 2 ? y : ops.permute(ops.reshape(y, [N, L, C]), [0, 2, 1]);
+    });
   }
 
-  /** Moves the running statistics, in tensors only, so that compiled steps do it too. */
-  #track(mean: Tensor, variance: Tensor, count: number): void {
+  /** By the running statistics. */
+  #evaluate(x: Tensor, mean: Tensor, variance: Tensor): Tensor {
+    const perFeature = (t: Tensor): Tensor => (x.rank === 2 ? t : ops.unsqueeze(t, 1));
+    const centred = ops.sub(x, perFeature(mean));
+    const spread = ops.sqrt(ops.add(variance, this.eps));
+    if (this.weight === null || this.bias === null) return ops.div(centred, perFeature(spread));
+    return ops.add(ops.mul(centred, perFeature(ops.div(this.weight, spread))), perFeature(this.bias));
+  }
+
+  /** Moves the running statistics by a batch [count, C], in tensors only, so that compiled steps do it too. */
+  #track(batch: Tensor, count: number): void {
     const { runningMean, runningVar, numBatchesTracked, momentum } = this;
     if (runningMean === null || runningVar === null || numBatchesTracked === null) return;
     noGrad(() => {
       numBatchesTracked.add_(1);
+      const [mu, sigma2] = [ops.mean(batch, 0), ops.variance(batch, 0, { correction: 0 })];
       const share = momentum ?? ops.div(1, ops.to(numBatchesTracked, runningMean.dtype));
       const rest = typeof share === 'number' ? 1 - share : ops.sub(1, share);
-      const [mu, sigma2] = [ops.reshape(mean, [this.numFeatures]), ops.reshape(variance, [this.numFeatures])];
       const towards = (t: Tensor, to: Tensor): Tensor => ops.add(ops.mul(t, rest), ops.mul(to, share));
       const moved = towards(runningMean, mu);
       runningMean.copy_(moved);
@@ -225,12 +243,12 @@ export class LayerNorm extends Module {
       );
     }
     for (const read of [() => this.weight, () => this.bias, () => this.eps]) observe(read);
-    const axes = this.normalizedShape.map((_, i) => i - n);
-    const centred = ops.sub(x, ops.mean(x, axes, { keepdims: true }));
-    const variance = ops.mean(ops.square(centred), axes, { keepdims: true });
-    let y = ops.div(centred, ops.sqrt(ops.add(variance, this.eps)));
-    if (this.weight !== null) y = ops.mul(y, this.weight);
-    return this.bias === null ? y : ops.add(y, this.bias);
+    const cols = sizeOf(this.normalizedShape);
+    return composed(() => {
+      const matrix = ops.reshape(x, [x.size / cols, cols]);
+      const y = ops.layerNorm(...affine(matrix, this.weight, this.bias, cols), this.eps);
+      return ops.reshape(y, x.shape);
+    });
   }
 
   protected override describe(): string {

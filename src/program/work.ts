@@ -36,6 +36,12 @@ const perElement: Readonly<Record<string, number>> = {
   logSoftmaxGrad: 4,
   crossEntropy: 5,
   crossEntropyGrad: 3,
+  layerNorm: 8,
+  layerNormGrad: 13,
+  batchNorm: 8,
+  batchNormGrad: 13,
+  layerNormWeightGrad: 8,
+  batchNormWeightGrad: 8,
   indexSelect: 0,
   gather: 0,
   sgd: 2,
@@ -47,7 +53,7 @@ const ofEach = (name: string): number => perElement[name] ?? 1;
 const times = (sizes: readonly number[]): string => (sizes.length === 0 ? '1' : sizes.join('x'));
 const reductions = new Set(['sum', 'prod', 'max', 'min', 'argmax', 'argmin', 'countLabels']);
 const overRows =
-  /^(softmax|logSoftmax|logSumExp|softmaxGrad|logSoftmaxGrad|nll|nllGrad|crossEntropy|crossEntropyGrad)$/;
+  /^(softmax|logSoftmax|logSumExp|softmaxGrad|logSoftmaxGrad|nll|nllGrad|crossEntropy|crossEntropyGrad|(layer|batch)Norm((Weight)?Grad)?)$/;
 const indexed = /^(indexSelect|gather)(Grad)?$/;
 
 function mapExtent(call: Recorded): Extent {

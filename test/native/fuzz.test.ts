@@ -255,7 +255,8 @@ describe.skipIf(addonPath === null)('the entry', () => {
       // The numbers show that calls get deep as well as refused.
       expect(outcomes.fine).toBeGreaterThan(calls * 0.2);
       expect(outcomes.refused).toBeGreaterThan(calls * 0.3);
-      expect(outcomes.index).toBeGreaterThan(calls * 0.005);
+      // A tenth of the kernels take labels or indices.
+      expect(outcomes.index).toBeGreaterThan((calls * 0.45) / rows.length);
     });
   }
 

@@ -103,7 +103,7 @@ const families: readonly [Family, readonly string[]][] = [
   ['matmul', ['matmul']],
 ];
 
-/** Which operands of a rows kernel are matrices (m) and which hold one value per row (v). */
+/** Which operands of a rows kernel are matrices (m) and which hold one value per row (v) or per column (c; C where it is there without rows too). */
 const rowsOperands: Record<string, string> = {
   softmax: 'mm',
   logSoftmax: 'mm',
@@ -114,6 +114,12 @@ const rowsOperands: Record<string, string> = {
   nllGrad: 'mvv',
   crossEntropy: 'vmmv',
   crossEntropyGrad: 'mvmv',
+  layerNorm: 'mmcc',
+  layerNormGrad: 'mmmc',
+  layerNormWeightGrad: 'Cmm',
+  batchNorm: 'mmcc',
+  batchNormGrad: 'mmmc',
+  batchNormWeightGrad: 'Cmm',
 };
 
 export function familyOf(name: string): Family {
@@ -220,7 +226,8 @@ export function validCall(rng: Random, row: NativeKernel): ValidCall {
     case 'rows': {
       const [r, c] = [extent(), Math.max(extent(), 1)];
       params.push(r, c);
-      for (const operand of rowsOperands[row.name]!) run(operand === 'm' ? r * c : r);
+      for (const operand of rowsOperands[row.name]!)
+        run({ m: r * c, v: r, c: r === 0 ? 0 : c, C: c }[operand]!);
       if (labelled.includes(row.name)) labels = { offset: params[1 + n]!, count: r, bound: c };
       break;
     }
