@@ -2,7 +2,7 @@ import { defineKernel } from '../backend/backend.js';
 import { sumKernel } from '../backend/js/reduce.js';
 import { isFloat } from '../dtype.js';
 import { emitReduce } from '../program/calls.js';
-import { type Shape, sameShape, type View } from '../program/view.js';
+import { type Shape, sameShape, View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { broadcastTo } from './broadcastTo.js';
 import { div } from './div.js';
@@ -30,7 +30,10 @@ interface SumAttrs extends ReduceAttrs {
 const op = primitive<SumAttrs>({
   name: 'sum',
   infer: ([x], attrs) => ({ shape: reducedShape(x as Spec, attrs), dtype: (x as Spec).dtype }),
-  run: ([x], out, { axes, scale }) => emitReduce(kernel, out, x as View, axes, [scale]),
+  run([x], out, { axes, scale }) {
+    const { view, times } = unrepeated(x as View, axes);
+    return emitReduce(kernel, out, view, axes, [scale * times]);
+  },
   saves: [],
   vjp: (g, { attrs, specs: [x] }) => {
     const shape = (x as Spec).shape;
@@ -40,6 +43,20 @@ const op = primitive<SumAttrs>({
   },
   samples: reduceSamples().map((s) => ({ ...s, attrs: { ...s.attrs, scale: s.attrs.keepdims ? 0.25 : 1 } })),
 });
+
+/** Floats that a broadcast repeats along the axes count once, times their number: the bias gradient of a sum is of such. */
+function unrepeated(x: View, axes: readonly number[]): { readonly view: View; readonly times: number } {
+  const repeats = (a: number): boolean => (x.shape[a] as number) > 1 && x.stride(a) === 0;
+  if (x.contiguous || !isFloat(x.dtype) || !axes.some(repeats)) return { view: x, times: 1 };
+  const shape = [...x.shape];
+  let times = 1;
+  for (const a of axes) {
+    if (!repeats(a)) continue;
+    times *= shape[a] as number;
+    shape[a] = 1;
+  }
+  return { view: new View(x.storage, shape, x.strides, x.offset), times };
+}
 
 /**
  * Sum over one axis, several, or all; `keepdims` leaves reduced axes in place with size 1. bool is counted as int32.
