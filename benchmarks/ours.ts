@@ -1,15 +1,20 @@
 // simdgrad as a peer of npm run bench:peers, in a process of its own like the others.
 //
-//   node ours.js api     the public API: products, compiled and eager steps, predictions, optimizers
+//   node ours.js api     the public API: products, compiled and eager steps, predictions, optimizers, single operations
 //   node ours.js js      the same on the JS backend
 //   node ours.js addon   products by the addon's own call, without any of the TypeScript above it
 import { createRequire } from 'node:module';
 import process from 'node:process';
 import { backendInfo, setBackend } from 'simdgrad';
 import { forwardPass, optimizerStep, type optimizerWords, product, trainingStep } from './cases.js';
+import { operationCall } from './operations.js';
 import { serve, sizesOf } from './peers/serve.mjs';
 
-type Make = (kind: string, args: string[], variant: string) => () => void;
+type Make = (
+  kind: string,
+  args: string[],
+  variant: string,
+) => (() => void) | { run: () => void; answer: string };
 
 const throughApi: Make = (kind, args, variant) => {
   const [first = '', second = ''] = args;
@@ -24,6 +29,8 @@ const throughApi: Make = (kind, args, variant) => {
       return forwardPass(sizesOf(first), Number(second));
     case 'optimizer':
       return optimizerStep(first as keyof typeof optimizerWords, Number(second));
+    case 'operation':
+      return operationCall(first, second === 'backward', Number(args[2]), Number(args[3]));
     default:
       throw new Error(`there is no ${kind}`);
   }

@@ -19,14 +19,15 @@ import {
   writeFile,
 } from './cli.js';
 import { compare, geometricMean, rateOf, ratioSpread, type Spread, spread } from './measure.js';
+import { operations } from './operations.js';
 import { ratioChart } from './peers/chart.js';
 import { type Command, Lost, PeerProcess } from './peers/process.js';
-import { allRows, ownRows, type RowSpec } from './peers/rows.js';
+import { allRows, type Group, isOperation, operationShape, ownRows, type RowSpec } from './peers/rows.js';
 
 const usage = `Usage: npm run bench:peers -- [options]
 
-Runs training steps, predictions, optimizer steps and matrix products of simdgrad and of every peer that is installed:
-OpenBLAS, BLIS, oneDNN, PyTorch, jax-js, TensorFlow.js (WebAssembly) and onnxruntime-node. Each peer is a process of its
+Runs training steps, predictions, optimizer steps, matrix products and single operations of simdgrad and of every peer that
+is installed: OpenBLAS, BLIS, oneDNN, PyTorch, jax-js, TensorFlow.js (WebAssembly) and onnxruntime-node. Each peer is a process of its
 own; they work in turn, round by round. Rates are medians over the rounds, ratios (ours over theirs) are formed
 round by round. docs/benchmarks.md says how to install the peers.
 
@@ -38,7 +39,8 @@ round by round. docs/benchmarks.md says how to install the peers.
   --threads LIST   thread counts, each measured in turn (default: 1 and the number of processors)
   --rounds N       samples of each contestant (default 5, quick 3)
   --json FILE      where the results go (default benchmarks/results/peers.json; "none" for no file)
-  --chart FILE     where the chart goes, an SVG (default benchmarks/results/peers.svg; "none" for no file)
+  --chart FILE     where the chart goes, an SVG (default benchmarks/results/peers.svg; "none" for no file); it shows single
+                   operations only where nothing else was measured
   --list           list the rows and end
   --help           this text
 `;
@@ -56,8 +58,6 @@ const options = {
   list: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
-
-type Group = RowSpec['group'];
 
 /** Everything that runs: our own processes, the floor and the peers. */
 interface Entrant {
@@ -161,6 +161,8 @@ const torchVariants: Entrant['variants'] = {
   'eager step': torchOptimizers,
   forward: ['eager', 'compile'],
   'optimizer step': torchOptimizers,
+  operation: ['eager'],
+  'operation with backward': ['eager'],
 };
 const npmHint = 'npm install --prefix benchmarks/peers --ignore-scripts';
 
@@ -175,6 +177,8 @@ const ours: Entrant = {
     forward: ['compiled'],
     'optimizer step': ['eager'],
     'matrix product': ['eager'],
+    operation: ['eager'],
+    'operation with backward': ['eager'],
   },
   command: () => node(join('dist', 'benchmarks', 'ours.js'), 'api'),
 };
@@ -372,6 +376,63 @@ interface Prepared {
   readonly answer: string;
 }
 
+/** Goes on without a peer that broke down. */
+function lose(field: Field, id: string, row: RowSpec, error: Lost): void {
+  field.running.delete(id);
+  field.missing.set(id, `lost in ${row.group}, ${row.name}: ${error.message}`);
+}
+
+/** Whether two answers to `operation` say the same: shape, then weighed values and gradient. */
+export function sameAnswer(
+  name: string,
+  [shape, ...numbers]: string[],
+  [otherShape, ...others]: string[],
+): boolean {
+  // Means over 32,768 drawn numbers differ by less than 5 %. Gradients of softmax's sum, which is always 1, are rounding errors.
+  const relative = operations[name]?.random ? 0.05 : 1e-3;
+  const close = (a: number, b: number) => Math.abs(a - b) <= relative * Math.abs(b) + 1e-5;
+  return shape === otherShape && numbers.every((x, i) => close(Number(x), Number(others[i])));
+}
+
+/**
+ * Has everybody compute each operation once, and fails where one does not have it or something else comes out: rows that
+ * quietly compare different work, or nothing, would be believed.
+ */
+async function checkOperations(
+  rows: readonly RowSpec[],
+  entrants: readonly Entrant[],
+  field: Field,
+): Promise<void> {
+  for (const row of rows) {
+    const { group, name, what } = row;
+    if (!isOperation(group)) continue;
+    let own: string[] | undefined;
+    for (const { id, label, variants } of entrants) {
+      const process = field.running.get(id);
+      const variant = variants[group]?.[0];
+      if (process === undefined || variant === undefined) continue;
+      let text: string;
+      try {
+        text = await process.make(0, what, variant);
+      } catch (error) {
+        if (error instanceof Lost && id !== ours.id) {
+          lose(field, id, row, error);
+          continue;
+        }
+        throw new Error(`${group}, ${name}: ${label} does not run it: ${(error as Error).message}`);
+      }
+      await process.clear();
+      const answer = text.split(' ');
+      own ??= answer;
+      if (!sameAnswer(name, answer, own)) {
+        throw new Error(
+          `${group}, ${name}: ${label} computes something else than simdgrad (shape, weighed values and gradient: ${text}, not ${own.join(' ')})`,
+        );
+      }
+    }
+  }
+}
+
 /** Threads that spin for a moment after their last work must be asleep before the next contestant begins. */
 const settleMs = 5;
 
@@ -384,10 +445,6 @@ async function measureRow(
 ): Promise<PeerRow | string> {
   const prepared: Prepared[] = [];
   const refused: Result[] = [];
-  const lose = (entrant: Entrant, error: Error): void => {
-    field.running.delete(entrant.id);
-    field.missing.set(entrant.id, `lost in ${row.group}, ${row.name}: ${error.message}`);
-  };
   const prepare = async (entrant: Entrant, what: string, variant: string): Promise<Prepared | null> => {
     const process = field.running.get(entrant.id);
     const refuse = (note: string): null => {
@@ -404,11 +461,11 @@ async function measureRow(
       prepared.push(made);
       return made;
     } catch (error) {
-      if (error instanceof Lost) lose(entrant, error);
+      if (error instanceof Lost) lose(field, entrant.id, row, error);
       return refuse((error as Error).message);
     }
   };
-  const peak = await prepare(floor, 'peak', '-');
+  const peak = isOperation(row.group) ? null : await prepare(floor, 'peak', '-');
   const loop = row.loop === null ? null : await prepare(floor, row.loop, '-');
   for (const entrant of entrants) {
     for (const variant of entrant.variants[row.group] ?? []) await prepare(entrant, row.what, variant);
@@ -435,7 +492,7 @@ async function measureRow(
   } catch (error) {
     if (!(error instanceof Lost) || sampled.entrant === ours) throw error;
     // Without the one that broke down, from the start.
-    lose(sampled.entrant, error);
+    lose(field, sampled.entrant.id, row, error);
     for (const process of field.running.values()) await process.clear();
     return measureRow(row, entrants, field, rounds, ms);
   }
@@ -481,16 +538,30 @@ function bestOf(results: readonly Result[]): Result[] {
 /** What is said of a peer that did not run: the first line of the reason. */
 const shortNote = (note = ''): string => (note.length > 90 ? `${note.slice(0, 87)}…` : note);
 
+/** Microseconds of a call for a rate in calls a second. */
+const microseconds = ({ median, min, max }: Spread): Spread => ({
+  median: 1e6 / median,
+  min: 1e6 / max,
+  max: 1e6 / min,
+});
+
+/** The heading of a table. */
+function heading({ group, unit }: RowSpec, threads: number): string {
+  const what = isOperation(group) ? `float32, ${operationShape.join('x')}, µs a call` : unit;
+  return `\n${group}, ${what}, ${threads} thread(s)\n`;
+}
+
 function showRow(row: PeerRow): string {
+  const show = (rate: Spread) => showSpread(isOperation(row.group) ? microseconds(rate) : rate);
   const share = row.ofFloor
     ? `  ${(row.ofFloor.median * 100).toFixed(0)} % of the floor (${(row.ofFloor.min * 100).toFixed(0)}–${(row.ofFloor.max * 100).toFixed(0)})`
     : '';
-  const lines = [`  ${row.name.padEnd(36)} ${showSpread(row.ours).padEnd(32)}${share}`];
+  const lines = [`  ${row.name.padEnd(36)} ${show(row.ours).padEnd(32)}${share}`];
   for (const r of bestOf(row.results)) {
     const name = r.rate ? `${r.peer} (${r.variant})` : r.family;
     const text =
       r.rate && r.ratio
-        ? `${showSpread(r.rate).padEnd(32)}  ${showSpread(r.ratio, 6).replace(' (', 'x (')}`
+        ? `${show(r.rate).padEnd(32)}  ${showSpread(r.ratio, 6).replace(' (', 'x (')}`
         : `${''.padStart(9)} ${shortNote(r.note)}`;
     lines.push(`    ${name.padEnd(34)} ${text}`);
   }
@@ -518,13 +589,15 @@ export function summarize(rows: readonly PeerRow[]): Summary[] {
     for (const group of new Set(rows.map((r) => r.group))) {
       const own = rows.filter((r) => r.threads === threads && r.group === group);
       if (own.length === 0) continue;
-      add(
-        threads,
-        group,
-        'floor',
-        own.flatMap(({ name, ofFloor }) => (ofFloor ? [{ name, ratio: ofFloor.median }] : [])),
-        'needs a C compiler',
-      );
+      if (!isOperation(group)) {
+        add(
+          threads,
+          group,
+          'floor',
+          own.flatMap(({ name, ofFloor }) => (ofFloor ? [{ name, ratio: ofFloor.median }] : [])),
+          'needs a C compiler',
+        );
+      }
       for (const family of new Set(own.flatMap((r) => r.results.map((x) => x.family)))) {
         const best = own.flatMap(({ name, results }) =>
           bestOf(results)
@@ -548,7 +621,7 @@ export function summarize(rows: readonly PeerRow[]): Summary[] {
 function showSummary(summary: readonly Summary[]): string {
   const lines = ['ours over theirs (the best of each family in every row), and our share of the floor'];
   for (const s of summary) {
-    const head = `  ${`${s.threads} thread${s.threads > 1 ? 's' : ''}, ${s.group}`.padEnd(28)} ${s.against.padEnd(35)}`;
+    const head = `  ${`${s.threads} thread${s.threads > 1 ? 's' : ''}, ${s.group}`.padEnd(36)} ${s.against.padEnd(35)}`;
     if (s.geometricMean === null || s.least === null) {
       lines.push(`${head} ${shortNote(s.note)}`);
     } else if (s.against === 'floor') {
@@ -666,11 +739,14 @@ export async function main(
         write(`  ${label.padEnd(22)} ${version ?? `not installed: ${shortNote(missing)} (${hint})`}\n`);
       }
       for (const [id, why] of field.missing) field.missing.set(id, `not installed: ${why}`);
+      await checkOperations(rows, entrants, field);
       let group = '';
       for (const row of rows) {
-        if (row.group !== group) write(`\n${row.group}, ${row.unit}, ${threads} thread(s)\n`);
+        if (row.group !== group) write(heading(row, threads));
         group = row.group;
-        const result = await measureRow(row, entrants, field, rounds, ms);
+        // Half as long is thousands of these calls, and there are many rows.
+        const sampleMs = isOperation(row.group) ? ms / 2 : ms;
+        const result = await measureRow(row, entrants, field, rounds, sampleMs);
         if (typeof result === 'string') {
           write(`  ${row.name.padEnd(36)} ${result}\n`);
           continue;
@@ -701,8 +777,10 @@ export async function main(
     write(`\nwritten to ${json}\n`);
   }
   if (file !== 'none' && measured.length > 0) {
+    // The many operations would stretch the chart beyond reading; by themselves they fit.
+    const others = measured.filter(({ group }) => !isOperation(group));
     const svg = await ratioChart(
-      measured.map((row) => ({
+      (others.length > 0 ? others : measured).map((row) => ({
         name: `${row.group}, ${row.name}, ${row.threads}T`,
         ratios: bestOf(row.results).flatMap((r) => (r.ratio ? [{ family: r.family, ...r.ratio }] : [])),
       })),

@@ -1,5 +1,6 @@
 // What is compared with peers: the tables of the performance targets.
 import { optimizerWords, nets as smallNets, stepCost } from '../cases.js';
+import { operations } from '../operations.js';
 
 /** Layer sizes of the nets of the targets. */
 export const nets: Readonly<Record<string, readonly number[]>> = {
@@ -7,9 +8,24 @@ export const nets: Readonly<Record<string, readonly number[]>> = {
   D: [256, 2048, 2048, 2048, 256],
 };
 
+export type Group =
+  | 'matrix product'
+  | 'training step'
+  | 'eager step'
+  | 'forward'
+  | 'optimizer step'
+  | 'operation'
+  | 'operation with backward';
+
+/** Calls of microseconds, of which no floor is known: the two tables of single operations. */
+export const isOperation = (group: Group): boolean => group.startsWith('operation');
+
+/** Activations of a hidden layer: what the operations are applied to. */
+export const operationShape: readonly [number, number] = [128, 256];
+
 /** What one row measures, for everybody. */
 export interface RowSpec {
-  readonly group: 'matrix product' | 'training step' | 'eager step' | 'forward' | 'optimizer step';
+  readonly group: Group;
   readonly name: string;
   readonly unit: 'GFLOP/s' | 'GB/s' | 'calls/s';
   /** Flops or bytes of one call, in units of `unit`. */
@@ -85,7 +101,30 @@ function productRows(m: number, n: number, k: number, quick: (name: string) => b
   });
 }
 
-const order = ['training step', 'eager step', 'forward', 'optimizer step', 'matrix product'];
+function operationRows(): RowSpec[] {
+  return Object.entries(operations).flatMap(([name, { backward = false, quick = false }]) =>
+    (backward ? (['forward', 'backward'] as const) : (['forward'] as const)).map((pass) => ({
+      group: pass === 'forward' ? 'operation' : 'operation with backward',
+      name,
+      unit: 'calls/s',
+      work: 1,
+      what: `operation ${name} ${pass} ${operationShape.join(' ')}`,
+      flops: 0,
+      loop: null,
+      quick,
+    })),
+  );
+}
+
+const order: readonly Group[] = [
+  'training step',
+  'eager step',
+  'forward',
+  'optimizer step',
+  'matrix product',
+  'operation',
+  'operation with backward',
+];
 const inOrder = (rows: RowSpec[]) => rows.sort((a, b) => order.indexOf(a.group) - order.indexOf(b.group));
 
 /** The tables of the targets. */
@@ -119,6 +158,7 @@ export function allRows(): RowSpec[] {
     }
   }
   for (const [m, n, k] of products) rows.push(...productRows(m, n, k, (name) => tabled.includes(name)));
+  rows.push(...operationRows());
   return inOrder(rows);
 }
 

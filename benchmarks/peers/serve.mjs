@@ -3,11 +3,13 @@
 // while it owes an answer.
 //
 //   (at the start)               > ready<TAB>VERSION, or > missing<TAB>REASON and it ends
-//   make ID KIND ARGS… VARIANT   prepares a case and runs it once: > ok, or > no<TAB>REASON
+//   make ID KIND ARGS… VARIANT   prepares a case and runs it once: > ok, or > ok<TAB>ANSWER, or > no<TAB>REASON
 //   time ID CALLS                > SECONDS that so many calls took
 //   clear                        drops all cases: > ok
 //
-// Kinds: product M N K FORM; step SIZES BATCH (sizes with commas); forward SIZES BATCH; optimizer adam|sgdMomentum N.
+// Kinds: product M N K FORM; step SIZES BATCH (sizes with commas); forward SIZES BATCH; optimizer adam|sgdMomentum N;
+// operation NAME forward|backward ROWS COLUMNS, to which the answer is what came out, for comparing: the shape, a weighed
+// sum of the values and, with backward, one of the gradient.
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 
@@ -26,9 +28,10 @@ const reason = (error) =>
  *
  * @param {() => Promise<{
  *   version: string,
- *   make: (kind: string, args: string[], variant: string) => (() => unknown) | Promise<() => unknown>,
+ *   make: (kind: string, args: string[], variant: string) => Made | Promise<Made>,
  * }>} start loads the peer; fails where it is not installed. Functions that `make` gives are awaited, call by call,
  *   where they return a promise.
+ * @typedef {(() => unknown) | { run: () => unknown, answer: string }} Made the call to time, and what `make` answers
  */
 export async function serve(start) {
   let peer;
@@ -45,12 +48,13 @@ export async function serve(start) {
     const [command = '', id = '', ...rest] = line.trim().split(' ');
     try {
       if (command === 'make') {
-        const run = await peer.make(rest[0] ?? '', rest.slice(1, -1), rest.at(-1) ?? '');
+        const made = await peer.make(rest[0] ?? '', rest.slice(1, -1), rest.at(-1) ?? '');
+        const { run, answer } = typeof made === 'function' ? { run: made, answer: '' } : made;
         const first = run();
         const asynchronous = first instanceof Promise;
         await first;
         cases.set(id, { run, asynchronous });
-        reply('ok');
+        reply(answer ? `ok\t${answer}` : 'ok');
       } else if (command === 'time') {
         const { run, asynchronous } = cases.get(id) ?? {};
         if (run === undefined) throw new Error(`there is no case ${id}`);

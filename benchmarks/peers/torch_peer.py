@@ -26,6 +26,114 @@ def blas_name(torch):
     return "OpenBLAS" if "openblas" in text else "its own BLAS"
 
 
+def operations(torch, rows, columns):
+    """The entries of operations.ts with the names that they have there, and the leaves of backward()."""
+    F = torch.nn.functional
+    n = rows * columns
+
+    def uniform(count, prime):
+        i = torch.arange(count, dtype=torch.float64)
+        return ((i * 4099) % prime + 0.5) / prime
+
+    def nearly_normal(primes):
+        return (2 * (sum(uniform(n, prime) for prime in primes) - 1.5)).float().view(rows, columns)
+
+    x = nearly_normal([10007, 9973, 9629])
+    y = nearly_normal([10009, 9967, 9631])
+    positive = uniform(n, 9973).float().view(rows, columns)
+    row = uniform(columns, 10007).float()
+    labels = 37 * torch.arange(rows) % columns
+    order = 7 * torch.arange(rows) % rows
+    layer_norm = torch.nn.LayerNorm(columns)
+    batch_norm = torch.nn.BatchNorm1d(columns)
+    table = {
+        "relu": lambda: torch.relu(x),
+        "leakyRelu": lambda: F.leaky_relu(x),
+        "sigmoid": lambda: torch.sigmoid(x),
+        "tanh": lambda: torch.tanh(x),
+        "gelu": lambda: F.gelu(x),
+        "silu": lambda: F.silu(x),
+        "elu": lambda: F.elu(x),
+        "softplus": lambda: F.softplus(x),
+        "exp": lambda: torch.exp(x),
+        "log": lambda: torch.log(positive),
+        "sqrt": lambda: torch.sqrt(positive),
+        "sin": lambda: torch.sin(x),
+        "pow(3)": lambda: x.pow(3),
+        "pow(2.5)": lambda: positive.pow(2.5),
+        "add": lambda: x + y,
+        "add(row)": lambda: x + row,
+        "mul": lambda: x * y,
+        "div": lambda: x / positive,
+        "maximum": lambda: torch.maximum(x, y),
+        "clamp": lambda: x.clamp(-1, 1),
+        "where(x>0)": lambda: torch.where(x > 0, x, y),
+        "sum": lambda: x.sum(),
+        "sum(0)": lambda: x.sum(0),
+        "sum(1)": lambda: x.sum(1),
+        "mean": lambda: x.mean(),
+        # amax, as max(axis) of PyTorch finds the indices too.
+        "max(0)": lambda: x.amax(0),
+        "max(1)": lambda: x.amax(1),
+        "argmax(1)": lambda: x.argmax(1),
+        "var(1)": lambda: x.var(1),
+        "norm": lambda: x.norm(),
+        "softmax(1)": lambda: x.softmax(1),
+        "softmax(0)": lambda: x.softmax(0),
+        "logSoftmax(1)": lambda: x.log_softmax(1),
+        "logSumExp(1)": lambda: x.logsumexp(1),
+        "cumsum(1)": lambda: x.cumsum(1),
+        "transpose().clone()": lambda: x.t().contiguous(),
+        "concat(0)": lambda: torch.cat([x, y], 0),
+        "indexSelect(0)": lambda: x.index_select(0, order),
+        "randn": lambda: torch.randn(rows, columns),
+        "dropout": lambda: F.dropout(x, 0.5),
+        "layerNorm": lambda: layer_norm(x),
+        "batchNorm1d": lambda: batch_norm(x),
+        "crossEntropy": lambda: F.cross_entropy(x, labels),
+        "mseLoss": lambda: F.mse_loss(x, y),
+        "bceWithLogits": lambda: F.binary_cross_entropy_with_logits(x, positive),
+        "huberLoss": lambda: F.huber_loss(x, y),
+    }
+    return table, [x, *layer_norm.parameters(), *batch_norm.parameters()]
+
+
+def operation(torch, name, backward, rows, columns):
+    """A call of an operation, and what it computes, for comparing (operationCall of operations.ts)."""
+    table, leaves = operations(torch, rows, columns)
+    if name not in table:
+        raise KeyError(f"torch_peer.py has no operation {name}")
+    call = table[name]
+
+    def weigh(t):
+        values = t.detach().double().abs().flatten()
+        return float((values * (torch.arange(len(values)) % 97 + 1)).mean())
+
+    def describe(t):
+        return f"{'x'.join(str(n) for n in t.shape) or 'scalar'} {weigh(t)!r}"
+
+    if not backward:
+        # Gradients are off while it is measured (make): entering no_grad in every call would cost it a microsecond.
+        return call, describe(call())
+    x = leaves[0]
+    x.requires_grad_()
+    first = call()
+    scalar = first.dim() == 0
+    (first if scalar else first.sum()).backward()
+    answer = f"{describe(first)} {weigh(x.grad)!r}"
+    leaves = [leaf for leaf in leaves if leaf.grad is not None]
+    for leaf in leaves:
+        leaf.grad = None
+
+    def run():
+        y = call()
+        (y if scalar else y.sum()).backward()
+        for leaf in leaves:
+            leaf.grad = None
+
+    return run, answer
+
+
 def main():
     threads = int(sys.argv[1])
     try:
@@ -52,6 +160,9 @@ def main():
         return torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, **how)
 
     def make(kind, args, variant):
+        torch.set_grad_enabled(kind != "operation" or args[1] == "backward")
+        if kind == "operation":
+            return operation(torch, args[0], args[1] == "backward", int(args[2]), int(args[3]))
         if kind == "product":
             m, n, k = (int(a) for a in args[:3])
             a = torch.randn(k, m).T if args[3][0] == "T" else torch.randn(m, k)
@@ -99,10 +210,11 @@ def main():
         try:
             if words[0] == "make":
                 variant = words[-1]
-                run = make(words[2], words[3:-1], variant)
+                made = make(words[2], words[3:-1], variant)
+                run, answer = made if isinstance(made, tuple) else (made, "")
                 run()
                 cases[words[1]] = run
-                reply("ok")
+                reply(f"ok\t{answer}" if answer else "ok")
             elif words[0] == "time":
                 run = cases[words[1]]
                 calls = int(words[2])

@@ -1,7 +1,10 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { UsageError } from '../../benchmarks/cli.js';
+import { operationCall, operations } from '../../benchmarks/operations.js';
 import { allRows, ownRows } from '../../benchmarks/peers/rows.js';
-import { main } from '../../benchmarks/peers.js';
+import { main, sameAnswer } from '../../benchmarks/peers.js';
 
 async function listed(...args: string[]): Promise<string[]> {
   let text = '';
@@ -15,11 +18,42 @@ async function listed(...args: string[]): Promise<string[]> {
 
 test('the tables have their rows, each once', async () => {
   const names = await listed();
-  expect(names.length).toBe(16 * 2 + 8 + 4 + 16 * 3);
+  expect(names.length).toBe(16 * 2 + 8 + 4 + 16 * 3 + 46 + 16);
   expect(new Set(names).size).toBe(names.length);
   expect(await listed('--filter', '1x1024x1024')).toEqual(
     ['NN', 'NT', 'TN'].map((form) => `matrix product, 1x1024x1024 ${form}`),
   );
+  expect(await listed('--filter', 'layerNorm')).toEqual([
+    'operation, layerNorm',
+    'operation with backward, layerNorm',
+  ]);
+});
+
+test('the operations are those of the PyTorch peer, by name', () => {
+  const file = fileURLToPath(new URL('../../benchmarks/peers/torch_peer.py', import.meta.url));
+  const theirs = [...readFileSync(file, 'utf8').matchAll(/^ {8}"(.*)": lambda: /gm)].map((m) => m[1]);
+  expect(theirs).toEqual(Object.keys(operations));
+  // Words of the protocol, which spaces separate.
+  for (const name of theirs) expect(name).toMatch(/^\S+$/);
+});
+
+test.each(Object.keys(operations))('operation %s can be called', (name) => {
+  for (const backward of operations[name]?.backward ? [false, true] : [false]) {
+    const { run, answer } = operationCall(name, backward, 8, 16);
+    run();
+    run();
+    expect(answer).toMatch(backward ? /^\S+ [\d.e-]+ [\d.e-]+$/ : /^\S+ [\d.e-]+$/);
+  }
+});
+
+test('an operation that is not there, or computes something else, is noticed', () => {
+  expect(() => operationCall('toString', false, 8, 16)).toThrow('there is no operation toString');
+  expect(sameAnswer('exp', ['8x16', '3.1', '0.5'], ['8x16', '3.1001', '0.5'])).toBe(true);
+  expect(sameAnswer('exp', ['16x8', '3.1'], ['8x16', '3.1'])).toBe(false);
+  expect(sameAnswer('exp', ['8x16', '3.1'], ['8x16', '3.2'])).toBe(false);
+  expect(sameAnswer('exp', ['8x16', '3.1', '0.5'], ['8x16', '3.1', '0.6'])).toBe(false);
+  expect(sameAnswer('exp', ['8x16', 'NaN'], ['8x16', '3.1'])).toBe(false);
+  expect(sameAnswer('randn', ['8x16', '3.1'], ['8x16', '3.2'])).toBe(true);
 });
 
 test("nets and products of one's own come instead of the tables", async () => {
