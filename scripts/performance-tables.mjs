@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const docs = fileURLToPath(new URL('../docs/', import.meta.url));
-const json = (file) => JSON.parse(readFileSync(docs + file, 'utf8'));
+const resultsBeside = (file) => JSON.parse(readFileSync(docs + file, 'utf8'));
 
 const digits = (x) => (x >= 1000 ? x.toFixed(0) : x >= 100 ? x.toFixed(1) : x.toFixed(2));
 const rate = ({ median, min, max }) => `${digits(median)} (${digits(min)}–${digits(max)})`;
@@ -62,6 +62,43 @@ function trainingSteps({ rows }) {
     .join('\n\n');
 }
 
+/** Microseconds of a call. */
+const time = (perSecond) => digits(1e6 / perSecond);
+
+/** A row per operation; thread counts side by side. */
+function operations({ rows }) {
+  const tables = [
+    ['operation', 'forward'],
+    ['operation with backward', 'forward, sum and backward'],
+  ].flatMap(([group, title]) => {
+    const own = rows.filter((row) => row.group === group);
+    if (own.length === 0) return [];
+    const counts = [...new Set(own.map((row) => row.threads))];
+    const cells = [...new Set(own.map((row) => row.name))].map((name) => [
+      name,
+      ...counts.flatMap((threads) => {
+        const row = own.find((r) => r.name === name && r.threads === threads);
+        const torch = row && best(row, 'PyTorch');
+        return [
+          row ? time(row.ours.median) : '',
+          torch ? time(torch.rate.median) : '',
+          torch ? ratio(torch.ratio) : '',
+        ];
+      }),
+    ]);
+    const head = [
+      '',
+      ...counts.flatMap((n) => [
+        `${n} thread${n > 1 ? 's' : ''}: simdgrad`,
+        'PyTorch, best',
+        'PyTorch/ours (min–max)',
+      ]),
+    ];
+    return [`### Single operations, eager, float32, 128x256, ${title}: µs a call\n\n${table(head, cells)}`];
+  });
+  return tables.join('\n\n') || 'The results beside this document have no single operations yet.';
+}
+
 function nativeAgainstJs({ rows }) {
   return [...new Set(rows.map((row) => row.group))]
     .map((group) => {
@@ -80,11 +117,12 @@ function nativeAgainstJs({ rows }) {
     .join('\n\n');
 }
 
-/** The document with its tables made anew. */
-export function withTables(text) {
+/** The document with its tables made anew; `json` reads the results. */
+export function withTables(text, json = resultsBeside) {
   const make = {
     summary: () => summary(json('peers.json')),
     'training steps': () => trainingSteps(json('peers.json')),
+    operations: () => operations(json('peers.json')),
     'native against JS': () => nativeAgainstJs(json('performance.json')),
   };
   return text.replace(
