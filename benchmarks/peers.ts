@@ -26,10 +26,10 @@ import { allRows, type Group, isOperation, operationShape, ownRows, type RowSpec
 
 const usage = `Usage: npm run bench:peers -- [options]
 
-Runs training steps, predictions, optimizer steps, matrix products and single operations of simdgrad and of every peer that
-is installed: OpenBLAS, BLIS, oneDNN, PyTorch, jax-js, TensorFlow.js (WebAssembly) and onnxruntime-node. Each peer is a process of its
-own; they work in turn, round by round. Rates are medians over the rounds, ratios (ours over theirs) are formed
-round by round. docs/benchmarks.md says how to install the peers.
+Runs training steps, predictions, optimizer steps, matrix products and single operations of simdgrad and of every peer
+that is installed: OpenBLAS, BLIS, oneDNN, PyTorch, jax-js, TensorFlow.js (WebAssembly) and onnxruntime-node. Each peer
+is a process of its own; they work in turn, round by round. Rates are medians over the rounds, ratios (ours over theirs)
+are formed round by round. docs/benchmarks.md says how to install the peers.
 
   --quick          fewer rounds and a few rows of each table
   --filter TEXT    only rows whose group or name contains TEXT ("training step, net A", "1024x1024x1024 NN")
@@ -391,7 +391,8 @@ export function sameAnswer(
   // Means over 32,768 drawn numbers differ by less than 5 %. Gradients of softmax's sum, which is always 1, are rounding errors.
   const relative = operations[name]?.random ? 0.05 : 1e-3;
   const close = (a: number, b: number) => Math.abs(a - b) <= relative * Math.abs(b) + 1e-5;
-  return shape === otherShape && numbers.every((x, i) => close(Number(x), Number(others[i])));
+  if (shape !== otherShape || numbers.length !== others.length) return false;
+  return numbers.every((x, i) => close(Number(x), Number(others[i])));
 }
 
 /**

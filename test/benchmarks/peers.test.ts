@@ -52,6 +52,7 @@ test('an operation that is not there, or computes something else, is noticed', (
   expect(sameAnswer('exp', ['16x8', '3.1'], ['8x16', '3.1'])).toBe(false);
   expect(sameAnswer('exp', ['8x16', '3.1'], ['8x16', '3.2'])).toBe(false);
   expect(sameAnswer('exp', ['8x16', '3.1', '0.5'], ['8x16', '3.1', '0.6'])).toBe(false);
+  expect(sameAnswer('exp', ['8x16'], ['8x16', '3.1'])).toBe(false);
   expect(sameAnswer('exp', ['8x16', 'NaN'], ['8x16', '3.1'])).toBe(false);
   expect(sameAnswer('randn', ['8x16', '3.1'], ['8x16', '3.2'])).toBe(true);
 });
