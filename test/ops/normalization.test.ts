@@ -1,0 +1,116 @@
+// Layer and batch normalisation of matrices that are shared between tasks, against loops over plain doubles.
+import { nn, setNumThreads, type Tensor, tensor } from 'simdgrad';
+import { afterEach, describe, expect, it } from 'vitest';
+import { expectClose, source } from '../support/compare.js';
+import { isas, onBackend } from '../support/registry.js';
+
+const eps = 1e-5;
+
+interface Case {
+  readonly rows: number;
+  readonly cols: number;
+  readonly x: Float64Array;
+  readonly g: Float64Array;
+  readonly weight: Float64Array;
+  readonly bias: Float64Array;
+}
+
+/** Values about `mean`, as float32 has them. */
+function make(rows: number, cols: number, mean: number): Case {
+  const s = source(rows * 7 + cols);
+  const list = (n: number, about: number): Float64Array =>
+    Float64Array.from({ length: n }, () => Math.fround(4 * s.next() - 2 + about));
+  return {
+    rows,
+    cols,
+    x: list(rows * cols, mean),
+    g: list(rows * cols, 0),
+    weight: list(cols, 0),
+    bias: list(cols, 0),
+  };
+}
+
+/** y, dx, dweight and dbias, along rows (or columns). */
+function expected(c: Case, byRows: boolean) {
+  const [lines, n] = byRows ? [c.rows, c.cols] : [c.cols, c.rows];
+  const at = (line: number, j: number): number => (byRows ? line * c.cols + j : j * c.cols + line);
+  const column = (line: number, j: number): number => (byRows ? j : line);
+  const y = new Float64Array(c.x.length);
+  const dx = new Float64Array(c.x.length);
+  const dweight = new Float64Array(c.cols);
+  const dbias = new Float64Array(c.cols);
+  for (let line = 0; line < lines; line++) {
+    const mean = (f: (j: number) => number): number => {
+      let sum = 0;
+      for (let j = 0; j < n; j++) sum += f(j);
+      return sum / n;
+    };
+    const mu = mean((j) => c.x[at(line, j)] as number);
+    const s = 1 / Math.sqrt(mean((j) => ((c.x[at(line, j)] as number) - mu) ** 2) + eps);
+    const h = (j: number): number => ((c.x[at(line, j)] as number) - mu) * s;
+    const u = (j: number): number => (c.g[at(line, j)] as number) * (c.weight[column(line, j)] as number);
+    const [meanU, meanUh] = [mean(u), mean((j) => u(j) * h(j))];
+    for (let j = 0; j < n; j++) {
+      const [i, k] = [at(line, j), column(line, j)];
+      y[i] = h(j) * (c.weight[k] as number) + (c.bias[k] as number);
+      dx[i] = s * (u(j) - meanU - h(j) * meanUh);
+      dweight[k] = (dweight[k] as number) + (c.g[i] as number) * h(j);
+      dbias[k] = (dbias[k] as number) + (c.g[i] as number);
+    }
+  }
+  return { y, dx, dweight, dbias };
+}
+
+function computed(c: Case, byRows: boolean) {
+  const float = (values: Float64Array, shape: number[], requiresGrad = false): Tensor =>
+    tensor(Float32Array.from(values), { shape, requiresGrad });
+  const m = byRows ? new nn.LayerNorm(c.cols) : new nn.BatchNorm1d(c.cols);
+  m.weight?.copy_(float(c.weight, [c.cols]));
+  m.bias?.copy_(float(c.bias, [c.cols]));
+  const x = float(c.x, [c.rows, c.cols], true);
+  const y = m.forward(x);
+  y.backward(float(c.g, [c.rows, c.cols]));
+  const list = (t: Tensor | null | undefined): Float32Array => (t as Tensor).data as Float32Array;
+  return { y: list(y), dx: list(x.grad), dweight: list(m.weight?.grad), dbias: list(m.bias?.grad) };
+}
+
+afterEach(() => setNumThreads(2));
+
+describe.each(['js', ...isas])('normalisation on %s', (isa) => {
+  const shapes = [
+    [128, 256],
+    [1001, 77],
+    [33, 513],
+    [5000, 16],
+    [3, 1],
+  ] as const;
+  it.each([true, false])('is what doubles give (by rows: %s)', (byRows) => {
+    for (const [rows, cols] of shapes) {
+      for (const mean of [0, 100]) {
+        const c = make(rows, cols, mean);
+        const [got, want] = [onBackend(isa, () => computed(c, byRows)), expected(c, byRows)];
+        for (const part of ['y', 'dx', 'dweight', 'dbias'] as const) {
+          // A row of one element has no spread: 1 / √eps is all that it is divided by.
+          const size = byRows && cols === 1 ? 300 : 1;
+          const many = part === 'dweight' || part === 'dbias' ? Math.sqrt(rows) : 1;
+          const atol = (mean === 0 ? 3e-6 : 1e-4) * size * many;
+          expectClose(got[part], want[part], {
+            rtol: 1e-5,
+            atol,
+            what: `${part} of [${rows}, ${cols}] about ${mean}`,
+          });
+        }
+      }
+    }
+  });
+});
+
+describe('normalisation', () => {
+  it.each([true, false])('does not depend on the number of threads (by rows: %s)', (byRows) => {
+    const c = make(1001, 77, 1);
+    setNumThreads(1);
+    const one = computed(c, byRows);
+    setNumThreads(2);
+    expect(computed(c, byRows)).toEqual(one);
+  });
+});
