@@ -208,7 +208,10 @@ bool check_reduce(Reader& in, int kernel, const Call& call, bool* empty) {
   if (*empty) return true;
   if (!within_run(row, call, 0, offset, kept, in.problem)) return false;
   if (reduced == 0) {
-    if (kernel == k_sum || kernel == k_prod || kernel == k_countLabels) return true;
+    if (kernel == k_sum || kernel == k_sumSquares || kernel == k_sumSquaredDeviations || kernel == k_prod ||
+        kernel == k_countLabels) {
+      return true;
+    }
     return refuse(in.problem, "%s: a reduction over nothing has no value", row.name);
   }
   if (reduced > kMaxExtent) {

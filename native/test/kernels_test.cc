@@ -500,12 +500,19 @@ void test_reduce(const Target& target) {
     const char* name;
     int kernel;
   };
-  const Kind kinds[] = {{"sum", k_sum}, {"prod", k_prod},     {"max", k_max},
-                        {"min", k_min}, {"argmax", k_argmax}, {"argmin", k_argmin}};
+  const Kind kinds[] = {{"sum", k_sum},
+                        {"sumSquares", k_sumSquares},
+                        {"sumSquaredDeviations", k_sumSquaredDeviations},
+                        {"prod", k_prod},
+                        {"max", k_max},
+                        {"min", k_min},
+                        {"argmax", k_argmax},
+                        {"argmin", k_argmin}};
   TestContext ctx(1);
   for (const Kind& kind : kinds) {
     for (Type t : {Type::F32, Type::F64, Type::I32}) {
-      if (kind.kernel == k_prod && t == Type::I32) continue;
+      const bool squares = kind.kernel == k_sumSquares || kind.kernel == k_sumSquaredDeviations;
+      if ((kind.kernel == k_prod || squares) && t == Type::I32) continue;
       const bool arg = kind.kernel == k_argmax || kind.kernel == k_argmin;
       for (int round = 0; round < 150; ++round) {
         const std::vector<int64_t> shape = random_shape(20000);
@@ -518,11 +525,12 @@ void test_reduce(const Target& target) {
           if (t == Type::F32 && v < -1e38 && v > -INFINITY)
             v = -1e10;  // float sums overflow in one order, not in another
           if (plain && t != Type::I32) v = round_to(std::normal_distribution<double>(1, 0.1)(rng), t);
+          if (squares && std::fabs(v) > 1e15 && std::isfinite(v)) v = 1e15;
           x.memory.set(i, v);
         }
         int64_t kept = 1, reduced = 1;
         for (int d = 0; d < nd; ++d) (d < nk ? kept : reduced) *= shape[d];
-        if (reduced == 0 && kind.kernel != k_sum && kind.kernel != k_prod) continue;
+        if (reduced == 0 && kind.kernel != k_sum && kind.kernel != k_prod && !squares) continue;
         if (kind.kernel == k_prod && !plain) continue;
         const int64_t offset = below(3);
         Memory out(arg ? Type::I32 : t, kept + offset + 2);
@@ -533,10 +541,10 @@ void test_reduce(const Target& target) {
         p.push_back(static_cast<double>(offset));
         p.push_back(static_cast<double>(x.offset));
         for (int64_t s : x.stride) p.push_back(static_cast<double>(s));
-        if (kind.kernel == k_sum) p.push_back(scale);
+        if (kind.kernel == k_sum || kind.kernel == k_sumSquaredDeviations) p.push_back(scale);
         call(target, kind.kernel, static_cast<int>(t), p, {&out, &x.memory}, ctx);
         for (int64_t o = 0; o < kept; ++o) {
-          long double sum = 0, size = 0, prod = 1;
+          long double sum = 0, size = 0, prod = 1, of_squares = 0, spread = 0;
           int64_t wrapped = 0, arg_max = 0, arg_min = 0;
           double hi = -INFINITY, lo = INFINITY;
           double best_hi = NAN, best_lo = NAN;
@@ -544,6 +552,7 @@ void test_reduce(const Target& target) {
             const double v = x.memory.get(index_of(shape, x, o * reduced + r));
             sum += v;
             size += std::fabs(v);
+            of_squares += static_cast<long double>(v) * v;
             prod *= v;
             wrapped += t == Type::I32 ? static_cast<int64_t>(v) : 0;
             hi = std::isnan(hi) || std::isnan(v) ? NAN : std::max(hi, v);
@@ -552,8 +561,23 @@ void test_reduce(const Target& target) {
             if (v > best_hi || (std::isnan(v) && !std::isnan(best_hi))) best_hi = v, arg_max = r;
             if (v < best_lo || (std::isnan(v) && !std::isnan(best_lo))) best_lo = v, arg_min = r;
           }
+          for (int64_t r = 0; r < reduced && kind.kernel == k_sumSquaredDeviations; ++r) {
+            const long double d = x.memory.get(index_of(shape, x, o * reduced + r)) - sum / reduced;
+            spread += d * d;
+          }
           double want = 0, extra = 0, ulps = 0;
           switch (kind.kernel) {
+            case k_sumSquares:
+              want = static_cast<double>(of_squares);
+              extra = std::isfinite(want) ? want * (t == Type::F32 ? 1e-6 : 2e-15) : 0;
+              break;
+            case k_sumSquaredDeviations:
+              want = static_cast<double>(spread * scale);
+              // All deviations are from the first element first, which may be the one that is far away.
+              extra = !std::isfinite(want) ? 0
+                      : plain              ? want * (t == Type::F32 ? 4e-6 : 1e-14)
+                              : static_cast<double>(of_squares) * (t == Type::F32 ? 1e-5 : 2e-14);
+              break;
             case k_sum:
               want = t == Type::I32 ? wrap32(wrapped) : static_cast<double>(sum * scale);
               // Blocks of 1024 are added in T; the bound is far below that of a plain float sum.

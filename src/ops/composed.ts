@@ -43,8 +43,11 @@ import { sin } from './sin.js';
 import { narrow, slice } from './slice.js';
 import { softplus } from './softplus.js';
 import { sqrt } from './sqrt.js';
+import { sqrtFromZero } from './sqrtFromZero.js';
 import { sub } from './sub.js';
-import { mean, sum } from './sum.js';
+import { sum } from './sum.js';
+import { sumSquaredDeviations } from './sumSquaredDeviations.js';
+import { sumSquares } from './sumSquares.js';
 import { to } from './to.js';
 import { where } from './where.js';
 
@@ -80,14 +83,13 @@ export function variance(
   const correction = checkNumber('var', 'correction', divisor ?? (unbiased === false ? 0 : 1));
   let n = 1;
   for (const a of axes) n *= t.shape[a] as number;
-  const deviation = sub(t, mean(t, axes, { keepdims: true }));
-  return div(sum(mul(deviation, deviation), axes, { keepdims }), Math.max(0, n - correction));
+  return sumSquaredDeviations(t, { axes, keepdims, scale: 1 / Math.max(0, n - correction) });
 }
 
-/** Root whose derivative at 0 is taken as 0 instead of infinity, as PyTorch does in norm and std. */
-function rootAwayFromZero(s: Tensor, root: (s: Tensor) => Tensor): Tensor {
-  const one = full([], 1, s.dtype);
-  return where(eq(s, 0), mul(s, 0), root(where(eq(s, 0), one, s)));
+/** s^(1/p) whose derivative at 0 is taken as 0 instead of infinity, as PyTorch does in norm. */
+function rootAwayFromZero(s: Tensor, p: number): Tensor {
+  const zero = eq(s, 0);
+  return where(zero, mul(s, 0), pow(where(zero, 1, s), 1 / p));
 }
 
 /** |t|^p whose derivative at 0 is taken as 0. */
@@ -101,7 +103,7 @@ function powerAwayFromZero(t: Tensor, p: number): Tensor {
  * Standard deviation: the square root of the variance (options as there). Where it is 0 its derivative is taken as 0.
  */
 export function std(x: Tensor, axis?: AxesOrOptions<VarianceOptions>, options?: VarianceOptions): Tensor {
-  return rootAwayFromZero(variance(checkTensor('std', x), axis, options), sqrt);
+  return sqrtFromZero(variance(checkTensor('std', x), axis, options));
 }
 
 /** Options of norm. */
@@ -125,13 +127,13 @@ export function norm(
   const { p = 2, ...options } = given ?? {};
   checkNumber('norm', 'p', p);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
-  if (p === 2) return rootAwayFromZero(sum(mul(t, t), axis, options), sqrt);
+  if (p === 2) return sqrtFromZero(sumSquares(t, reducedAxes('norm', t.shape, axis, options)));
   if (p === 1) return sum(abs(t), axis, options);
   if (p === Infinity) return max(abs(t), axis, options);
   if (p === -Infinity) return min(abs(t), axis, options);
   if (p === 0) return sum(to(ne(t, 0), t.dtype), axis, options);
   const powers = sum(powerAwayFromZero(t, p), axis, options);
-  return p > 0 ? rootAwayFromZero(powers, (s) => pow(s, 1 / p)) : pow(powers, 1 / p);
+  return p > 0 ? rootAwayFromZero(powers, p) : pow(powers, 1 / p);
 }
 
 /**

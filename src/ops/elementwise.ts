@@ -1,4 +1,4 @@
-import { defineKernel, type Kernel } from '../backend/backend.js';
+import { allKernels, defineKernel, type Kernel } from '../backend/backend.js';
 import { mapKernel } from '../backend/js/map.js';
 import { type DType, isFloat, isInt32, promote } from '../dtype.js';
 import { ArgumentError, DTypeError } from '../errors.js';
@@ -41,6 +41,8 @@ type Scalar = (...args: number[]) => number | boolean;
 /** One elementwise operation. `attrs` of the call are numbers, passed to the kernel behind the operands. */
 export interface Elementwise {
   readonly name: string;
+  /** The kernel, where it is that of an operation defined before. Default: one of its own by this name. */
+  readonly kernel?: string;
   readonly inputs: 1 | 2 | 3;
   readonly attrs?: number;
   readonly domain: Domain;
@@ -60,10 +62,12 @@ export interface Elementwise {
 
 /** Makes the kernel and the table row of an elementwise operation. */
 export function elementwise(def: Elementwise): Primitive<readonly number[]> {
-  const kernel: Kernel = defineKernel(
-    def.name,
-    mapKernel(def.inputs, def.attrs ?? 0, def.js, def.int ? { int: def.int } : undefined),
-  );
+  const kernel: Kernel =
+    allKernels().get(def.kernel ?? '') ??
+    defineKernel(
+      def.name,
+      mapKernel(def.inputs, def.attrs ?? 0, def.js, def.int ? { int: def.int } : undefined),
+    );
   const { vjp } = def;
   return primitive<readonly number[]>({
     name: def.name,

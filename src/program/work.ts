@@ -32,6 +32,8 @@ const perElement: Readonly<Record<string, number>> = {
   softmax: 5,
   logSoftmax: 5,
   logSumExp: 4,
+  sumSquares: 2,
+  sumSquaredDeviations: 4,
   softmaxGrad: 4,
   logSoftmaxGrad: 4,
   crossEntropy: 5,
@@ -51,7 +53,17 @@ const perElement: Readonly<Record<string, number>> = {
 
 const ofEach = (name: string): number => perElement[name] ?? 1;
 const times = (sizes: readonly number[]): string => (sizes.length === 0 ? '1' : sizes.join('x'));
-const reductions = new Set(['sum', 'prod', 'max', 'min', 'argmax', 'argmin', 'countLabels']);
+const reductions = new Set([
+  'sum',
+  'sumSquares',
+  'sumSquaredDeviations',
+  'prod',
+  'max',
+  'min',
+  'argmax',
+  'argmin',
+  'countLabels',
+]);
 const overRows =
   /^(softmax|logSoftmax|logSumExp|softmaxGrad|logSoftmaxGrad|nll|nllGrad|crossEntropy|crossEntropyGrad|(layer|batch)Norm((Weight)?Grad)?)$/;
 const indexed = /^(indexSelect|gather)(Grad)?$/;

@@ -94,7 +94,10 @@ export class Random {
 export type Family = 'map' | 'reduce' | 'rows' | 'index' | 'random' | 'optim' | 'update' | 'matmul';
 
 const families: readonly [Family, readonly string[]][] = [
-  ['reduce', ['sum', 'prod', 'max', 'min', 'argmax', 'argmin', 'countLabels']],
+  [
+    'reduce',
+    ['sum', 'sumSquares', 'sumSquaredDeviations', 'prod', 'max', 'min', 'argmax', 'argmin', 'countLabels'],
+  ],
   ['index', ['indexSelect', 'indexSelectGrad', 'gather', 'gatherGrad']],
   ['random', ['uniform', 'normal', 'bernoulli', 'randint']],
   ['optim', ['sgd', 'sgdMomentum', 'adam']],

@@ -170,6 +170,55 @@ export const sumKernel: JsKernel = reduceKernel('sum', {
   scaled: true,
 });
 
+/** sumSquares: the sum of x^2. */
+export const sumSquaresKernel: JsKernel = reduceKernel('sumSquares', {
+  identity: 0,
+  combine: (a, b) => a + b * b,
+});
+
+/** sumSquaredDeviations: scale times the sum of (x - mean)^2, with the mean of the same elements. */
+export const sumSquaredDeviationsKernel: JsKernel = (p, b) => {
+  const [out, x] = b;
+  const offsetsAt = readLayout(p);
+  if (kept.count === 0) return;
+  const scale = p[offsetsAt + 2 + p[0] + p[1]];
+  const ks = integer(kept.stride[kept.rank - 1]);
+  const columns = integer(kept.size[kept.rank - 1]);
+  const rs = integer(reduced.stride[reduced.rank - 1]);
+  const m = integer(reduced.size[reduced.rank - 1]);
+  let o = integer(p[offsetsAt]);
+  let row = integer(p[offsetsAt + 1]);
+  do {
+    for (let k = 0; k < columns; k++) {
+      let squares = 0;
+      if (reduced.count > 0) {
+        const start = row + k * ks;
+        // From the first element, so that rounding errors are of the size of the deviations.
+        const first = x[start];
+        let sum = 0;
+        let at = start;
+        do {
+          for (let r = 0, q = at; r < m; r++, q += rs) sum += x[q] - first;
+          at += nextOuter(reduced);
+        } while (!reduced.done);
+        const mean = sum / reduced.count;
+        at = start;
+        do {
+          for (let r = 0, q = at; r < m; r++, q += rs) {
+            // Where all are finite and the deviations are not, their squares are infinite, not NaN.
+            const d =
+              Math.abs(mean) === Number.POSITIVE_INFINITY ? mean + (x[q] - x[q]) : x[q] - first - mean;
+            squares += d * d;
+          }
+          at += nextOuter(reduced);
+        } while (!reduced.done);
+      }
+      out[o++] = squares * scale;
+    }
+    row += nextOuter(kept);
+  } while (!kept.done);
+};
+
 /** prod: the product; 1 for no elements. */
 export const prodKernel: JsKernel = reduceKernel('prod', { identity: 1, combine: (a, b) => a * b });
 
