@@ -63,11 +63,11 @@ const Bench kBenches[] = {
      [](double n) { return std::vector<double>{1, 1, n / 16, 16, 0, 0, 16, 1}; }},
     {"logSoftmax rows of 10", k_logSoftmax, 2, 8, false,
      [](double n) {
-       return std::vector<double>{static_cast<double>(static_cast<int64_t>(n / 10)), 10, 0, 0};
+       return std::vector<double>{static_cast<double>(static_cast<int64_t>(n / 10)), 10, 1, 0, 0};
      }},
     {"softmax rows of 1024", k_softmax, 2, 8, false,
      [](double n) {
-       return std::vector<double>{n / 1024, 1024, 0, 0};
+       return std::vector<double>{n / 1024, 1024, 1, 0, 0};
      }},
     {"uniform", k_uniform, 1, 4, false, [](double n) { return std::vector<double>{n, 0, 1, 2, 0, 0, 1}; }},
     {"normal", k_normal, 1, 4, false, [](double n) { return std::vector<double>{n, 0, 1, 2, 0, 0, 1}; }},

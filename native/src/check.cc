@@ -225,14 +225,6 @@ bool check_reduce(Reader& in, int kernel, const Call& call, bool* empty) {
 // Which buffers of a rows kernel are whole matrices; the others hold one value per row or per column.
 unsigned matrix_buffers(int kernel) {
   switch (kernel) {
-    case k_softmax:
-    case k_logSoftmax:
-      return 0b11;
-    case k_logSumExp:
-      return 0b10;
-    case k_softmaxGrad:
-    case k_logSoftmaxGrad:
-      return 0b111;
     case k_nll:
       return 0b010;  // loss, lp, label
     case k_nllGrad:
@@ -278,6 +270,24 @@ bool check_rows(Reader& in, int kernel, const Call& call, bool* empty) {
     if (!in.offset(&offset)) return false;
     if (*empty) continue;
     if (!within_run(row, call, b, offset, (matrices >> b) & 1 ? size : vector, in.problem)) return false;
+  }
+  return in.end();
+}
+
+bool check_axis(Reader& in, int kernel, const Call& call, bool* empty) {
+  const KernelRow& row = in.row;
+  int64_t extents[3], size, columns, offset;
+  if (!in.count("outer", &extents[0]) || !in.count("n", &extents[1]) || !in.count("inner", &extents[2]))
+    return false;
+  const int64_t others[2] = {extents[0], extents[2]};
+  if (!total(extents, 3, &size) || !total(others, 2, &columns)) return too_large(row, in.problem);
+  // Of nothing, logSumExp writes results all the same.
+  const bool one_value = kernel == k_logSumExp;
+  *empty = columns == 0 || (!one_value && size == 0);
+  for (int b = 0; b < row.buffers(); b++) {
+    if (!in.offset(&offset)) return false;
+    if (*empty) continue;
+    if (!within_run(row, call, b, offset, b == 0 && one_value ? columns : size, in.problem)) return false;
   }
   return in.end();
 }
@@ -551,6 +561,9 @@ Verdict check_call(int kernel, const Call& call, Type* dispatch, Problem* proble
       break;
     case Family::rows:
       ok = check_rows(in, kernel, call, &empty);
+      break;
+    case Family::axis:
+      ok = check_axis(in, kernel, call, &empty);
       break;
     case Family::index:
       ok = check_index(in, kernel, call, &empty);

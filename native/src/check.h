@@ -11,7 +11,7 @@ constexpr int kMaxBatchDims = 6;  // of matmul
 constexpr int kMaxBuffers = 8;    // more than any kernel takes
 constexpr int kMaxParams = 128;   // more than any kernel takes
 
-enum class Family : uint8_t { map, reduce, rows, index, random, optim, update, matmul };
+enum class Family : uint8_t { map, reduce, rows, axis, index, random, optim, update, matmul };
 
 enum class Types : uint8_t {
   FLOAT,

@@ -685,12 +685,12 @@ void test_rows(const Target& target, Type t) {
         }
       }
       const double R = static_cast<double>(rows), C = static_cast<double>(cols), O = static_cast<double>(off);
-      call(target, k_softmax, type, {R, C, O, O}, {&y, &x}, ctx);
-      call(target, k_logSoftmax, type, {R, C, O, O}, {&ls, &x}, ctx);
-      call(target, k_logSumExp, type, {R, C, 0, O}, {&lse, &x}, ctx);
-      call(target, k_softmaxGrad, type, {R, C, 0, 0, O}, {&dx, &g, &y}, ctx);
+      call(target, k_softmax, type, {R, C, 1, O, O}, {&y, &x}, ctx);
+      call(target, k_logSoftmax, type, {R, C, 1, O, O}, {&ls, &x}, ctx);
+      call(target, k_logSumExp, type, {R, C, 1, 0, O}, {&lse, &x}, ctx);
+      call(target, k_softmaxGrad, type, {R, C, 1, 0, 0, O}, {&dx, &g, &y}, ctx);
       Memory dls(t, n + 1);
-      call(target, k_logSoftmaxGrad, type, {R, C, 0, 0, O}, {&dls, &g, &ls}, ctx);
+      call(target, k_logSoftmaxGrad, type, {R, C, 1, 0, 0, O}, {&dls, &g, &ls}, ctx);
       for (int64_t r = 0; r < rows; ++r) {
         long double m = -INFINITY, sum = 0, dot = 0, gsum = 0, size = 0;
         bool nan = false;
@@ -743,7 +743,7 @@ void test_rows(const Target& target, Type t) {
       }
       // In place gives the same.
       Memory copy = x;
-      call(target, k_softmax, type, {R, C, O, O}, {&copy, &copy}, ctx);
+      call(target, k_softmax, type, {R, C, 1, O, O}, {&copy, &copy}, ctx);
       if (n > 0 && std::memcmp(copy.as<T>() + off, y.as<T>() + off, static_cast<size_t>(n) * sizeof(T)) != 0)
         fail("softmax in place");
 
@@ -757,7 +757,7 @@ void test_rows(const Target& target, Type t) {
       call(target, k_crossEntropy, type, {R, C, 0, 0, O, 0, kNone}, {&loss, &lp, &x, &label}, ctx);
       call(target, k_nll, type, {R, C, 0, O, 0, kNone}, {&loss2, &ls, &label}, ctx);
       call(target, k_nllGrad, type, {R, C, 0, 0, 0, kNone}, {&d1, &gr, &label}, ctx);
-      call(target, k_logSoftmaxGrad, type, {R, C, 0, 0, 0}, {&d2, &d1, &lp}, ctx);
+      call(target, k_logSoftmaxGrad, type, {R, C, 1, 0, 0, 0}, {&d2, &d1, &lp}, ctx);
       call(target, k_crossEntropyGrad, type, {R, C, 0, 0, 0, 0, kNone}, {&d3, &gr, &lp, &label}, ctx);
       checked += 3 * n;
       if (std::memcmp(lp.data(), ls.as<T>() + off, static_cast<size_t>(n) * sizeof(T)) != 0)
@@ -785,11 +785,11 @@ void test_rows(const Target& target, Type t) {
           int64_t begin, count;
         };
         const Alone kernels[] = {
-            {"softmax", k_softmax, {1, C, 0, from}, {&x}, &y, off + r * cols, cols},
-            {"logSoftmax", k_logSoftmax, {1, C, 0, from}, {&x}, &ls, off + r * cols, cols},
-            {"logSumExp", k_logSumExp, {1, C, 0, from}, {&x}, &lse, r, 1},
-            {"softmaxGrad", k_softmaxGrad, {1, C, 0, at, from}, {&g, &y}, &dx, r * cols, cols},
-            {"logSoftmaxGrad", k_logSoftmaxGrad, {1, C, 0, at, from}, {&g, &ls}, &dls, r * cols, cols},
+            {"softmax", k_softmax, {1, C, 1, 0, from}, {&x}, &y, off + r * cols, cols},
+            {"logSoftmax", k_logSoftmax, {1, C, 1, 0, from}, {&x}, &ls, off + r * cols, cols},
+            {"logSumExp", k_logSumExp, {1, C, 1, 0, from}, {&x}, &lse, r, 1},
+            {"softmaxGrad", k_softmaxGrad, {1, C, 1, 0, at, from}, {&g, &y}, &dx, r * cols, cols},
+            {"logSoftmaxGrad", k_logSoftmaxGrad, {1, C, 1, 0, at, from}, {&g, &ls}, &dls, r * cols, cols},
             {"crossEntropyGrad",
              k_crossEntropyGrad,
              {1, C, 0, row, at, row, kNone},
@@ -823,7 +823,7 @@ void test_rows(const Target& target, Type t) {
         call(target, k_crossEntropy, type, {R, C, 0, 0, O, 0, ignore}, {&lost, &lp, &x, &some}, ctx);
         call(target, k_nll, type, {R, C, 0, O, 0, ignore}, {&lost2, &ls, &some}, ctx);
         call(target, k_nllGrad, type, {R, C, 0, 0, 0, ignore}, {&d1, &gr, &some}, ctx);
-        call(target, k_logSoftmaxGrad, type, {R, C, 0, 0, 0}, {&d2, &d1, &lp}, ctx);
+        call(target, k_logSoftmaxGrad, type, {R, C, 1, 0, 0, 0}, {&d2, &d1, &lp}, ctx);
         call(target, k_crossEntropyGrad, type, {R, C, 0, 0, 0, 0, ignore}, {&d3, &gr, &lp, &some}, ctx);
         if (!lost.same(lost2)) fail("crossEntropy: other bits than nll, ignoring rows");
         for (int64_t r = 0; r < rows; ++r) {
@@ -870,6 +870,129 @@ void test_rows(const Target& target, Type t) {
 }
 
 // ---- index ----
+
+// Along other axes than the last: as the kernels on rows, of the columns laid out as rows. Running sums.
+template <class T>
+void test_axis(const Target& target, Type t) {
+  TestContext ctx(1);
+  const int type = static_cast<int>(t);
+  const double eps = t == Type::F32 ? 1.2e-7 : 2.3e-16;
+  const int64_t inners[] = {2, 3, 7, 16, 17, 32, 63, 64, 65, 130, 200};
+  const int64_t sizes[] = {0, 1, 2, 5, 63, 64, 65, 129, 3000};
+  for (int64_t inner : inners) {
+    for (int64_t n : sizes) {
+      const int64_t outer = n > 1000 ? 1 : 1 + below(3), off = below(3), all = outer * n * inner;
+      const double A = static_cast<double>(outer), N = static_cast<double>(n), I = static_cast<double>(inner),
+                   O = static_cast<double>(off), rows = A * I;
+      Memory x(t, all + off), xt(t, all), g(t, all), gt(t, all);
+      for (int64_t i = 0; i < all; ++i) {
+        double v = round_to(std::normal_distribution<double>(0, 3)(rng), t);
+        if (below(400) == 0) v = INFINITY;
+        if (below(400) == 0) v = NAN;
+        if (below(10) == 0) v = -INFINITY;
+        x.set(off + i, v);
+        g.set(i, round_to(std::normal_distribution<double>()(rng), t));
+      }
+      auto row_of = [&](int64_t i) {  // where element i of the columns is in the rows
+        const int64_t o = i / (n * inner), k = i / inner % n, j = i % inner;
+        return (o * inner + j) * n + k;
+      };
+      for (int64_t i = 0; i < all; ++i) {
+        xt.set(row_of(i), x.get(off + i));
+        gt.set(row_of(i), g.get(i));
+      }
+      auto check = [&](const char* name, int kernel, const std::vector<Memory*>& in,
+                       const std::vector<Memory*>& by_rows, Memory& y, double slack) {
+        const bool one = kernel == k_logSumExp;
+        const int64_t count = one ? outer * inner : all;
+        Memory want(t, count);
+        y = Memory(t, count + 2);
+        for (int64_t i = 0; i < count + 2; ++i) y.set(i, 77);
+        std::vector<double> p{A, N, I, 1}, q{rows, N, 1, 0};
+        for (Memory* m : in) p.push_back(m == &x ? O : m == &g ? 0 : 1);
+        for (size_t i = 0; i < by_rows.size(); ++i) q.push_back(0);
+        std::vector<Memory*> a{&y}, b{&want};
+        a.insert(a.end(), in.begin(), in.end());
+        b.insert(b.end(), by_rows.begin(), by_rows.end());
+        call(target, kernel, type, p, a, ctx);
+        call(target, kernel, type, q, b, ctx);
+        if (y.get(0) != 77 || y.get(count + 1) != 77) fail(std::string(name) + " wrote outside its output");
+        for (int64_t i = 0; i < count; ++i) {
+          ++checked;
+          const double w = want.get(one ? i : row_of(i));
+          // Both sums are of numbers rounded to T, in another order.
+          if (!close(y.get(1 + i), w, t, 8, slack)) {
+            fail(std::string(name) + " of " + list(p) + " element " + std::to_string(i) + ": " +
+                 std::to_string(y.get(1 + i)) + ", by rows " + std::to_string(w));
+            break;
+          }
+        }
+        return want;
+      };
+      Memory y, ls, ignored;
+      Memory yt = check("softmax", k_softmax, {&x}, {&xt}, y, 0);
+      Memory lt = check("logSoftmax", k_logSoftmax, {&x}, {&xt}, ls, 8 * eps);
+      check("logSumExp", k_logSumExp, {&x}, {&xt}, ignored, 4 * eps);
+      check("softmaxGrad", k_softmaxGrad, {&g, &y}, {&gt, &yt}, ignored, 40 * eps);
+      check("logSoftmaxGrad", k_logSoftmaxGrad, {&g, &ls}, {&gt, &lt}, ignored,
+            40 * eps * (n > 1000 ? 10 : 1));
+      Memory copy = x;
+      call(target, k_softmax, type, {A, N, I, O, O}, {&copy, &copy}, ctx);
+      if (all > 0 &&
+          std::memcmp(copy.as<T>() + off, y.as<T>() + 1, static_cast<size_t>(all) * sizeof(T)) != 0)
+        fail("softmax along an axis, in place");
+    }
+  }
+}
+
+void test_cumsum(const Target& target, Type t) {
+  TestContext ctx(1);
+  const int64_t sizes[] = {0, 1, 2, 7, 15, 16, 17, 40, 100, 1000, 8191, 8192, 20011};
+  for (int64_t n : sizes) {
+    for (int64_t inner : {1, 1, 2, 5, 16, 1025}) {
+      for (int reverse = 0; reverse < 2; ++reverse) {
+        if (n * inner > 300000) continue;
+        const int64_t outer = n > 5000 ? 1 + below(2) : 1 + below(40), off = below(3),
+                      all = outer * n * inner;
+        const int flavour = static_cast<int>(below(4));
+        Memory x(t, all + off), y(t, all + 2);
+        for (int64_t i = 0; i < all; ++i) {
+          double v = t == Type::I32
+                         ? static_cast<double>(static_cast<int32_t>(rng()))
+                         : round_to(std::normal_distribution<double>(flavour == 1 ? 1000 : 0, 1)(rng), t);
+          if (flavour == 2 && t != Type::I32 && below(300) == 0) v = INFINITY;
+          if (flavour == 3 && t != Type::I32 && below(300) == 0) v = below(2) ? NAN : -INFINITY;
+          x.set(off + i, v);
+        }
+        y.set(0, 77), y.set(all + 1, 77);
+        const std::vector<double> p{double(outer), double(n), double(inner), 1, double(off), double(reverse)};
+        call(target, k_cumsum, static_cast<int>(t), p, {&y, &x}, ctx);
+        if (y.get(0) != 77 || y.get(all + 1) != 77) fail("cumsum wrote outside its output");
+        for (int64_t line = 0; line < outer * inner; ++line) {
+          long double sum = 0, size = 0;
+          uint32_t wrapped = 0;
+          for (int64_t k = 0; k < n; ++k) {
+            const int64_t i = (line / inner * n + (reverse ? n - 1 - k : k)) * inner + line % inner;
+            const double v = x.get(off + i);
+            sum += v;
+            size += std::isfinite(v) ? std::fabs(v) : 0;
+            if (t == Type::I32) wrapped += static_cast<uint32_t>(static_cast<int32_t>(v));
+            const double want = t == Type::I32 ? static_cast<double>(static_cast<int32_t>(wrapped))
+                                               : static_cast<double>(sum);
+            ++checked;
+            if (!close(y.get(1 + i), t == Type::I32 ? want : round_to(want, t), t, 1,
+                       static_cast<double>(size) * 1e-15)) {
+              fail(std::string("cumsum ") + type_name(t) + " of " + list(p) + " element " +
+                   std::to_string(i) + ": " + std::to_string(y.get(1 + i)) + ", expected " +
+                   std::to_string(want));
+              k = n, line = outer * inner;
+            }
+          }
+        }
+      }
+    }
+  }
+}
 
 void test_index(const Target& target) {
   TestContext ctx(1);
@@ -1330,7 +1453,15 @@ void test_threads(const Target& target) {
   }
   Memory index(Type::I32, 100);
   compare("argmax", k_argmax, 0, {1, 1, 100, 7000, 0, 0, 7000, 1}, {&index}, {&a});
-  compare("softmax", k_softmax, 0, {70000, 10, 0, 0}, {&c}, {&a});
+  compare("softmax", k_softmax, 0, {70000, 10, 1, 0, 0}, {&c}, {&a});
+  compare("softmax columns", k_softmax, 0, {1, 700, 1000, 0, 0}, {&c}, {&a});
+  compare("logSumExp columns", k_logSumExp, 0, {7, 100, 1000, 0, 0}, {&c}, {&a});
+  compare("cumsum", k_cumsum, 0, {7000, 100, 1, 0, 0, 1}, {&c}, {&a});
+  compare("cumsum columns", k_cumsum, 0, {7, 100, 1000, 0, 0, 0}, {&c}, {&a});
+  compare("max columns", k_max, 0, {1, 1, 700, 1000, 0, 0, 1, 700}, {&s}, {&a});
+  compare("sumSquaredDeviations", k_sumSquaredDeviations, 0, {0, 1, 700000, 0, 0, 1, 0.5}, {&s}, {&a});
+  compare("sumSquaredDeviations columns", k_sumSquaredDeviations, 0, {1, 1, 7, 100000, 0, 0, 1, 7, 1}, {&s},
+          {&a});
   compare("uniform", k_uniform, 0, {n, 0, 3, 4, 5, 0, 1}, {&c}, {});
   compare("normal", k_normal, 0, {n, 0, 3, 4, 5, 0, 1}, {&c}, {});
   Memory rows(Type::I32, 700);
@@ -1352,6 +1483,9 @@ int main() {
     test_count_labels(target);
     test_rows<float>(target, Type::F32);
     test_rows<double>(target, Type::F64);
+    test_axis<float>(target, Type::F32);
+    test_axis<double>(target, Type::F64);
+    for (Type t : {Type::F32, Type::F64, Type::I32}) test_cumsum(target, t);
     test_index(target);
     test_random(target);
     test_optim(target);

@@ -366,24 +366,6 @@ export function all(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): T
   return eq(sum(logicalNot(to(checkTensor('all', x), 'bool')), axis, options), 0);
 }
 
-/**
- * Sums from the start of an axis up to every element. bool is counted as int32. The shape of x. Throws ShapeError for
- * an axis that x does not have.
- */
-export function cumsum(x: Tensor, axis: number): Tensor {
-  checkTensor('cumsum', x);
-  let t = x.dtype === 'bool' ? to(x, 'int32') : x;
-  const a = normalizeAxis('cumsum', axis, t.shape.length);
-  if (t.shape.length === 0) return add(t, 0);
-  const n = t.shape[a] as number;
-  // Sums of 1, 2, 4, … neighbours (Hillis and Steele, 1986): no more rounding errors than a tree has.
-  for (let step = 1; step < n; step *= 2) {
-    const grown = add(narrow(t, a, step, n - step), narrow(t, a, 0, n - step));
-    t = concat([narrow(t, a, 0, step), grown], a);
-  }
-  return t === x ? add(t, 0) : t;
-}
-
 /** Options of allClose, with PyTorch’s and NumPy’s defaults. */
 export interface CloseOptions {
   /** Relative to b. Default 1e-5. */

@@ -16,7 +16,6 @@ export {
   type CloseOptions,
   ceil,
   chunk,
-  cumsum,
   diag,
   dot,
   equal,
@@ -47,6 +46,7 @@ export {
 export { concat, stack } from './concat.js';
 export { cos } from './cos.js';
 export { countLabels } from './countLabels.js';
+export { cumsum } from './cumsum.js';
 export { div } from './div.js';
 export { elu, selu } from './elu.js';
 export { eq } from './eq.js';

@@ -1,16 +1,15 @@
-import { logSoftmaxKernel } from '../backend/js/rows.js';
+import { logSoftmaxKernel } from '../backend/js/axis.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type AxisOption, axisOption } from './axis.js';
 import { logSoftmaxGrad } from './logSoftmaxGrad.js';
-import { apply } from './primitive.js';
-import { alongAxis, rowOp, rowSamples } from './rows.js';
+import { alongAxis, axisOp, axisSamples } from './rows.js';
 
-const op = rowOp({
+const op = axisOp({
   name: 'logSoftmax',
   js: logSoftmaxKernel,
   saves: ['output'],
-  vjp: (g, ctx) => [logSoftmaxGrad(g, ctx.output())],
-  samples: rowSamples,
+  vjp: (g, ctx) => [logSoftmaxGrad(g, ctx.output(), ctx.attrs.axis)],
+  samples: axisSamples,
 });
 
 /**
@@ -18,5 +17,5 @@ const op = rowOp({
  * x. Throws ShapeError for an axis that x does not have.
  */
 export function logSoftmax(x: Tensor, axis: AxisOption = -1): Tensor {
-  return alongAxis('logSoftmax', x, axisOption('logSoftmax', axis, -1), (t) => apply(op, [t], null));
+  return alongAxis(op, x, axisOption('logSoftmax', axis, -1));
 }

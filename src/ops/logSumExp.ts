@@ -1,8 +1,8 @@
 import { defineKernel } from '../backend/backend.js';
-import { logSumExpKernel } from '../backend/js/rows.js';
+import { logSumExpKernel } from '../backend/js/axis.js';
 import { isFloat } from '../dtype.js';
-import { emitRows } from '../program/calls.js';
-import { sizeOf } from '../program/view.js';
+import { axisExtents, emitAxis } from '../program/calls.js';
+import { sizeOf, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { mul } from './mul.js';
 import { permute } from './permute.js';
@@ -15,25 +15,31 @@ import {
   reducedAxes,
 } from './reduction.js';
 import { reshape } from './reshape.js';
-import { dense, fresh, rowSamples, rowsOf } from './rows.js';
+import { type AxisAttrs, axisSamples, dense, fresh } from './rows.js';
 import { softmax } from './softmax.js';
 import { to } from './to.js';
 
 const kernel = defineKernel('logSumExp', logSumExpKernel);
 
-/** Along the last axis; others are brought there first. */
-const op = primitive<null>({
+/** Along one axis, which goes; several are joined first. */
+const op = primitive<AxisAttrs>({
   name: 'logSumExp',
-  infer: ([x]) => ({ shape: (x as Spec).shape.slice(0, -1), dtype: (x as Spec).dtype }),
-  run([x], out) {
+  infer: ([x], { axis }) => ({
+    shape: (x as Spec).shape.filter((_, i) => i !== axis),
+    dtype: (x as Spec).dtype,
+  }),
+  run([x], out, { axis }) {
     const result = fresh(out.dtype, out.shape);
-    const { rows, cols } = rowsOf((x as NonNullable<typeof x>).shape);
-    emitRows(kernel, rows, cols, [result], [dense(x)]);
+    emitAxis(kernel, axisExtents((x as View).shape, axis), result, [dense(x)]);
     return result;
   },
   saves: [0],
-  vjp: (g, ctx) => [mul(softmax(ctx.input(0)), reshape(g, [...g.shape, 1]))],
-  samples: rowSamples,
+  vjp: (g, ctx) => {
+    const { axis } = ctx.attrs;
+    const kept = [...g.shape.slice(0, axis), 1, ...g.shape.slice(axis)];
+    return [mul(softmax(ctx.input(0), axis), reshape(g, kept))];
+  },
+  samples: axisSamples,
 });
 
 /**
@@ -46,12 +52,17 @@ export function logSumExp(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptio
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
   const attrs = reducedAxes('logSumExp', t.shape, axis, options);
   checkNotEmpty('logSumExp', t, attrs.axes);
-  const kept = t.shape.map((_, i) => i).filter((i) => !attrs.axes.includes(i));
-  const size = sizeOf(attrs.axes.map((a) => t.shape[a] as number));
-  const moved = reshape(permute(t, [...kept, ...attrs.axes]), [
-    ...kept.map((i) => t.shape[i] as number),
-    size,
-  ]);
-  const y = apply(op, [moved], null);
+  const { axes } = attrs;
+  const size = sizeOf(axes.map((a) => t.shape[a] as number));
+  const [first = 0] = axes;
+  const count = axes.length;
+  // Neighbours are one axis already; others are brought together behind the rest.
+  const neighbours = count === 0 || (axes[count - 1] as number) - first === count - 1;
+  const kept = t.shape.map((_, i) => i).filter((i) => !axes.includes(i));
+  const order = neighbours ? t : permute(t, [...kept, ...axes]);
+  const at = neighbours ? first : kept.length;
+  const sizes = kept.map((i) => t.shape[i] as number);
+  const joined = count === 1 ? order : reshape(order, [...sizes.slice(0, at), size, ...sizes.slice(at)]);
+  const y = apply(op, [joined], { axis: at });
   return attrs.keepdims ? reshape(y, keptShape(t, attrs)) : y;
 }

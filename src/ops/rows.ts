@@ -1,21 +1,13 @@
 import { defineKernel, type JsKernel } from '../backend/backend.js';
 import { isFloat } from '../dtype.js';
 import { ShapeError } from '../errors.js';
-import { contiguous, emitRows, fresh } from '../program/calls.js';
-import { normalizeAxis, type Shape, showShape, type View } from '../program/view.js';
+import { axisExtents, contiguous, emitAxis, fresh } from '../program/calls.js';
+import { normalizeAxis, showShape, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { permute } from './permute.js';
-import { checkTensor, type Primitive, primitive, type Sample, type Spec } from './primitive.js';
+import { apply, checkTensor, type Primitive, primitive, type Sample, type Spec } from './primitive.js';
 import { to } from './to.js';
 
-// What operations along the last axis share: they see a contiguous [rows, cols] matrix.
-
-export function rowsOf(shape: Shape): { rows: number; cols: number } {
-  const cols = shape.length === 0 ? 1 : (shape[shape.length - 1] as number);
-  let rows = 1;
-  for (let i = 0; i < shape.length - 1; i++) rows *= shape[i] as number;
-  return { rows, cols };
-}
+// What operations along one axis share: their kernels see contiguous [outer, n, inner].
 
 export function dense(x: View | undefined): View {
   return contiguous(x as View);
@@ -23,15 +15,16 @@ export function dense(x: View | undefined): View {
 
 export { fresh };
 
-/** Applies a function of the last axis along another one, by exchanging the two before and after. */
-export function alongAxis(op: string, x: Tensor, axis: number, f: (x: Tensor) => Tensor): Tensor {
-  checkTensor(op, x);
+/** The axis, >= 0. */
+export interface AxisAttrs {
+  readonly axis: number;
+}
+
+/** Applies an operation of floats along an axis; whole numbers are taken as float32. */
+export function alongAxis(op: Primitive<AxisAttrs>, x: Tensor, axis: number): Tensor {
+  checkTensor(op.name, x);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
-  const rank = t.shape.length;
-  const a = normalizeAxis(op, axis, rank);
-  if (a >= rank - 1) return f(t);
-  const order = t.shape.map((_, i) => (i === a ? rank - 1 : i === rank - 1 ? a : i));
-  return permute(f(permute(t, order)), order);
+  return apply(op, [t], { axis: normalizeAxis(op.name, axis, t.shape.length) });
 }
 
 export function sameAsFirst(op: string, inputs: readonly Spec[]): Spec {
@@ -44,32 +37,41 @@ export function sameAsFirst(op: string, inputs: readonly Spec[]): Spec {
   return first;
 }
 
-/** Makes the kernel and the table row of an operation along the last axis whose result has the shape of its inputs. */
-export function rowOp(
-  def: Pick<Primitive<null>, 'name' | 'saves' | 'vjp' | 'samples'> & { readonly js: JsKernel },
-): Primitive<null> {
+/** Makes the kernel and the table row of an operation along an axis whose result has the shape of its inputs. */
+export function axisOp(
+  def: Pick<Primitive<AxisAttrs>, 'name' | 'saves' | 'vjp' | 'samples'> & { readonly js: JsKernel },
+): Primitive<AxisAttrs> {
   const kernel = defineKernel(def.name, def.js);
-  return primitive<null>({
+  return primitive<AxisAttrs>({
     ...def,
     infer: (inputs) => sameAsFirst(def.name, inputs),
-    run(inputs, out) {
+    run(inputs, out, { axis }) {
       const result = fresh(out.dtype, out.shape);
-      const { rows, cols } = rowsOf(out.shape);
-      emitRows(kernel, rows, cols, [result], inputs.map(dense));
+      emitAxis(kernel, axisExtents(out.shape, axis), result, inputs.map(dense));
       return result;
     },
   });
 }
 
-export const rowSamples: readonly Sample<null>[] = [[3, 5], [10], [2, 3, 4], [4, 1], [0, 3], [1, 17]].map(
-  (shape) => ({
-    inputs: [{ shape }],
-    attrs: null,
-  }),
-);
+/** Along the last axis, and along others: of one strip of columns, of several, and of none. */
+export const axisSamples: readonly Sample<AxisAttrs>[] = (
+  [
+    [[3, 5], 1],
+    [[10], 0],
+    [[2, 3, 4], 2],
+    [[4, 1], 1],
+    [[0, 3], 1],
+    [[1, 17], 1],
+    [[5, 3], 0],
+    [[2, 3, 4], 1],
+    [[2, 2, 3, 3], 1],
+    [[3, 70], 0],
+    [[3, 0], 0],
+  ] as const
+).map(([shape, axis]) => ({ inputs: [{ shape }], attrs: { axis } }));
 
-/** As rowSamples, for backward operations of a gradient and a result. */
-export const rowGradSamples: readonly Sample<null>[] = rowSamples.map(({ inputs: [x] }) => ({
+/** As axisSamples, for backward operations of a gradient and a result. */
+export const axisGradSamples: readonly Sample<AxisAttrs>[] = axisSamples.map(({ inputs: [x], attrs }) => ({
   inputs: [x as NonNullable<typeof x>, { shape: (x as NonNullable<typeof x>).shape, low: -1.5, high: -0.1 }],
-  attrs: null,
+  attrs,
 }));

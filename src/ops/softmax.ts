@@ -1,16 +1,15 @@
-import { softmaxKernel } from '../backend/js/rows.js';
+import { softmaxKernel } from '../backend/js/axis.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type AxisOption, axisOption } from './axis.js';
-import { apply } from './primitive.js';
-import { alongAxis, rowOp, rowSamples } from './rows.js';
+import { alongAxis, axisOp, axisSamples } from './rows.js';
 import { softmaxGrad } from './softmaxGrad.js';
 
-const op = rowOp({
+const op = axisOp({
   name: 'softmax',
   js: softmaxKernel,
   saves: ['output'],
-  vjp: (g, ctx) => [softmaxGrad(g, ctx.output())],
-  samples: rowSamples,
+  vjp: (g, ctx) => [softmaxGrad(g, ctx.output(), ctx.attrs.axis)],
+  samples: axisSamples,
 });
 
 /**
@@ -18,5 +17,5 @@ const op = rowOp({
  * x. Throws ShapeError for an axis that x does not have.
  */
 export function softmax(x: Tensor, axis: AxisOption = -1): Tensor {
-  return alongAxis('softmax', x, axisOption('softmax', axis, -1), (t) => apply(op, [t], null));
+  return alongAxis(op, x, axisOption('softmax', axis, -1));
 }

@@ -110,6 +110,33 @@ export function emitRows(
   emitDense(kernel, [rows, cols], outputs, inputs, attrs);
 }
 
+/** Kernel along the middle axis of contiguous operands [outer, n, inner]. */
+export function emitAxis(
+  kernel: Kernel,
+  { outer, n, inner }: AxisExtents,
+  out: View,
+  inputs: readonly View[],
+  attrs: readonly Param[] = [],
+): void {
+  emitDense(kernel, [outer, n, inner], [out], inputs, attrs);
+}
+
+/** The sizes before an axis, along it and behind it. */
+export interface AxisExtents {
+  readonly outer: number;
+  readonly n: number;
+  readonly inner: number;
+}
+
+/** A shape as one axis sees it; a scalar has one of size 1. */
+export function axisExtents(shape: Shape, axis: number): AxisExtents {
+  let outer = 1;
+  let inner = 1;
+  for (let i = 0; i < axis; i++) outer *= shape[i] as number;
+  for (let i = axis + 1; i < shape.length; i++) inner *= shape[i] as number;
+  return { outer, n: shape.length === 0 ? 1 : (shape[axis] as number), inner };
+}
+
 /** Index kernel over contiguous operands. */
 export function emitIndex(
   kernel: Kernel,

@@ -222,11 +222,11 @@ function fuseCrossEntropy(r: Rewriter, i: number): void {
   const soft = first >= 0 ? r.calls[first] : null;
   if (soft?.kernel.name !== 'logSoftmax' || loss.array !== null) return;
   const [rows, cols, lossAt, lpAt, ...label] = nll.params as [Param, Param, Param, Param, ...Param[]];
-  if (!sameParams(soft.params, 0, [rows, cols, lpAt]) || !r.unreadBetween(lp, first, i)) return;
+  if (!sameParams(soft.params, 0, [rows, cols, 1, lpAt]) || !r.unreadBetween(lp, first, i)) return;
   if (!r.unchangedBetween(first, i)) return;
   r.replace(first, i, {
     kernel: crossEntropy,
-    params: [rows, cols, lossAt, lpAt, soft.params[3] as Param, ...label],
+    params: [rows, cols, lossAt, lpAt, soft.params[4] as Param, ...label],
     storages: [loss, lp, soft.storages[1] as Storage, labels],
     outputs: 2,
     op: 'crossEntropy',
@@ -241,7 +241,8 @@ function fuseCrossEntropyGrad(r: Rewriter, i: number): void {
   const first = r.producer(dlp, i);
   const nllGrad = first >= 0 ? r.calls[first] : null;
   if (nllGrad?.kernel.name !== 'nllGrad' || !r.readOnlyBy(dlp, i) || dx.array !== null || lp === dlp) return;
-  const [rows, cols, dxAt, dlpAt, lpAt] = grad.params as [Param, Param, Param, Param, Param];
+  const [rows, cols, inner, dxAt, dlpAt, lpAt] = grad.params as [Param, Param, Param, Param, Param, Param];
+  if (inner !== 1) return;
   if (!sameParams(nllGrad.params, 0, [rows, cols, dlpAt]) || !r.unchangedBetween(first, i)) return;
   const [, g, labels] = nllGrad.storages as [Storage, Storage, Storage];
   r.replace(first, i, {

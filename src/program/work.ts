@@ -64,8 +64,8 @@ const reductions = new Set([
   'argmin',
   'countLabels',
 ]);
-const overRows =
-  /^(softmax|logSoftmax|logSumExp|softmaxGrad|logSoftmaxGrad|nll|nllGrad|crossEntropy|crossEntropyGrad|(layer|batch)Norm((Weight)?Grad)?)$/;
+const overRows = /^((nll|crossEntropy)(Grad)?|(layer|batch)Norm((Weight)?Grad)?)$/;
+const alongAxis = /^(softmax|logSoftmax|logSumExp|softmaxGrad|logSoftmaxGrad|cumsum)$/;
 const indexed = /^(indexSelect|gather)(Grad)?$/;
 
 function mapExtent(call: Recorded): Extent {
@@ -102,6 +102,16 @@ function rowsExtent(call: Recorded): Extent {
     sizes: `${rows}x${cols}`,
     flops: name.startsWith('nll') ? rows : ofEach(name) * n,
     touched: call.storages.map((s) => Math.min(s.length, n)),
+  };
+}
+
+function axisExtent(call: Recorded): Extent {
+  const [outer, n, inner] = call.params as [number, number, number];
+  const all = outer * n * inner;
+  return {
+    sizes: inner === 1 ? `${outer}x${n}` : `${outer}x${n}x${inner}`,
+    flops: ofEach(call.kernel.name) * all,
+    touched: call.storages.map((s) => Math.min(s.length, all)),
   };
 }
 
@@ -156,6 +166,7 @@ function extent(call: Recorded): Extent {
   if (name === 'matmul' || isUpdate(call)) return productExtent(call);
   if (reductions.has(name)) return reduceExtent(call);
   if (overRows.test(name)) return rowsExtent(call);
+  if (alongAxis.test(name)) return axisExtent(call);
   if (indexed.test(name)) return indexExtent(call);
   const n = params[0] as number; // random numbers, an optimizer's step
   return { sizes: String(n), flops: ofEach(name) * n, touched: storages.map(() => n) };

@@ -1,15 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import type { JsKernel } from '../../src/backend/backend.js';
 import {
-  crossEntropyGradKernel,
-  crossEntropyKernel,
+  cumsumKernel,
   logSoftmaxGradKernel,
   logSoftmaxKernel,
   logSumExpKernel,
-  nllGradKernel,
-  nllKernel,
   softmaxGradKernel,
   softmaxKernel,
+} from '../../src/backend/js/axis.js';
+import {
+  crossEntropyGradKernel,
+  crossEntropyKernel,
+  nllGradKernel,
+  nllKernel,
 } from '../../src/backend/js/rows.js';
 import { IndexError } from '../../src/errors.js';
 import { expectClose, randomArray } from '../support/compare.js';
@@ -23,12 +26,16 @@ const logSoftmax123 = [-2.4076059644, -1.4076059644, -0.4076059644];
 
 test('worked example', () => {
   const y = new Float64Array(3);
-  softmaxKernel([1, 3, 0, 0], [y, x123]);
+  softmaxKernel([1, 3, 1, 0, 0], [y, x123]);
   expectClose(y, softmax123, { rtol: 0, atol: 1e-10 });
-  logSoftmaxKernel([1, 3, 0, 0], [y, x123]);
+  logSoftmaxKernel([1, 3, 1, 0, 0], [y, x123]);
   expectClose(y, logSoftmax123, { rtol: 0, atol: 1e-10 });
-  logSumExpKernel([1, 3, 0, 0], [y, x123]);
+  logSumExpKernel([1, 3, 1, 0, 0], [y, x123]);
   expect(y[0]).toBeCloseTo(3.4076059644, 9);
+  cumsumKernel([1, 3, 1, 0, 0, 0], [y, x123]);
+  expect([...y]).toEqual([1, 3, 6]);
+  cumsumKernel([1, 3, 1, 0, 0, 1], [y, x123]);
+  expect([...y]).toEqual([6, 5, 3]);
   const loss = new Float64Array(1);
   nllKernel([1, 3, 0, 0, 0, NONE], [loss, Float64Array.from(logSoftmax123), Int32Array.of(1)]);
   expect(loss[0]).toBe(1.4076059644);
@@ -55,7 +62,7 @@ function call(
   const outs = lengths.map((n) => new Float64Array(n + 2 * PAD).fill(-99));
   const buffers = [...outs, ...inputs.map(padded), ...(labels ? [labels] : [])];
   const offsets = buffers.map((b) => (b instanceof Int32Array ? 0 : PAD));
-  kernel([rows, cols, ...offsets, ...(labels ? [NONE] : [])], buffers);
+  kernel([rows, cols, ...(labels ? [] : [1]), ...offsets, ...(labels ? [NONE] : [])], buffers);
   return outs.map((out, i) => {
     const guard = [...out.subarray(0, PAD), ...out.subarray(PAD + lengths[i])];
     expect(guard).toEqual(new Array(2 * PAD).fill(-99));
@@ -135,10 +142,10 @@ describe.each([Float32Array, Float64Array])('bits in %o', (Type) => {
       crossEntropyKernel([n, m, 0, 0, 0, 0, ignore], [loss, lp, logits, target]);
       crossEntropyGradKernel([n, m, 0, 0, 0, 0, ignore], [dx, grad, lp, target]);
       const [loss2, lp2, dlp, dx2] = [new Type(n), new Type(n * m), new Type(n * m), new Type(n * m)];
-      logSoftmaxKernel([n, m, 0, 0], [lp2, logits]);
+      logSoftmaxKernel([n, m, 1, 0, 0], [lp2, logits]);
       nllKernel([n, m, 0, 0, 0, ignore], [loss2, lp2, target]);
       nllGradKernel([n, m, 0, 0, 0, ignore], [dlp, grad, target]);
-      logSoftmaxGradKernel([n, m, 0, 0, 0], [dx2, dlp, lp2]);
+      logSoftmaxGradKernel([n, m, 1, 0, 0, 0], [dx2, dlp, lp2]);
       expect(bits(lp)).toEqual(bits(lp2));
       expect(bits(loss)).toEqual(bits(loss2));
       expect(bits(dx)).toEqual(bits(dx2));
@@ -166,7 +173,7 @@ test('an ignored row has loss 0 and gradient 0, whatever its label', () => {
 test('large, infinite and missing values', () => {
   const y = new Float32Array(2);
   const of = (kernel: JsKernel, ...v: number[]): number[] => {
-    kernel([1, 2, 0, 0], [y, Float32Array.from(v)]);
+    kernel([1, 2, 1, 0, 0], [y, Float32Array.from(v)]);
     return [...y];
   };
   expect(of(softmaxKernel, 1000, 1000)).toEqual([0.5, 0.5]);
@@ -179,7 +186,7 @@ test('large, infinite and missing values', () => {
   expect(of(logSumExpKernel, NaN, Infinity)[0]).toBeNaN();
   expect(of(logSumExpKernel, 1e30, 1e30)[0]).toBe(Math.fround(1e30));
   // No columns: the sum of nothing.
-  logSumExpKernel([2, 0, 0, 0], [y, new Float32Array(0)]);
+  logSumExpKernel([2, 0, 1, 0, 0], [y, new Float32Array(0)]);
   expect([...y]).toEqual([-Infinity, -Infinity]);
 });
 

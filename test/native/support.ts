@@ -91,13 +91,14 @@ export class Random {
 }
 
 /** What a kernel's family needs, in the terms of native/kernels.def. */
-export type Family = 'map' | 'reduce' | 'rows' | 'index' | 'random' | 'optim' | 'update' | 'matmul';
+export type Family = 'map' | 'reduce' | 'axis' | 'rows' | 'index' | 'random' | 'optim' | 'update' | 'matmul';
 
 const families: readonly [Family, readonly string[]][] = [
   [
     'reduce',
     ['sum', 'sumSquares', 'sumSquaredDeviations', 'prod', 'max', 'min', 'argmax', 'argmin', 'countLabels'],
   ],
+  ['axis', ['softmax', 'logSoftmax', 'logSumExp', 'softmaxGrad', 'logSoftmaxGrad', 'cumsum']],
   ['index', ['indexSelect', 'indexSelectGrad', 'gather', 'gatherGrad']],
   ['random', ['uniform', 'normal', 'bernoulli', 'randint']],
   ['optim', ['sgd', 'sgdMomentum', 'adam']],
@@ -108,11 +109,6 @@ const families: readonly [Family, readonly string[]][] = [
 
 /** Which operands of a rows kernel are matrices (m) and which hold one value per row (v) or per column (c; C where it is there without rows too). */
 const rowsOperands: Record<string, string> = {
-  softmax: 'mm',
-  logSoftmax: 'mm',
-  logSumExp: 'vm',
-  softmaxGrad: 'mmm',
-  logSoftmaxGrad: 'mmm',
   nll: 'vmv',
   nllGrad: 'mvv',
   crossEntropy: 'vmmv',
@@ -132,7 +128,7 @@ export function familyOf(name: string): Family {
 
 const comparisons = ['eq', 'ne', 'lt', 'le', 'gt', 'ge', 'isNan', 'isFinite'];
 const labelled = ['nll', 'nllGrad', 'crossEntropy', 'crossEntropyGrad'];
-const indexed = [...labelled, 'countLabels', ...families[1]![1]];
+const indexed = [...labelled, 'countLabels', ...(families.find(([family]) => family === 'index')?.[1] ?? [])];
 
 /** The element types of a kernel's buffers for dispatch type T. */
 export function bufferTypes(row: NativeKernel, T: number, rng: Random): number[] {
@@ -232,6 +228,14 @@ export function validCall(rng: Random, row: NativeKernel): ValidCall {
       for (const operand of rowsOperands[row.name]!)
         run({ m: r * c, v: r, c: r === 0 ? 0 : c, C: c }[operand]!);
       if (labelled.includes(row.name)) labels = { offset: params[1 + n]!, count: r, bound: c };
+      break;
+    }
+    case 'axis': {
+      const [outer, size, inner] = [extent(), extent(), rng.int(0, 40)];
+      params.push(outer, size, inner);
+      for (let b = 0; b < n; b++)
+        run(b === 0 && row.name === 'logSumExp' ? outer * inner : outer * size * inner);
+      if (outer * inner === 0) lengths.fill(0); // nothing to do, and nothing is read
       break;
     }
     case 'index': {

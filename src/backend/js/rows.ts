@@ -7,16 +7,8 @@ import { integer } from './strided.js';
  * Arithmetic is in double; results are rounded once, when they are stored.
  */
 
-/** Holds one row of exponentials; grown as needed and kept. */
-let scratch: Float64Array = new Float64Array(1024);
-
-function rowScratch(cols: number): Float64Array {
-  if (scratch.length < cols) scratch = new Float64Array(cols);
-  return scratch;
-}
-
 /** The largest of n elements; NaN if any is NaN, -Infinity if there are none. */
-function rowMax(x: TypedArray, at: number, n: number): number {
+export function rowMax(x: TypedArray, at: number, n: number): number {
   let m = Number.NEGATIVE_INFINITY;
   for (let j = 0; j < n; j++) {
     const v = x[at + j];
@@ -47,30 +39,8 @@ export function checkIndices(
   }
 }
 
-/** softmax: y = exp(x - max) / sum exp(x - max), for each row. */
-export const softmaxKernel: JsKernel = (p, b) => {
-  const rows = integer(p[0]);
-  const cols = integer(p[1]);
-  const yAt = integer(p[2]);
-  const xAt = integer(p[3]);
-  const [y, x] = b;
-  const e = rowScratch(cols);
-  for (let r = 0; r < rows; r++) {
-    const o = yAt + r * cols;
-    const i = xAt + r * cols;
-    const m = rowMax(x, i, cols);
-    let sum = 0;
-    for (let j = 0; j < cols; j++) {
-      const v = Math.exp(x[i + j] - m);
-      e[j] = v;
-      sum += v;
-    }
-    for (let j = 0; j < cols; j++) y[o + j] = e[j] / sum;
-  }
-};
-
 /** y = (x - max) - log sum exp(x - max), for each row. */
-function logSoftmaxRows(
+export function logSoftmaxRows(
   rows: number,
   cols: number,
   y: TypedArray,
@@ -88,63 +58,6 @@ function logSoftmaxRows(
     for (let j = 0; j < cols; j++) y[o + j] = x[i + j] - m - logSum;
   }
 }
-
-/** logSoftmax: y = x - max - log sum exp(x - max), for each row. */
-export const logSoftmaxKernel: JsKernel = (p, b) => {
-  logSoftmaxRows(integer(p[0]), integer(p[1]), b[0], integer(p[2]), b[1], integer(p[3]));
-};
-
-/** logSumExp: y[r] = max + log sum exp(x - max); an infinite maximum is the result. */
-export const logSumExpKernel: JsKernel = (p, b) => {
-  const rows = integer(p[0]);
-  const cols = integer(p[1]);
-  const yAt = integer(p[2]);
-  const xAt = integer(p[3]);
-  const [y, x] = b;
-  for (let r = 0; r < rows; r++) {
-    const i = xAt + r * cols;
-    const m = rowMax(x, i, cols);
-    let sum = 0;
-    for (let j = 0; j < cols; j++) sum += Math.exp(x[i + j] - m);
-    y[yAt + r] = Math.abs(m) === Number.POSITIVE_INFINITY ? m : m + Math.log(sum);
-  }
-};
-
-/** softmaxGrad: dx = y (g - sum g y), for each row, y being the softmax. */
-export const softmaxGradKernel: JsKernel = (p, b) => {
-  const rows = integer(p[0]);
-  const cols = integer(p[1]);
-  const outAt = integer(p[2]);
-  const gAt = integer(p[3]);
-  const yAt = integer(p[4]);
-  const [dx, g, y] = b;
-  for (let r = 0; r < rows; r++) {
-    const o = outAt + r * cols;
-    const i = gAt + r * cols;
-    const k = yAt + r * cols;
-    let dot = 0;
-    for (let j = 0; j < cols; j++) dot += g[i + j] * y[k + j];
-    for (let j = 0; j < cols; j++) dx[o + j] = y[k + j] * (g[i + j] - dot);
-  }
-};
-
-/** logSoftmaxGrad: dx = g - exp(y) sum g, for each row, y being the log-softmax. */
-export const logSoftmaxGradKernel: JsKernel = (p, b) => {
-  const rows = integer(p[0]);
-  const cols = integer(p[1]);
-  const outAt = integer(p[2]);
-  const gAt = integer(p[3]);
-  const yAt = integer(p[4]);
-  const [dx, g, y] = b;
-  for (let r = 0; r < rows; r++) {
-    const o = outAt + r * cols;
-    const i = gAt + r * cols;
-    const k = yAt + r * cols;
-    let sum = 0;
-    for (let j = 0; j < cols; j++) sum += g[i + j];
-    for (let j = 0; j < cols; j++) dx[o + j] = g[i + j] - Math.exp(y[k + j]) * sum;
-  }
-};
 
 function nllRows(
   rows: number,
