@@ -3,8 +3,8 @@ import { cumsumKernel } from '../backend/js/axis.js';
 import { axisExtents, emitAxis } from '../program/calls.js';
 import { normalizeAxis } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { type AxisAttrs, axisSamples, dense, fresh } from './alongAxis.js';
 import { apply, checkTensor, type Primitive, primitive, type Spec } from './primitive.js';
-import { type AxisAttrs, axisSamples, dense, fresh } from './rows.js';
 import { to } from './to.js';
 
 const kernel = defineKernel('cumsum', cumsumKernel);

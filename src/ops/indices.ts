@@ -5,9 +5,9 @@ import { emitIndex, fresh } from '../program/calls.js';
 import { constantStorage } from '../program/emit.js';
 import { describe, fullView, sizeOf, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { dense } from './alongAxis.js';
 import { constant } from './constant.js';
 import { isTensor, type Spec } from './primitive.js';
-import { dense } from './rows.js';
 import { to } from './to.js';
 
 /** Indices or labels as an int32 tensor, from a tensor of whole numbers or an array. */

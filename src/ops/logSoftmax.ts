@@ -1,8 +1,8 @@
 import { logSoftmaxKernel } from '../backend/js/axis.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { alongAxis, axisOp, axisSamples } from './alongAxis.js';
 import { type AxisOption, axisOption } from './axis.js';
 import { logSoftmaxGrad } from './logSoftmaxGrad.js';
-import { alongAxis, axisOp, axisSamples } from './rows.js';
 
 const op = axisOp({
   name: 'logSoftmax',

@@ -1,10 +1,10 @@
 import { logSoftmaxGradKernel } from '../backend/js/axis.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { axisGradSamples, axisOp } from './alongAxis.js';
 import { exp } from './exp.js';
 import { mul } from './mul.js';
 import { neg } from './neg.js';
 import { apply } from './primitive.js';
-import { axisGradSamples, axisOp } from './rows.js';
 import { sub } from './sub.js';
 import { sum } from './sum.js';
 

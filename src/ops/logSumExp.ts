@@ -4,6 +4,7 @@ import { isFloat } from '../dtype.js';
 import { axisExtents, emitAxis } from '../program/calls.js';
 import { sizeOf, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { type AxisAttrs, axisSamples, dense, fresh } from './alongAxis.js';
 import { mul } from './mul.js';
 import { permute } from './permute.js';
 import { apply, checkTensor, primitive, type Spec } from './primitive.js';
@@ -15,7 +16,6 @@ import {
   reducedAxes,
 } from './reduction.js';
 import { reshape } from './reshape.js';
-import { type AxisAttrs, axisSamples, dense, fresh } from './rows.js';
 import { softmax } from './softmax.js';
 import { to } from './to.js';
 

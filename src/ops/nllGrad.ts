@@ -2,9 +2,9 @@ import { defineKernel } from '../backend/backend.js';
 import { nllGradKernel } from '../backend/js/rows.js';
 import { emitRows } from '../program/calls.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { dense, fresh } from './alongAxis.js';
 import { nll } from './nll.js';
 import { apply, primitive, type Spec } from './primitive.js';
-import { dense, fresh } from './rows.js';
 
 const kernel = defineKernel('nllGrad', nllGradKernel);
 

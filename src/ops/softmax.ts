@@ -1,7 +1,7 @@
 import { softmaxKernel } from '../backend/js/axis.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { alongAxis, axisOp, axisSamples } from './alongAxis.js';
 import { type AxisOption, axisOption } from './axis.js';
-import { alongAxis, axisOp, axisSamples } from './rows.js';
 import { softmaxGrad } from './softmaxGrad.js';
 
 const op = axisOp({

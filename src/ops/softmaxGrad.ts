@@ -1,8 +1,8 @@
 import { softmaxGradKernel } from '../backend/js/axis.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { axisGradSamples, axisOp } from './alongAxis.js';
 import { mul } from './mul.js';
 import { apply } from './primitive.js';
-import { axisGradSamples, axisOp } from './rows.js';
 import { sub } from './sub.js';
 import { sum } from './sum.js';
 
