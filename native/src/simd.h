@@ -8,6 +8,7 @@
 //
 // min(a, b) and max(a, b) give b where either is NaN, as SSE does, on every target. fma(a, b, c) = a * b + c
 // is fused where the target has the instruction (kFused), else multiplied and added with two roundings.
+// widen(a, low, high) and narrow(low, high) convert between a vector of floats and the two of doubles.
 // round(x) is to nearest, ties to even. to_int/to_float take |x| < 2^31 (float), |x| < 2^51 (double).
 
 template <class T>
@@ -138,6 +139,34 @@ SIMDGRAD_INLINE IntVec<double> to_int(Vec<double> a) { return {_mm512_cvtpd_epi6
 SIMDGRAD_INLINE Vec<float> to_float(IntVec<float> a) { return {_mm512_cvtepi32_ps(a.v)}; }
 SIMDGRAD_INLINE Vec<double> to_float(IntVec<double> a) { return {_mm512_cvtepi64_pd(a.v)}; }
 
+SIMDGRAD_INLINE void widen(Vec<float> a, Vec<double>& low, Vec<double>& high) {
+  low.v = _mm512_cvtps_pd(_mm512_castps512_ps256(a.v));
+  high.v = _mm512_cvtps_pd(_mm512_extractf32x8_ps(a.v, 1));
+}
+SIMDGRAD_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
+  const __m512 a = _mm512_castps256_ps512(_mm512_cvtpd_ps(low.v));
+  return {_mm512_insertf32x8(a, _mm512_cvtpd_ps(high.v), 1)};
+}
+
+SIMDGRAD_INLINE Vec<float> scale(Vec<float> a, Vec<float> n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+SIMDGRAD_INLINE Vec<double> scale(Vec<double> a, Vec<double> n) { return {_mm512_scalef_pd(a.v, n.v)}; }
+
+// a = 2^k m, 0.75 <= m < 1.5, for any a > 0; m = NaN where a < 0. 0 and infinity give k = -infinity,
+// infinity and |m| = 1.
+SIMDGRAD_INLINE void split_exponent(Vec<float> a, Vec<float>& k, Vec<float>& m) {
+  m.v = _mm512_getmant_ps(a.v, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan);
+  k.v = _mm512_sub_ps(_mm512_getexp_ps(a.v), _mm512_getexp_ps(m.v));
+}
+SIMDGRAD_INLINE void split_exponent(Vec<double> a, Vec<double>& k, Vec<double>& m) {
+  m.v = _mm512_getmant_pd(a.v, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan);
+  k.v = _mm512_sub_pd(_mm512_getexp_pd(a.v), _mm512_getexp_pd(m.v));
+}
+
+// table[i mod 32].
+SIMDGRAD_INLINE Vec<float> look_up(const float (&table)[32], IntVec<float> i) {
+  return {_mm512_permutex2var_ps(_mm512_loadu_ps(table), i.v, _mm512_loadu_ps(table + 16))};
+}
+
 // An estimate of 1 / a, to 14 bits.
 SIMDGRAD_INLINE Vec<float> about_reciprocal(Vec<float> a) { return {_mm512_rcp14_ps(a.v)}; }
 
@@ -250,6 +279,15 @@ SIMDGRAD_INLINE Vec<float> from_bits(IntVec<float> a) { return {_mm256_castsi256
 SIMDGRAD_INLINE Vec<double> from_bits(IntVec<double> a) { return {_mm256_castsi256_pd(a.v)}; }
 SIMDGRAD_INLINE IntVec<float> to_int(Vec<float> a) { return {_mm256_cvtps_epi32(a.v)}; }
 SIMDGRAD_INLINE Vec<float> to_float(IntVec<float> a) { return {_mm256_cvtepi32_ps(a.v)}; }
+
+SIMDGRAD_INLINE void widen(Vec<float> a, Vec<double>& low, Vec<double>& high) {
+  low.v = _mm256_cvtps_pd(_mm256_castps256_ps128(a.v));
+  high.v = _mm256_cvtps_pd(_mm256_extractf128_ps(a.v, 1));
+}
+SIMDGRAD_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
+  const __m256 a = _mm256_castps128_ps256(_mm256_cvtpd_ps(low.v));
+  return {_mm256_insertf128_ps(a, _mm256_cvtpd_ps(high.v), 1)};
+}
 
 template <class T>
 SIMDGRAD_INLINE Tail<T> tail(int n);
@@ -376,6 +414,14 @@ SIMDGRAD_INLINE Vec<float> from_bits(IntVec<float> a) { return {_mm_castsi128_ps
 SIMDGRAD_INLINE Vec<double> from_bits(IntVec<double> a) { return {_mm_castsi128_pd(a.v)}; }
 SIMDGRAD_INLINE IntVec<float> to_int(Vec<float> a) { return {_mm_cvtps_epi32(a.v)}; }
 SIMDGRAD_INLINE Vec<float> to_float(IntVec<float> a) { return {_mm_cvtepi32_ps(a.v)}; }
+
+SIMDGRAD_INLINE void widen(Vec<float> a, Vec<double>& low, Vec<double>& high) {
+  low.v = _mm_cvtps_pd(a.v);
+  high.v = _mm_cvtps_pd(_mm_movehl_ps(a.v, a.v));
+}
+SIMDGRAD_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
+  return {_mm_movelh_ps(_mm_cvtpd_ps(low.v), _mm_cvtpd_ps(high.v))};
+}
 
 // SSE2 compares no 64-bit integers: move the bit into the sign and spread the high half's sign.
 template <int k>
@@ -557,6 +603,14 @@ SIMDGRAD_TYPE(double, 2, float64x2_t, int64x2_t, uint64x2_t, f64, s64, u64)
 #undef SIMDGRAD_BITWISE
 #undef SIMDGRAD_BINARY
 
+SIMDGRAD_INLINE void widen(Vec<float> a, Vec<double>& low, Vec<double>& high) {
+  low.v = vcvt_f64_f32(vget_low_f32(a.v));
+  high.v = vcvt_high_f64_f32(a.v);
+}
+SIMDGRAD_INLINE Vec<float> narrow(Vec<double> low, Vec<double> high) {
+  return {vcvt_high_f32_f64(vcvt_f32_f64(low.v), high.v)};
+}
+
 template <class T>
 SIMDGRAD_INLINE Tail<T> tail(int n) {
   return {n};
@@ -658,6 +712,12 @@ SIMDGRAD_INLINE To reinterpret_lane(From x) {
 SIMDGRAD_TYPE(float)
 SIMDGRAD_TYPE(double)
 #undef SIMDGRAD_TYPE
+
+// One lane has no halves.
+SIMDGRAD_INLINE void widen(Vec<float> a, Vec<double>& low, Vec<double>& high) {
+  low.v = high.v = static_cast<double>(a.v);
+}
+SIMDGRAD_INLINE Vec<float> narrow(Vec<double> low, Vec<double>) { return {static_cast<float>(low.v)}; }
 
 template <class T>
 SIMDGRAD_INLINE Tail<T> tail(int n) {
@@ -791,25 +851,29 @@ SIMDGRAD_INLINE void accumulate(Vec<T>& sum, const T* a, Vec<T> b) {
   accumulate(sum, set1(*a), b);
 }
 #endif
-// 2^e for integers in the range of normal numbers.
+// Adding this to |x| < 2^(mantissa bits - 2) rounds x to an integer, to nearest even, and leaves that in the
+// low bits of the sum: fewer instructions than round() and to_int().
 template <class T>
-SIMDGRAD_INLINE Vec<T> pow2(IntVec<T> e) {
-  return from_bits(shl<Lane<T>::kMantissaBits>(e + IntVec<T>::set1(Lane<T>::kExponentBias)));
-}
-// a * 2^e where 2^e itself is a normal number.
+constexpr T kRounder = T(int64_t(3) << (Lane<T>::kMantissaBits - 1));
+// 2^n for integers n in the range of normal numbers.
 template <class T>
-SIMDGRAD_INLINE Vec<T> ldexp(Vec<T> a, IntVec<T> e) {
-  return a * pow2(e);
+SIMDGRAD_INLINE Vec<T> pow2(Vec<T> n) {
+  return from_bits(
+      shl<Lane<T>::kMantissaBits>(bits_of(n + Vec<T>::set1(kRounder<T> + T(Lane<T>::kExponentBias)))));
 }
-// a * 2^e for any e from -2 * bias to 2 * bias: two factors, so results may be subnormal or overflow
+// a * 2^n for integers n from -2 * bias to 2 * bias: two factors, so results may be subnormal or overflow
 // properly.
+#if !(SIMDGRAD_X86 && SIMDGRAD_TARGET == SIMDGRAD_AVX512)
 template <class T>
-SIMDGRAD_INLINE Vec<T> ldexp2(Vec<T> a, IntVec<T> e) {
-  // floor(e / 2) with a logical shift: move e into the nonnegative numbers first.
-  const IntVec<T> half =
-      shr<1>(e + IntVec<T>::set1(8 * Lane<T>::kExponentBias)) - IntVec<T>::set1(4 * Lane<T>::kExponentBias);
-  return a * pow2(half) * pow2(e - half);
+SIMDGRAD_INLINE Vec<T> scale(Vec<T> a, Vec<T> n) {
+  constexpr T kBias = T(Lane<T>::kExponentBias);
+  // In their low bits both numbers are off by as much as makes them and their difference biased exponents.
+  const IntVec<T> half = bits_of(fma(n, Vec<T>::set1(T(0.5)), Vec<T>::set1(kRounder<T> + kBias)));
+  const IntVec<T> whole = bits_of(n + Vec<T>::set1(kRounder<T> + 2 * kBias));
+  return a * from_bits(shl<Lane<T>::kMantissaBits>(half)) *
+         from_bits(shl<Lane<T>::kMantissaBits>(whole - half));
 }
+#endif
 // The exponent of a normal positive number: floor(log2 a).
 template <class T>
 SIMDGRAD_INLINE IntVec<T> exponent(Vec<T> a) {
