@@ -493,6 +493,117 @@ void test_ulps(const Target& target) {
   }
 }
 
+// Sines near multiples of pi/2, where they nearly vanish and any error of the reduction shows, up to and over
+// the largest argument that vectors reduce; and huge arguments, infinities and NaN among small ones.
+void test_sines(const Target& target) {
+  std::vector<float> x;
+  const long double half_pi = acosl(-1.0L) / 2;
+  for (int64_t n = 0; n < 100000; n = n < 45000 ? n + 1 : n + 7) {
+    const float middle = static_cast<float>(static_cast<long double>(n) * half_pi);
+    float below_it = middle, above = middle;
+    for (int k = 0; k < 3; ++k) {
+      x.push_back(below_it);
+      x.push_back(-above);
+      below_it = std::nextafter(below_it, 0.0f);
+      above = std::nextafter(above, INFINITY);
+    }
+  }
+  for (float limit : {8192.0f, 65536.0f}) {
+    for (int k = -40; k <= 40; ++k) x.push_back(limit + static_cast<float>(k) / 16);
+  }
+  for (int k = 0; k < 3000; ++k) {
+    static const float far[] = {INFINITY, -INFINITY, NAN, 3.4028235e38f, -1e30f, 16777216, 1e-45f, -0.0f};
+    x.push_back(below(3) ? static_cast<float>(std::normal_distribution<double>(0, 5)(rng)) : far[below(8)]);
+  }
+  const int64_t n = static_cast<int64_t>(x.size());
+  Memory in(Type::F32, n), out(Type::F32, n);
+  for (int64_t i = 0; i < n; ++i) in.set(i, x[static_cast<size_t>(i)]);
+  TestContext ctx(1);
+  for (bool cosine : {false, true}) {
+    call(target, cosine ? k_cos : k_sin, 0, {1, static_cast<double>(n), 0, 1, 0, 1}, {&out, &in}, ctx);
+    double worst = 0, where = 0;
+    for (int64_t i = 0; i < n; ++i, ++checked) {
+      // 64 bits of mantissa leave the C library's own reduction accurate to far more than a float.
+      const long double exact = cosine ? cosl(in.get(i)) : sinl(in.get(i));
+      const double d = ulp_distance(out.get(i), exact, Type::F32);
+      if (d > worst) worst = d, where = in.get(i);
+      if (std::fabs(out.get(i)) > 1) fail("a sine above 1");
+    }
+    std::printf("  %-8s %-9s f32  %.3f ulp at %.17g\n", target.name, cosine ? "cosines" : "sines", worst,
+                where);
+    if (!(worst <= 2)) fail(cosine ? "cosines are inaccurate" : "sines are inaccurate");
+  }
+}
+
+// ---- powers ----
+
+// Every pair of special bases and exponents, and random bases; with the exponent as a broadcast number and as
+// a tensor of mixed exponents, which must agree bit for bit wherever an element lies.
+void test_pow(const Target& target) {
+  TestContext ctx(1);
+  for (Type t : {Type::F32, Type::F64}) {
+    std::vector<double> bases{0.0, -0.0, 1, -1, 2, -2, 0.5, -0.5, 3, -3, 10, INFINITY, -INFINITY, NAN};
+    const double edges32[] = {1e-45, 1.17549435e-38, 3.4028235e38, 1e-40, 1e13, 6.9e12, 1.9e19, 1e-15, 5e-13};
+    const double edges64[] = {
+        4.9e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 1e-310, 5e102, 6e102, 1.4e154, 1e-103,
+        1e-107};
+    for (int k = 0; k < 9; ++k) {
+      const double edge = t == Type::F32 ? edges32[k] : edges64[k];
+      for (double sign : {1.0, -1.0}) bases.push_back(round_to(sign * edge, t));
+    }
+    const std::vector<double> exponents{0.0,   -0.0,  1,    -1,   2,        -2,       3,         -3,   4,
+                                        -4,    5,     -5,   7,    16,       -16,      0.5,       -0.5, 1.5,
+                                        -1.5,  2.5,   -2.5, 0.25, 1.0 / 3,  INFINITY, -INFINITY, NAN,  1e10,
+                                        -1e10, 1e-10, 17,   101,  16777215, 16777217, 3e38,      1e-40};
+    while (bases.size() < 1200) {
+      const double scale = std::ldexp(1.0, static_cast<int>(below(60)) - 30);
+      bases.push_back(round_to(std::normal_distribution<double>()(rng) * scale, t));
+    }
+    const int64_t n = static_cast<int64_t>(bases.size()), kinds = static_cast<int64_t>(exponents.size());
+    std::vector<Memory> rows;
+    double worst = 0, at_x = 0, at_y = 0;
+    Memory x(t, n), one(t, 1);
+    for (int64_t i = 0; i < n; ++i) x.set(i, bases[static_cast<size_t>(i)]);
+    for (double exponent : exponents) {
+      one.set(0, exponent);
+      rows.emplace_back(t, n);
+      Memory& out = rows.back();
+      call(target, k_pow, static_cast<int>(t), {1, static_cast<double>(n), 0, 1, 0, 1, 0, 0},
+           {&out, &x, &one}, ctx);
+      for (int64_t i = 0; i < n; ++i, ++checked) {
+        const long double exact =
+            powl(static_cast<long double>(x.get(i)), static_cast<long double>(one.get(0)));
+        const double d = ulp_distance(out.get(i), exact, t);
+        if (d > worst) worst = d, at_x = x.get(i), at_y = one.get(0);
+      }
+    }
+    std::printf("  %-8s pow       %s  %.3f ulp at %.17g ^ %.17g\n", target.name, type_name(t), worst, at_x,
+                at_y);
+    if (!(worst <= 1)) fail("pow is inaccurate");
+    for (int round = 0; round < 20; ++round) {
+      const int64_t first = below(40), m = n - first;
+      Memory y(t, m), part(t, m), out(t, m);
+      std::vector<int64_t> kind(static_cast<size_t>(m));
+      for (int64_t i = 0; i < m; ++i) {
+        kind[static_cast<size_t>(i)] = below(kinds);
+        y.set(i, exponents[static_cast<size_t>(kind[static_cast<size_t>(i)])]);
+        part.set(i, x.get(first + i));
+      }
+      call(target, k_pow, static_cast<int>(t), {1, static_cast<double>(m), 0, 1, 0, 1, 0, 1},
+           {&out, &part, &y}, ctx);
+      for (int64_t i = 0; i < m; ++i) {
+        const double a = out.get(i),
+                     b = rows[static_cast<size_t>(kind[static_cast<size_t>(i)])].get(first + i);
+        if (!(a == b && std::signbit(a) == std::signbit(b)) && !(std::isnan(a) && std::isnan(b))) {
+          fail("pow depends on its neighbours: " + std::to_string(part.get(i)) + " ^ " +
+               std::to_string(y.get(i)));
+          break;
+        }
+      }
+    }
+  }
+}
+
 // ---- reduce ----
 
 void test_reduce(const Target& target) {
@@ -1479,6 +1590,8 @@ int main() {
   for (const Target& target : runnable_targets()) {
     target_name = target.name;
     test_map(target);
+    test_sines(target);
+    test_pow(target);
     test_reduce(target);
     test_count_labels(target);
     test_rows<float>(target, Type::F32);
