@@ -529,7 +529,8 @@ SIMDGRAD_INLINE Vec<float> cube(Vec<float> x) {
     // What rounding takes from x^2 is kept. (Signs are such that nothing needs to be negated twice.)
     const Vec<float> negative = neg(x), square = x * negative;
     const Vec<float> y = fma(square, negative, fma(x, x, square) * x);
-    return select(is_nan(y), square * negative, y);  // infinity less infinity
+    // Far beyond overflow what is kept may be infinite, and of any sign.
+    return select(abs(x) < set1(1e13f), y, square * negative);
   } else {
     Vec<double> low, high;
     widen(x, low, high);

@@ -555,6 +555,9 @@ void test_pow(const Target& target) {
                                         -4,    5,     -5,   7,    16,       -16,      0.5,       -0.5, 1.5,
                                         -1.5,  2.5,   -2.5, 0.25, 1.0 / 3,  INFINITY, -INFINITY, NAN,  1e10,
                                         -1e10, 1e-10, 17,   101,  16777215, 16777217, 3e38,      1e-40};
+    for (int k = -140; k < 120; ++k) {
+      bases.push_back(round_to(std::ldexp(std::normal_distribution<double>()(rng), k), t));
+    }
     while (bases.size() < 1200) {
       const double scale = std::ldexp(1.0, static_cast<int>(below(60)) - 30);
       bases.push_back(round_to(std::normal_distribution<double>()(rng) * scale, t));
