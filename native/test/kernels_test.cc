@@ -656,7 +656,7 @@ void test_reduce(const Target& target) {
         p.push_back(static_cast<double>(offset));
         p.push_back(static_cast<double>(x.offset));
         for (int64_t s : x.stride) p.push_back(static_cast<double>(s));
-        if (kind.kernel == k_sum || kind.kernel == k_sumSquaredDeviations) p.push_back(scale);
+        if (kind.kernel == k_sum || squares) p.push_back(scale);
         call(target, kind.kernel, static_cast<int>(t), p, {&out, &x.memory}, ctx);
         for (int64_t o = 0; o < kept; ++o) {
           long double sum = 0, size = 0, prod = 1, of_squares = 0, spread = 0;
@@ -683,7 +683,7 @@ void test_reduce(const Target& target) {
           double want = 0, extra = 0, ulps = 0;
           switch (kind.kernel) {
             case k_sumSquares:
-              want = static_cast<double>(of_squares);
+              want = static_cast<double>(of_squares * scale);
               extra = std::isfinite(want) ? want * (t == Type::F32 ? 1e-6 : 2e-15) : 0;
               break;
             case k_sumSquaredDeviations:

@@ -31,26 +31,36 @@ export function checkReduction(
   );
 }
 
-/**
- * One number of the losses of all elements. A sample is an index of the first axis (all of a scalar is one sample); the
- * names are explained where they are public.
- */
-export function reduce(loss: Tensor, reduction: string): Tensor {
+/** What the sum over all elements is divided by. A sample is an index of the first axis (all of a scalar is one sample). */
+function divisorOf(loss: Tensor, reduction: string): number {
   const samples = loss.rank === 0 ? 1 : (loss.shape[0] as number);
   switch (reduction) {
-    case 'none':
-      return loss;
     case 'sum':
-      return ops.sum(loss);
+      return 1;
     case 'batchMean':
-      return ops.div(ops.sum(loss), samples);
+      return samples;
     case 'halfSum':
-      return ops.div(ops.sum(loss), 2);
+      return 2;
     case 'halfBatchMean':
-      return ops.div(ops.sum(loss), 2 * samples);
+      return 2 * samples;
     default:
-      return ops.mean(loss);
+      return loss.size;
   }
+}
+
+/** One number of the losses of all elements, or the losses themselves; the names are explained where they are public. */
+export function reduce(loss: Tensor, reduction: string): Tensor {
+  if (reduction === 'none') return loss;
+  if (reduction === 'mean') return ops.mean(loss);
+  const sum = ops.sum(loss);
+  return reduction === 'sum' ? sum : ops.div(sum, divisorOf(loss, reduction));
+}
+
+/** The same of the squares of errors, which are floats, in one pass. */
+export function reduceSquares(errors: Tensor, reduction: string): Tensor {
+  if (reduction === 'none') return ops.square(errors);
+  const axes = errors.shape.map((_, i) => i);
+  return ops.sumSquares(errors, { axes, keepdims: false, scale: 1 / divisorOf(errors, reduction) });
 }
 
 /** Refuses inputs and targets of different shapes: broadcasting them is nearly always a mistake. */

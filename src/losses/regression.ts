@@ -8,6 +8,7 @@ import {
   checkSameShape,
   type ReductionOptions,
   reduce,
+  reduceSquares,
   squaredReductions,
 } from './options.js';
 
@@ -40,7 +41,7 @@ export function mseLoss(input: Tensor, target: Tensor, options: MSEOptions = {})
   checkOptions('mseLoss', options, ['reduction']);
   checkSameShape('mseLoss', input, target);
   const reduction = checkReduction('mseLoss', options.reduction, squaredReductions);
-  return composed(() => reduce(ops.square(ops.sub(input, target)), reduction));
+  return composed(() => reduceSquares(ops.sub(input, target), reduction));
 }
 
 /** Mean absolute error: |input - target|. */

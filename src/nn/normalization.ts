@@ -144,7 +144,7 @@ export class BatchNorm1d extends Module {
       // [N, C, L] as the matrix [N L, C].
       const [N, C, L] = [shape[0] as number, this.numFeatures, shape[2] as number];
       const matrix = rank === 2 ? x : ops.reshape(ops.permute(x, [0, 2, 1]), [N * L, C]);
-      if (this.training) this.#track(matrix, count);
+      if (this.training) this.#track(matrix);
       const y = ops.batchNorm(...affine(matrix, this.weight, this.bias, C), this.eps);
       return rank === 2 ? y : ops.permute(ops.reshape(y, [N, L, C]), [0, 2, 1]);
     });
@@ -159,13 +159,13 @@ export class BatchNorm1d extends Module {
     return ops.add(ops.mul(centred, perFeature(ops.div(this.weight, spread))), perFeature(this.bias));
   }
 
-  /** Moves the running statistics by a batch [count, C], in tensors only, so that compiled steps do it too. */
-  #track(batch: Tensor, count: number): void {
+  /** Moves the running statistics by a batch [N, C], in tensors only, so that compiled steps do it too. */
+  #track(batch: Tensor): void {
     const { runningMean, runningVar, numBatchesTracked, momentum } = this;
     if (runningMean === null || runningVar === null || numBatchesTracked === null) return;
     noGrad(() => {
       numBatchesTracked.add_(1);
-      const [mu, sigma2] = [ops.mean(batch, 0), ops.variance(batch, 0, { correction: 0 })];
+      const mu = ops.mean(batch, 0);
       const share = momentum ?? ops.div(1, ops.to(numBatchesTracked, runningMean.dtype));
       const rest = typeof share === 'number' ? 1 - share : ops.sub(1, share);
       const towards = (t: Tensor, to: Tensor): Tensor => ops.add(ops.mul(t, rest), ops.mul(to, share));
@@ -173,9 +173,9 @@ export class BatchNorm1d extends Module {
       runningMean.copy_(moved);
       const spread =
         this.runningVariance === 'unbiased'
-          ? ops.mul(sigma2, count / (count - 1))
+          ? ops.variance(batch, 0)
           : // 1/N Σ (x − μ̄)² = 1/N Σ (x − μ)² + (μ − μ̄)², with the running mean that has just moved.
-            ops.add(sigma2, ops.square(ops.sub(mu, moved)));
+            ops.add(ops.variance(batch, 0, { correction: 0 }), ops.square(ops.sub(mu, moved)));
       runningVar.copy_(towards(runningVar, spread));
     });
   }

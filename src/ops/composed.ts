@@ -127,7 +127,8 @@ export function norm(
   const { p = 2, ...options } = given ?? {};
   checkNumber('norm', 'p', p);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
-  if (p === 2) return sqrtFromZero(sumSquares(t, reducedAxes('norm', t.shape, axis, options)));
+  if (p === 2)
+    return sqrtFromZero(sumSquares(t, { ...reducedAxes('norm', t.shape, axis, options), scale: 1 }));
   if (p === 1) return sum(abs(t), axis, options);
   if (p === Infinity) return max(abs(t), axis, options);
   if (p === -Infinity) return min(abs(t), axis, options);

@@ -35,6 +35,11 @@ export interface ReduceAttrs {
   readonly keepdims: boolean;
 }
 
+export interface ScaledAttrs extends ReduceAttrs {
+  /** Multiplied to the sum: 1/n makes it the mean. */
+  readonly scale: number;
+}
+
 /** Axes of a reduction: one, several, or all (left out or null). */
 export type Axes = number | readonly number[] | null;
 
@@ -112,7 +117,7 @@ export function checkNotEmpty(op: string, x: Spec, axes: readonly number[]): voi
   }
 }
 
-export function reduceSamples(empty = true): Sample<ReduceAttrs>[] {
+function reduceSamples(empty = true): Sample<ReduceAttrs>[] {
   const cases: [number[], number[], boolean][] = [
     [[7], [0], false],
     [[3, 5], [1], false],
@@ -124,6 +129,11 @@ export function reduceSamples(empty = true): Sample<ReduceAttrs>[] {
   ];
   if (empty) cases.push([[0, 3], [0], false]);
   return cases.map(([shape, axes, keepdims]) => ({ inputs: [{ shape }], attrs: { axes, keepdims } }));
+}
+
+/** Of the reductions whose result is multiplied by a scale. */
+export function scaledSamples(): Sample<ScaledAttrs>[] {
+  return reduceSamples().map((s) => ({ ...s, attrs: { ...s.attrs, scale: s.attrs.keepdims ? 0.25 : 1 } }));
 }
 
 /** Makes the kernel and the table row of a reduction. */

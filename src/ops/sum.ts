@@ -11,23 +11,18 @@ import { apply, checkTensor, primitive, type Spec } from './primitive.js';
 import {
   type AxesOrOptions,
   keptShape,
-  type ReduceAttrs,
   type ReduceOptions,
   reducedAxes,
   reducedShape,
-  reduceSamples,
+  type ScaledAttrs,
+  scaledSamples,
 } from './reduction.js';
 import { reshape } from './reshape.js';
 import { to } from './to.js';
 
 const kernel = defineKernel('sum', sumKernel);
 
-interface SumAttrs extends ReduceAttrs {
-  /** Multiplied to the sum: 1/n makes it the mean. */
-  readonly scale: number;
-}
-
-const op = primitive<SumAttrs>({
+const op = primitive<ScaledAttrs>({
   name: 'sum',
   infer: ([x], attrs) => ({ shape: reducedShape(x as Spec, attrs), dtype: (x as Spec).dtype }),
   run([x], out, { axes, scale }) {
@@ -41,7 +36,7 @@ const op = primitive<SumAttrs>({
     const kept = g.shape.length === 0 ? g : reshape(g, keptShape(x as Spec, attrs));
     return [broadcastTo(attrs.scale === 1 ? kept : mul(kept, attrs.scale), shape)];
   },
-  samples: reduceSamples().map((s) => ({ ...s, attrs: { ...s.attrs, scale: s.attrs.keepdims ? 0.25 : 1 } })),
+  samples: scaledSamples(),
 });
 
 /** Floats that a broadcast repeats along the axes count once, times their number: the bias gradient of a sum is of such. */

@@ -5,19 +5,14 @@ import type { View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { mul } from './mul.js';
 import { apply, primitive, type Spec } from './primitive.js';
-import { keptShape, type ReduceAttrs, reducedShape, reduceSamples } from './reduction.js';
+import { keptShape, reducedShape, type ScaledAttrs, scaledSamples } from './reduction.js';
 import { reshape } from './reshape.js';
 import { sub } from './sub.js';
 import { mean } from './sum.js';
 
 const kernel = defineKernel('sumSquaredDeviations', sumSquaredDeviationsKernel);
 
-interface DeviationAttrs extends ReduceAttrs {
-  /** Multiplied to the sum: 1/n makes it the mean. */
-  readonly scale: number;
-}
-
-const op = primitive<DeviationAttrs>({
+const op = primitive<ScaledAttrs>({
   name: 'sumSquaredDeviations',
   infer: ([x], attrs) => ({ shape: reducedShape(x as Spec, attrs), dtype: (x as Spec).dtype }),
   run: ([x], out, { axes, scale }) => emitReduce(kernel, out, x as View, axes, [scale]),
@@ -29,10 +24,10 @@ const op = primitive<DeviationAttrs>({
     const kept = g.shape.length === 0 ? g : reshape(g, keptShape(x, ctx.attrs));
     return [mul(sub(x, mean(x, axes, { keepdims: true })), mul(kept, 2 * scale))];
   },
-  samples: reduceSamples().map((s) => ({ ...s, attrs: { ...s.attrs, scale: s.attrs.keepdims ? 0.25 : 1 } })),
+  samples: scaledSamples(),
 });
 
 /** scale times the sum of (x - mean)^2 over axes, of a float, with the mean over the same axes. Of nothing: 0 scale. */
-export function sumSquaredDeviations(x: Tensor, attrs: DeviationAttrs): Tensor {
+export function sumSquaredDeviations(x: Tensor, attrs: ScaledAttrs): Tensor {
   return apply(op, [x], attrs);
 }

@@ -170,10 +170,11 @@ export const sumKernel: JsKernel = reduceKernel('sum', {
   scaled: true,
 });
 
-/** sumSquares: the sum of x^2. */
+/** sumSquares: scale times the sum of x^2. */
 export const sumSquaresKernel: JsKernel = reduceKernel('sumSquares', {
   identity: 0,
   combine: (a, b) => a + b * b,
+  scaled: true,
 });
 
 /** sumSquaredDeviations: scale times the sum of (x - mean)^2, with the mean of the same elements. */
