@@ -238,7 +238,10 @@ class Pass {
 
   #retain(t: Tensor, g: Tensor): void {
     const held = t.gradCell.get() as Tensor | null;
-    t.gradCell.set(this.#space.pin(held ? add(held, g) : this.options.createGraph ? g : cloneOf(g)));
+    const grad = this.#space.pin(held ? add(held, g) : this.options.createGraph ? g : cloneOf(g));
+    // As a leaf's, it outlives the scope it was made in.
+    grad.view.storage.kept = true;
+    t.gradCell.set(grad);
   }
 
   /** What is handed out must be nobody else's memory: not a broadcast view, not shared by two results. */

@@ -43,7 +43,7 @@ function divisorOf(loss: Tensor, reduction: string): number {
       return 2;
     case 'halfBatchMean':
       return 2 * samples;
-    default:
+    default: // 'mean'
       return loss.size;
   }
 }

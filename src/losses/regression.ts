@@ -67,7 +67,8 @@ export function smoothL1Loss(input: Tensor, target: Tensor, options: SmoothL1Opt
   if (beta < 0) throw new ArgumentError(`smoothL1Loss: beta must be >= 0, not ${beta}`);
   return composed(() => {
     const d = ops.sub(input, target);
-    return reduce(beta === 0 ? ops.abs(d) : ops.huber(d, beta, 1), reduction);
+    // Below the smallest normal float32 there is no parabola left.
+    return reduce(beta < 2 ** -126 ? ops.abs(d) : ops.huber(d, beta, 1), reduction);
   });
 }
 

@@ -60,14 +60,21 @@ export interface Elementwise {
   readonly samples: readonly Sample<readonly number[]>[];
 }
 
+/** The kernel of another operation, whose file is imported. */
+function kernelOf(name: string): Kernel {
+  const kernel = allKernels().get(name);
+  if (kernel === undefined) throw new ArgumentError(`there is no kernel ${name} yet: import its operation`);
+  return kernel;
+}
+
 /** Makes the kernel and the table row of an elementwise operation. */
 export function elementwise(def: Elementwise): Primitive<readonly number[]> {
-  const kernel: Kernel =
-    allKernels().get(def.kernel ?? '') ??
-    defineKernel(
-      def.name,
-      mapKernel(def.inputs, def.attrs ?? 0, def.js, def.int ? { int: def.int } : undefined),
-    );
+  const kernel: Kernel = def.kernel
+    ? kernelOf(def.kernel)
+    : defineKernel(
+        def.name,
+        mapKernel(def.inputs, def.attrs ?? 0, def.js, def.int ? { int: def.int } : undefined),
+      );
   const { vjp } = def;
   return primitive<readonly number[]>({
     name: def.name,

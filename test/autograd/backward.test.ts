@@ -232,6 +232,16 @@ describe('modes', () => {
     expect(() => tensor([1]).retainGrad()).toThrow(GradError);
   });
 
+  test('a gradient that retainGrad kept outlives the scope it was made in', () => {
+    const x = leaf(1, 2);
+    const h = x.mul(x).retainGrad();
+    const y = h.mul(3).sum();
+    scope(() => y.backward({ retainGraph: true }));
+    expect(of(h)).toEqual([3, 3]);
+    scope(() => y.backward());
+    expect(of(h)).toEqual([6, 6]);
+  });
+
   test('grad may be set to null or to a tensor that fits', () => {
     const x = leaf(1, 2);
     x.grad = tensor([5, 6], { dtype: 'float64' });

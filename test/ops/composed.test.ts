@@ -330,6 +330,13 @@ describe('where zeros, infinities and large numbers stand (values and gradients 
     }
   });
 
+  it('smooth L1 losses without a parabola that float32 could hold', () => {
+    const [x, y] = [tensor([1, 0], { requiresGrad: true }), tensor([1, 0.5])];
+    const loss = F.smoothL1Loss(x, y, { beta: 1e-39 });
+    loss.backward();
+    expect([loss.item(), (x.grad as Tensor).toArray()]).toEqual([0.25, [0, -0.5]]);
+  });
+
   it('round', () => {
     expect(gradOf([Infinity, Number.NaN, 1.7, -0.3, -0], (x) => x.round())).toEqual([
       [Infinity, Number.NaN, 2, -0, -0],

@@ -113,4 +113,42 @@ describe('normalisation', () => {
     setNumThreads(2);
     expect(computed(c, byRows)).toEqual(one);
   });
+
+  it.each(['js', ...isas])('keeps the others apart beside an outlier, wherever it stands (%s)', (isa) => {
+    const rest = Array.from({ length: 767 }, (_, i) => Math.fround(Math.sin(i * 1.7) * 2));
+    for (const at of [0, 300, 767]) {
+      for (const outlier of [1e4, 1e6]) {
+        const values = [...rest];
+        values.splice(at, 0, outlier);
+        const mean = values.reduce((a, b) => a + b, 0) / 768;
+        const s = 1 / Math.sqrt(values.reduce((a, b) => a + (b - mean) ** 2, 0) / 768 + eps);
+        const want = values.map((v) => (v - mean) * s);
+        onBackend(isa, () => {
+          for (const y of [
+            new nn.LayerNorm(768).forward(tensor([values])),
+            new nn.BatchNorm1d(1).forward(tensor(values.map((v) => [v]))),
+          ]) {
+            const got = y.data as Float32Array;
+            // The scale is rounded, and takes all along; differences are what must not be lost.
+            for (let i = 0; i < 768; i++) {
+              if (i === at) continue;
+              const k = at === 5 ? 6 : 5;
+              const difference = (got[i] as number) - (got[k] as number);
+              expect(Math.abs(difference - ((want[i] as number) - (want[k] as number)))).toBeLessThan(1e-8);
+            }
+          }
+        });
+      }
+    }
+  });
+
+  it.each(['js', ...isas])('takes numbers whose squares overflow (%s)', (isa) => {
+    onBackend(isa, () => {
+      const row = new nn.LayerNorm(3).forward(tensor([[1e20, 2e20, 4e20]])).data;
+      expectClose(row, [-1.069045, -0.2672612, 1.3363062], { rtol: 1e-6, atol: 0 });
+      const column = tensor([[1e160], [2e160], [4e160]], { dtype: 'float64' });
+      const [a, b, c] = new nn.BatchNorm1d(1, { dtype: 'float64' }).forward(column).data;
+      for (const y of [a, b, c]) expect(Math.abs(y as number)).toBe(0);
+    });
+  });
 });

@@ -6,6 +6,17 @@ import { integer } from './strided.js';
  * per buffer (outputs first), eps]; the formulas are those of native/src/kernels/normalize.inc. Arithmetic is in double.
  */
 
+/** Sizes, the offsets of some buffers, and eps. */
+function read(p: ArrayLike<number>, buffers: number) {
+  const at = Array.from({ length: buffers }, (_, i) => integer(p[2 + i] as number));
+  return {
+    rows: integer(p[0] as number),
+    cols: integer(p[1] as number),
+    at: at as [number, number, number, number],
+    eps: p[2 + buffers] as number,
+  };
+}
+
 /** n elements of a matrix that lie `step` apart: a row or a column. */
 interface Line {
   readonly n: number;
@@ -43,15 +54,12 @@ function eachLine(
 
 function normalization(byRows: boolean): JsKernel {
   return (p, b) => {
-    const [rows, cols, yAt, xAt, wAt, biasAt] = [0, 1, 2, 3, 4, 5].map((i) => integer(p[i] as number)) as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
-    const eps = p[6] as number;
+    const {
+      rows,
+      cols,
+      at: [yAt, xAt, wAt, biasAt],
+      eps,
+    } = read(p, 4);
     const [y, x, weight, bias] = b as [TypedArray, TypedArray, TypedArray, TypedArray];
     eachLine(byRows, rows, cols, (at, line, w, stride) => {
       const { mean, scale } = momentsOf(x, xAt + at, line, eps);
@@ -68,15 +76,12 @@ function normalization(byRows: boolean): JsKernel {
 
 function normalizationGrad(byRows: boolean): JsKernel {
   return (p, b) => {
-    const [rows, cols, outAt, gAt, xAt, wAt] = [0, 1, 2, 3, 4, 5].map((i) => integer(p[i] as number)) as [
-      number,
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
-    const eps = p[6] as number;
+    const {
+      rows,
+      cols,
+      at: [outAt, gAt, xAt, wAt],
+      eps,
+    } = read(p, 4);
     const [dx, g, x, weight] = b as [TypedArray, TypedArray, TypedArray, TypedArray];
     eachLine(byRows, rows, cols, (at, line, w) => {
       const { mean, scale } = momentsOf(x, xAt + at, line, eps);
@@ -103,14 +108,12 @@ function normalizationGrad(byRows: boolean): JsKernel {
 
 function weightGrad(byRows: boolean): JsKernel {
   return (p, b) => {
-    const [rows, cols, outAt, gAt, xAt] = [0, 1, 2, 3, 4].map((i) => integer(p[i] as number)) as [
-      number,
-      number,
-      number,
-      number,
-      number,
-    ];
-    const eps = p[5] as number;
+    const {
+      rows,
+      cols,
+      at: [outAt, gAt, xAt],
+      eps,
+    } = read(p, 3);
     const [dw, g, x] = b as [TypedArray, TypedArray, TypedArray];
     const sums = new Float64Array(cols);
     eachLine(byRows, rows, cols, (at, line, w, stride) => {
