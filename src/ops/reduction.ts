@@ -162,6 +162,28 @@ export function reduction(def: {
   });
 }
 
+/** Makes the kernel and the table row of a sum of squares of floats, times a scale. */
+export function squaresReduction(
+  name: string,
+  js: JsKernel,
+  /** What is squared. */
+  base: (x: Tensor, axes: readonly number[]) => Tensor,
+): Primitive<ScaledAttrs> {
+  const kernel = defineKernel(name, js);
+  return primitive<ScaledAttrs>({
+    name,
+    infer: ([x], attrs) => ({ shape: reducedShape(x as Spec, attrs), dtype: (x as Spec).dtype }),
+    run: ([x], out, { axes, scale }) => emitReduce(kernel, out, x as View, axes, [scale]),
+    saves: [0],
+    vjp: (g, ctx) => {
+      const x = ctx.input(0);
+      const kept = g.shape.length === 0 ? g : reshape(g, keptShape(x, ctx.attrs));
+      return [mul(base(x, ctx.attrs.axes), mul(kept, 2 * ctx.attrs.scale))];
+    },
+    samples: scaledSamples(),
+  });
+}
+
 /** Derivative of the largest or smallest element: the elements that equal it share the gradient evenly. */
 export function extremeVjp(g: Tensor, ctx: VjpContext<ReduceAttrs>): readonly Tensor[] {
   const kept = keptShape(ctx.specs[0] as Spec, ctx.attrs);
