@@ -142,7 +142,7 @@ bool is_shared(napi_env env, napi_value typed_array) {
 
 namespace {
 
-constexpr int kAbi = 3;  // of the exports and of kernels.def; src/backend/load.ts refuses another one
+constexpr int kAbi = 4;  // of the exports and of kernels.def; src/backend/load.ts refuses another one
 
 constexpr char kArrays[] = "a Float32Array, Float64Array, Int32Array or Uint8Array";
 
