@@ -254,7 +254,7 @@ SIMDGRAD_INLINE Vec<T> corrected_quotient(Vec<T> a, Vec<T> b, Vec<T> c) {
 #if SIMDGRAD_X86 && SIMDGRAD_TARGET == SIMDGRAD_AVX512
 template <>
 SIMDGRAD_INLINE Vec<float> corrected_quotient(Vec<float> a, Vec<float> b, Vec<float> c) {
-  // As in quotient() below.
+  // As in add_quotient() below, and a step for the quotient.
   const Vec<float> estimate = about_reciprocal(b);
   const Vec<float> r = fma(fnma(estimate, b, set1(1.0f)), estimate, estimate);
   const Vec<float> q = a * r;
@@ -404,24 +404,22 @@ SIMDGRAD_INLINE Vec<T> v_gelu(Vec<T> x) {
 
 // ---- quotients ----
 
-// a / b for |b| <= 2^125 where a loop would wait for the division; in float it may be off in the last place,
-// and a quotient of -0 may be 0.
+// a / b + c where a loop would wait for the division, for b that is infinite or no number or from 2^-100 to
+// 2^125. In float the quotient may be off by two in the last place, and small numbers may count as zero.
 template <class T>
-SIMDGRAD_INLINE Vec<T> quotient(Vec<T> a, Vec<T> b) {
-  return a / b;
+SIMDGRAD_INLINE Vec<T> add_quotient(Vec<T> a, Vec<T> b, Vec<T> c) {
+  return c + a / b;
 }
 #if SIMDGRAD_X86 && SIMDGRAD_TARGET == SIMDGRAD_AVX512
 // Dividing sixteen numbers takes the time of twenty multiplications.
 template <>
-SIMDGRAD_INLINE Vec<float> quotient(Vec<float> a, Vec<float> b) {
-  // A step of Newton's for 1 / b, to 24 bits or more, and one for a / b.
-  const Vec<float> estimate = about_reciprocal(b);
-  const Vec<float> r = fma(fnma(estimate, b, set1(1.0f)), estimate, estimate);
-  const Vec<float> about = a * r;
-  const Vec<float> q = fma(fnma(about, b, a), r, about);
-  // Where b is 0, a infinite or either not a number, q is not one.
-  const Mask<float> number = q == q;
-  return all<float>(number) ? q : select(number, q, a / b);
+SIMDGRAD_INLINE Vec<float> add_quotient(Vec<float> a, Vec<float> b, Vec<float> c) {
+  // A step of Newton's for 1 / b, to 24 bits or more. Infinity would make it no number; the reciprocal of the
+  // largest number is small enough.
+  const Vec<float> finite = min(set1(3.40282347e+38f), b);
+  const Vec<float> estimate = about_reciprocal(finite);
+  const Vec<float> r = fma(fnma(estimate, finite, set1(1.0f)), estimate, estimate);
+  return fma(a, r, c);
 }
 #endif
 

@@ -1419,7 +1419,7 @@ void test_adam_neighbours(const Target& target) {
 
 // An update has the bits of the product and the optimizer step after it, in any layout but that of dots, with
 // any number of threads; also where the gradient is below the smallest normal number and eps so small that
-// the step counts it.
+// the step counts it, or where a factor is so small and the gradient is not.
 void test_update(const Target& target) {
   TestContext one(1), three(3);
   for (TestContext* ctx : {&one, &three}) ctx->set_cache({48 << 10, 2 << 20, 32 << 20});
@@ -1433,8 +1433,9 @@ void test_update(const Target& target) {
                  outer = round >= 60 && !huge;       // a batch of one, with rows of any length
       const bool turned = large && round % 20 == 9;  // columns of b are contiguous, and few
       const int64_t M = huge ? 1100 : large ? 300 + below(300) : below(40);
-      const int64_t N = huge     ? 1001
-                        : outer  ? 1 + below(round % 4 == 0 ? 5000 : 100)
+      const int64_t N = huge ? 1001
+                        : outer
+                            ? round % 4 == 1 ? 16 * (1 + below(20)) : 1 + below(round % 4 == 0 ? 5000 : 100)
                         : turned ? 20
                         : large  ? 100 + below(500)
                                  : 2 + below(80);
@@ -1450,6 +1451,18 @@ void test_update(const Target& target) {
       const double scale = !tiny ? 1 : t == Type::F32 ? 1e-39 : 1e-309;
       for (int64_t i = 0; i < a.length; ++i)
         a.set(i, round_to(-a.get(i) * static_cast<double>(below(3)) * scale, t));
+      if (outer && round % 5 == 3) {
+        const double small = t == Type::F32 ? 1e-39 : 1e-309;
+        Memory& some = below(2) ? a : b;
+        for (int64_t i = 0; i < some.length; i += 1 + below(20)) some.set(i, round_to(small, t));
+        for (Memory* x : {&a, &b}) {
+          for (int64_t i = 0; x != &some && i < x->length; ++i) x->set(i, round_to(1e6 * x->get(i), t));
+        }
+        // So that what becomes of such a gradient is seen.
+        for (Memory* x : {&p, &m, &v}) {
+          for (int64_t i = 0; i < x->length; ++i) x->set(i, 0);
+        }
+      }
       const Memory p0 = p, m0 = m, v0 = v;
       // a transposed, as in a weight gradient.
       const double depth = static_cast<double>(K);
