@@ -434,8 +434,8 @@ async function checkOperations(
   }
 }
 
-/** Threads that spin for a moment after their last work must be asleep before the next contestant begins. */
-const settleMs = 5;
+/** Threads that spin for a moment after their last work (those of OpenMP up to 9 ms) must be asleep before the next contestant begins. */
+const settleMs = 12;
 
 async function measureRow(
   row: RowSpec,

@@ -127,8 +127,10 @@ export function norm(
   const { p = 2, ...options } = given ?? {};
   checkNumber('norm', 'p', p);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
-  if (p === 2)
-    return sqrtFromZero(sumSquares(t, { ...reducedAxes('norm', t.shape, axis, options), scale: 1 }));
+  if (p === 2) {
+    const { axes, keepdims } = reducedAxes('norm', t.shape, axis, options);
+    return sqrtFromZero(sumSquares(t, { axes, keepdims, scale: 1 }));
+  }
   if (p === 1) return sum(abs(t), axis, options);
   if (p === Infinity) return max(abs(t), axis, options);
   if (p === -Infinity) return min(abs(t), axis, options);

@@ -60,7 +60,8 @@ function unrepeated(x: View, axes: readonly number[]): { readonly view: View; re
 export function sum(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   checkTensor('sum', x);
   const t = x.dtype === 'bool' ? to(x, 'int32') : x;
-  return apply(op, [t], { ...reducedAxes('sum', t.shape, axis, options), scale: 1 });
+  const { axes, keepdims } = reducedAxes('sum', t.shape, axis, options);
+  return apply(op, [t], { axes, keepdims, scale: 1 });
 }
 
 /**
@@ -70,12 +71,12 @@ export function sum(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): T
 export function mean(x: Tensor, axis?: AxesOrOptions, options?: ReduceOptions): Tensor {
   checkTensor('mean', x);
   const t = isFloat(x.dtype) ? x : to(x, 'float32');
-  const attrs = reducedAxes('mean', t.shape, axis, options);
+  const { axes, keepdims } = reducedAxes('mean', t.shape, axis, options);
   let count = 1;
-  for (const a of attrs.axes) count *= t.shape[a] as number;
+  for (const a of axes) count *= t.shape[a] as number;
   return count === 0
-    ? div(apply(op, [t], { ...attrs, scale: 1 }), 0)
-    : apply(op, [t], { ...attrs, scale: 1 / count });
+    ? div(apply(op, [t], { axes, keepdims, scale: 1 }), 0)
+    : apply(op, [t], { axes, keepdims, scale: 1 / count });
 }
 
 /** Undoes a broadcast: sums over the axes along which `shape` was repeated. */
