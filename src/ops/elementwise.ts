@@ -150,6 +150,9 @@ export function call(
       if (!isTensor(x) || x.dtype !== first.dtype) same = false;
     }
     if (same) return apply(op, xs as readonly Tensor[], attrs);
+    const second = xs[1];
+    if (typeof second === 'number' && xs.length === 2 && isFloat(first.dtype))
+      return apply(op, [first, full([], second, first.dtype)], attrs);
   }
   let like: DType | undefined;
   for (const x of xs) if (isTensor(x)) like = like === undefined ? x.dtype : promote(like, x.dtype);

@@ -1,7 +1,8 @@
 import { defineKernel } from '../backend/backend.js';
 import { fillKernel } from '../backend/js/map.js';
-import type { DType } from '../dtype.js';
+import { type DType, isFloat } from '../dtype.js';
 import { emitMap, fresh } from '../program/calls.js';
+import { setSingle } from '../program/emit.js';
 import type { Shape } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { apply, primitive } from './primitive.js';
@@ -20,6 +21,7 @@ const op = primitive<FullAttrs>({
   infer: (_, { shape, dtype }) => ({ shape, dtype }),
   run(_, out, { value }) {
     const result = fresh(out.dtype, out.shape);
+    if (isFloat(out.dtype) && setSingle(result.storage, value)) return result;
     emitMap(fillKernelRow, result, [], [value]);
     return result;
   },

@@ -210,6 +210,18 @@ export function emitMany(kernel: Kernel, params: Param[], storages: Storage[], o
   inspection.kernel(call, () => backend().run(kernel, call.params as number[], arrays));
 }
 
+/**
+ * Gives a single float that was just allocated its value, where no call has to be recorded or shown: false where one has. A
+ * number beside a tensor is such a float, and the call of a kernel takes as long as adding it.
+ */
+export function setSingle(out: Storage, value: number): boolean {
+  const { array } = out;
+  if (recorder !== null || inspector !== null || array === null || array.length !== 1) return false;
+  array[0] = value;
+  out.version++;
+  return true;
+}
+
 /** Says that a kernel is about to write a storage. */
 function write(kernel: Kernel, out: Storage): void {
   if (out.busy !== null) out.checkIdle(opName || kernel.name);

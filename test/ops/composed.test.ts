@@ -365,6 +365,29 @@ describe('where zeros, infinities and large numbers stand (values and gradients 
   });
 });
 
+describe('numbers beside a tensor', () => {
+  const numbers = [0.1, -0, 1e-40, 1e39, Infinity, NaN, 2 ** 24 + 1];
+  it('are rounded to its dtype, eager and compiled', () => {
+    for (const b of numbers) {
+      const [single, double] = [tensor([3, -0.7]), tensor([3, -0.7], f64)];
+      const wanted = [3, Math.fround(-0.7)].map((a) => Math.fround(a * Math.fround(b)));
+      const wantedDouble = [3, -0.7].map((a) => a * b);
+      for (const f of [(x: Tensor) => x.mul(b), sg.compile((x: Tensor) => x.mul(b))]) {
+        expect([...f(single).data].map(String)).toEqual(wanted.map(String));
+        expect([...f(double).data].map(String)).toEqual(wantedDouble.map(String));
+      }
+      expect(Object.is(sg.full([], b).data[0], Math.fround(b))).toBe(true);
+      expect(Object.is(sg.full([1], b, f64).data[0], b)).toBe(true);
+    }
+  });
+
+  it('are tensors of their own each time', () => {
+    const [a, b] = [sg.full([], 2), sg.full([], 3)];
+    a.add_(5);
+    expect([a.item(), b.item(), sg.full([], 2).item()]).toEqual([7, 3, 2]);
+  });
+});
+
 describe('whole numbers', () => {
   const int = (...values: number[]): Tensor => tensor(values, { dtype: 'int32' });
 
