@@ -152,7 +152,7 @@ export function call(
     if (same) return apply(op, xs as readonly Tensor[], attrs);
     const second = xs[1];
     if (typeof second === 'number' && xs.length === 2 && isFloat(first.dtype))
-      return apply(op, [first, full([], second, first.dtype)], attrs);
+      return apply(op, [first, operand(op.name, second, first.dtype)], attrs);
   }
   let like: DType | undefined;
   for (const x of xs) if (isTensor(x)) like = like === undefined ? x.dtype : promote(like, x.dtype);
