@@ -234,8 +234,9 @@ unsigned matrix_buffers(int kernel) {
     case k_crossEntropyGrad:
       return 0b0101;  // dx, g, lp, label
     case k_layerNorm:
-    case k_batchNorm:
       return 0b0011;  // y, x, weight, bias
+    case k_batchNorm:
+      return 0b001001;  // y, mean, variance, x, weight, bias
     case k_layerNormGrad:
     case k_batchNormGrad:
       return 0b0111;  // dx, g, x, weight

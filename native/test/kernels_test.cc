@@ -352,6 +352,9 @@ std::vector<MapCase> map_cases() {
     });
     two("tanhGrad", k_tanhGrad, {}, 0,
         [t](const double* x, const double*) { return x[0] * round_to(1 - round_to(x[1] * x[1], t), t); });
+    two("axpby", k_axpby, {0.75, -1.5}, 0, [t](const double* x, const double* a) {
+      return round_to(a[0] * x[0], t) + round_to(a[1] * x[1], t);
+    });
     two("clampGrad", k_clampGrad, {-1, 1.5}, 0,
         [](const double* x, const double* a) { return x[1] >= a[0] && x[1] <= a[1] ? x[0] : 0; });
     add("isNan", k_isNan, t, Type::U8, {t}, {}, 0,

@@ -144,8 +144,11 @@ export class BatchNorm1d extends Module {
       // [N, C, L] as the matrix [N L, C].
       const [N, C, L] = [shape[0] as number, this.numFeatures, shape[2] as number];
       const matrix = rank === 2 ? x : ops.reshape(ops.permute(x, [0, 2, 1]), [N * L, C]);
-      if (this.training) this.#track(matrix);
-      const y = ops.batchNorm(...affine(matrix, this.weight, this.bias, C), this.eps);
+      const [y, mean, variance] = ops.batchNormMoments(
+        ...affine(matrix, this.weight, this.bias, C),
+        this.eps,
+      );
+      if (this.training) this.#track(N * (L ?? 1), mean, variance);
       return rank === 2 ? y : ops.permute(ops.reshape(y, [N, L, C]), [0, 2, 1]);
     });
   }
@@ -159,24 +162,31 @@ export class BatchNorm1d extends Module {
     return ops.add(ops.mul(centred, perFeature(ops.div(this.weight, spread))), perFeature(this.bias));
   }
 
-  /** Moves the running statistics by a batch [N, C], in tensors only, so that compiled steps do it too. */
-  #track(batch: Tensor): void {
+  /**
+   * Moves the running statistics by the mean and the (biased) variance of a batch of `count` values a feature, in tensors only, so
+   * that compiled steps do it too.
+   */
+  #track(count: number, mean: Tensor, variance: Tensor): void {
     const { runningMean, runningVar, numBatchesTracked, momentum } = this;
     if (runningMean === null || runningVar === null || numBatchesTracked === null) return;
     noGrad(() => {
       numBatchesTracked.add_(1);
-      const mu = ops.mean(batch, 0);
-      const share = momentum ?? ops.div(1, ops.to(numBatchesTracked, runningMean.dtype));
-      const rest = typeof share === 'number' ? 1 - share : ops.sub(1, share);
-      const towards = (t: Tensor, to: Tensor): Tensor => ops.add(ops.mul(t, rest), ops.mul(to, share));
-      const moved = towards(runningMean, mu);
+      // (1 - share) t + share factor value, for the share of this batch.
+      let towards: (t: Tensor, value: Tensor, factor?: number) => Tensor;
+      if (momentum !== null) {
+        towards = (t, value, factor = 1) => ops.axpby(1 - momentum, t, momentum * factor, value);
+      } else {
+        const share = ops.div(1, ops.to(numBatchesTracked, runningMean.dtype));
+        towards = (t, value, factor = 1) => ops.add(t, ops.mul(ops.axpby(factor, value, -1, t), share));
+      }
+      const moved = towards(runningMean, mean);
       runningMean.copy_(moved);
-      const spread =
+      runningVar.copy_(
         this.runningVariance === 'unbiased'
-          ? ops.variance(batch, 0)
+          ? towards(runningVar, variance, count / (count - 1))
           : // 1/N Σ (x − μ̄)² = 1/N Σ (x − μ)² + (μ − μ̄)², with the running mean that has just moved.
-            ops.add(ops.variance(batch, 0, { correction: 0 }), ops.square(ops.sub(mu, moved)));
-      runningVar.copy_(towards(runningVar, spread));
+            towards(runningVar, ops.add(variance, ops.square(ops.sub(mean, moved)))),
+      );
     });
   }
 

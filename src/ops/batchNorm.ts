@@ -6,7 +6,7 @@ import { normalization } from './normalization.js';
  * column; weight and bias are [cols]. One dtype, float32 or float64. Throws ShapeError for shapes that do not fit. Formula:
  * Ioffe and Szegedy, 2015. Its backward operations are rows of the table beside it.
  */
-export const { normalize: batchNorm } = normalization('batchNorm', 0, {
+export const { normalize: batchNorm, withMoments: batchNormMoments } = normalization('batchNorm', 0, {
   normalize: batchNormKernel,
   grad: batchNormGradKernel,
   weightGrad: batchNormWeightGradKernel,

@@ -1,10 +1,11 @@
 import { defineKernel, type JsKernel } from '../backend/backend.js';
 import { ShapeError } from '../errors.js';
 import { emitRows } from '../program/calls.js';
-import { type Shape, showShape } from '../program/view.js';
+import { type Shape, showShape, type View } from '../program/view.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { add } from './add.js';
 import { dense, fresh } from './alongAxis.js';
+import { constant } from './constant.js';
 import { div } from './div.js';
 import { full } from './full.js';
 import { mul } from './mul.js';
@@ -20,23 +21,37 @@ import { mean, sum } from './sum.js';
 export interface Normalization {
   /** (x - mean) / sqrt(variance + eps) weight + bias. */
   normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: number): Tensor;
+  /** The same, with the mean and the (biased) variance of each column [cols], outside any graph. Of batches only. */
+  withMoments(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: number,
+  ): [y: Tensor, mean: Tensor, variance: Tensor];
   /** The gradient of x, for that of the result. */
   grad(g: Tensor, x: Tensor, weight: Tensor, eps: number): Tensor;
   /** The gradient of the weight. */
   weightGrad(g: Tensor, x: Tensor, eps: number): Tensor;
 }
 
+interface Attrs {
+  readonly eps: number;
+  /** Where results beside the first go; into memory that nobody reads by default. */
+  readonly beside?: readonly View[];
+}
+
 /** One row of the table: its operands are some matrices of one shape, and vectors of a value per column behind them. */
 function row(
-  def: Pick<Primitive<number>, 'name' | 'vjp'> & { readonly js: JsKernel },
+  def: Pick<Primitive<Attrs>, 'name' | 'vjp'> & { readonly js: JsKernel },
   operands: { readonly matrices: number; readonly vectors: number },
   saves: readonly number[],
   result: (matrix: Shape) => Shape = (matrix) => matrix,
-): Primitive<number> {
+  resultsBeside = 0,
+): Primitive<Attrs> {
   const { name } = def;
   const kernel = defineKernel(name, def.js);
   const { matrices, vectors } = operands;
-  return primitive<number>({
+  return primitive<Attrs>({
     name,
     vjp: def.vjp,
     infer(inputs) {
@@ -50,10 +65,11 @@ function row(
       });
       return { shape: result(shape), dtype };
     },
-    run(inputs, out, eps) {
+    run(inputs, out, { eps, beside }) {
       const y = fresh(out.dtype, out.shape);
       const [rows, cols] = (inputs[0] as Spec).shape as readonly [number, number];
-      emitRows(kernel, rows, cols, [y], inputs.map(dense), [eps]);
+      const more = beside ?? Array.from({ length: resultsBeside }, () => fresh(out.dtype, [cols]));
+      emitRows(kernel, rows, cols, [y, ...more], inputs.map(dense), [eps]);
       return y;
     },
     saves,
@@ -67,7 +83,7 @@ function row(
       inputs: Array.from({ length: matrices + vectors }, (_, i) => ({
         shape: i < matrices ? shape : shape.slice(1),
       })),
-      attrs: 0.1,
+      attrs: { eps: 0.1 },
     })),
   });
 }
@@ -76,7 +92,7 @@ function row(
 export function normalization(
   name: string,
   axis: 0 | 1,
-  js: { readonly [part in keyof Normalization]: JsKernel },
+  js: { readonly [part in Exclude<keyof Normalization, 'withMoments'>]: JsKernel },
 ): Normalization {
   const along = (t: Tensor): Tensor => mean(t, axis, { keepdims: true });
   const columns = (x: Tensor, value: number): Tensor => full([x.shape[1] as number], value, x.dtype);
@@ -87,7 +103,10 @@ export function normalization(
       name,
       js: js.normalize,
       vjp: (g, ctx) => {
-        const { needs, attrs: eps } = ctx;
+        const {
+          needs,
+          attrs: { eps },
+        } = ctx;
         const [x, weight] = [ctx.input(0), ctx.input(1)];
         return [
           needs[0] ? grad(g, x, weight, eps) : null,
@@ -98,6 +117,8 @@ export function normalization(
     },
     { matrices: 1, vectors: 2 },
     [0, 1],
+    undefined,
+    axis === 0 ? 2 : 0,
   );
 
   const backward = row(
@@ -105,7 +126,10 @@ export function normalization(
       name: `${name}Grad`,
       js: js.grad,
       vjp: (v, ctx) => {
-        const { needs, attrs: eps } = ctx;
+        const {
+          needs,
+          attrs: { eps },
+        } = ctx;
         const [g, x, weight] = [ctx.input(0), ctx.input(1), ctx.input(2)];
         // N(t), the gradient for t without a weight, is symmetric in what comes in and goes out.
         const nv = grad(v, x, columns(x, 1), eps);
@@ -125,7 +149,10 @@ export function normalization(
       name: `${name}WeightGrad`,
       js: js.weightGrad,
       vjp: (v, ctx) => {
-        const { needs, attrs: eps } = ctx;
+        const {
+          needs,
+          attrs: { eps },
+        } = ctx;
         const [g, x] = [ctx.input(0), ctx.input(1)];
         return [needs[0] ? mul(unweighted(x, eps), v) : null, needs[1] ? grad(g, x, v, eps) : null];
       },
@@ -136,9 +163,15 @@ export function normalization(
   );
 
   const normalize: Normalization['normalize'] = (x, weight, bias, eps) =>
-    apply(forward, [x, weight, bias], eps);
-  const grad: Normalization['grad'] = (g, x, weight, eps) => apply(backward, [g, x, weight], eps);
-  const weightGrad: Normalization['weightGrad'] = (g, x, eps) => apply(ofWeight, [g, x], eps);
+    apply(forward, [x, weight, bias], { eps });
+  const withMoments: Normalization['withMoments'] = (x, weight, bias, eps) => {
+    const moment = (): View => fresh(x.dtype, weight.shape);
+    const [mu, variance] = [moment(), moment()];
+    const y = apply(forward, [x, weight, bias], { eps, beside: [mu, variance] });
+    return [y, constant(mu), constant(variance)];
+  };
+  const grad: Normalization['grad'] = (g, x, weight, eps) => apply(backward, [g, x, weight], { eps });
+  const weightGrad: Normalization['weightGrad'] = (g, x, eps) => apply(ofWeight, [g, x], { eps });
 
   /**
    * The gradient of ⟨v, grad⟩ by x. With s = 1 / √(variance + eps), h = (x − mean) s, u = g weight and means ⟨⟩ along the axis:
@@ -155,5 +188,5 @@ export function normalization(
     return neg(mul(s, add(mul(mul(s, spread), h), add(mul(uh, nv), mul(vh, nu)))));
   }
 
-  return { normalize, grad, weightGrad };
+  return { normalize, withMoments, grad, weightGrad };
 }

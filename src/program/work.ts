@@ -27,6 +27,7 @@ const perElement: Readonly<Record<string, number>> = {
   geluGrad: 8,
   siluGrad: 6,
   eluGrad: 3,
+  axpby: 3,
   sigmoidGrad: 3,
   tanhGrad: 3,
   softmax: 5,

@@ -116,7 +116,7 @@ const rowsOperands: Record<string, string> = {
   layerNorm: 'mmcc',
   layerNormGrad: 'mmmc',
   layerNormWeightGrad: 'Cmm',
-  batchNorm: 'mmcc',
+  batchNorm: 'mccmcc',
   batchNormGrad: 'mmmc',
   batchNormWeightGrad: 'Cmm',
 };

@@ -30,7 +30,7 @@ function make(rows: number, cols: number, mean: number): Case {
   };
 }
 
-/** y, dx, dweight and dbias, along rows (or columns). */
+/** y, dx, dweight and dbias, along rows (or columns), and the mean and the unbiased variance of each. */
 function expected(c: Case, byRows: boolean) {
   const [lines, n] = byRows ? [c.rows, c.cols] : [c.cols, c.rows];
   const at = (line: number, j: number): number => (byRows ? line * c.cols + j : j * c.cols + line);
@@ -39,6 +39,7 @@ function expected(c: Case, byRows: boolean) {
   const dx = new Float64Array(c.x.length);
   const dweight = new Float64Array(c.cols);
   const dbias = new Float64Array(c.cols);
+  const [means, variances] = [new Float64Array(lines), new Float64Array(lines)];
   for (let line = 0; line < lines; line++) {
     const mean = (f: (j: number) => number): number => {
       let sum = 0;
@@ -46,7 +47,10 @@ function expected(c: Case, byRows: boolean) {
       return sum / n;
     };
     const mu = mean((j) => c.x[at(line, j)] as number);
-    const s = 1 / Math.sqrt(mean((j) => ((c.x[at(line, j)] as number) - mu) ** 2) + eps);
+    const variance = mean((j) => ((c.x[at(line, j)] as number) - mu) ** 2);
+    const s = 1 / Math.sqrt(variance + eps);
+    means[line] = mu;
+    variances[line] = (variance * n) / (n - 1);
     const h = (j: number): number => ((c.x[at(line, j)] as number) - mu) * s;
     const u = (j: number): number => (c.g[at(line, j)] as number) * (c.weight[column(line, j)] as number);
     const [meanU, meanUh] = [mean(u), mean((j) => u(j) * h(j))];
@@ -58,20 +62,27 @@ function expected(c: Case, byRows: boolean) {
       dbias[k] = (dbias[k] as number) + (c.g[i] as number);
     }
   }
-  return { y, dx, dweight, dbias };
+  return { y, dx, dweight, dbias, means, variances };
 }
 
 function computed(c: Case, byRows: boolean) {
   const float = (values: Float64Array, shape: number[], requiresGrad = false): Tensor =>
     tensor(Float32Array.from(values), { shape, requiresGrad });
-  const m = byRows ? new nn.LayerNorm(c.cols) : new nn.BatchNorm1d(c.cols);
+  // With a momentum of 1 the running statistics are those of the batch.
+  const m = byRows ? new nn.LayerNorm(c.cols) : new nn.BatchNorm1d(c.cols, { momentum: 1 });
   m.weight?.copy_(float(c.weight, [c.cols]));
   m.bias?.copy_(float(c.bias, [c.cols]));
   const x = float(c.x, [c.rows, c.cols], true);
   const y = m.forward(x);
   y.backward(float(c.g, [c.rows, c.cols]));
   const list = (t: Tensor | null | undefined): Float32Array => (t as Tensor).data as Float32Array;
-  return { y: list(y), dx: list(x.grad), dweight: list(m.weight?.grad), dbias: list(m.bias?.grad) };
+  return {
+    y: list(y),
+    dx: list(x.grad),
+    dweight: list(m.weight?.grad),
+    dbias: list(m.bias?.grad),
+    ...(m instanceof nn.BatchNorm1d ? { means: list(m.runningMean), variances: list(m.runningVar) } : {}),
+  };
 }
 
 afterEach(() => setNumThreads(2));
@@ -99,6 +110,10 @@ describe.each(['js', ...isas])('normalisation on %s', (isa) => {
             atol,
             what: `${part} of [${rows}, ${cols}] about ${mean}`,
           });
+        }
+        for (const part of ['means', 'variances'] as const) {
+          const of = got[part];
+          if (of !== undefined) expectClose(of, want[part], { rtol: 3e-7, atol: 3e-7, what: part });
         }
       }
     }

@@ -12,7 +12,7 @@ function read(p: ArrayLike<number>, buffers: number) {
   return {
     rows: integer(p[0] as number),
     cols: integer(p[1] as number),
-    at: at as [number, number, number, number],
+    at: at as [number, number, number, number, number, number],
     eps: p[2 + buffers] as number,
   };
 }
@@ -25,6 +25,7 @@ interface Line {
 
 interface Moments {
   readonly mean: number;
+  readonly variance: number;
   /** 1 / sqrt(variance + eps) */
   readonly scale: number;
 }
@@ -38,7 +39,8 @@ function momentsOf(x: TypedArray, at: number, { n, step }: Line, eps: number): M
     const d = (x[at + j * step] as number) - mean;
     squares += d * d;
   }
-  return { mean, scale: 1 / Math.sqrt(squares / n + eps) };
+  const variance = squares / n;
+  return { mean, variance, scale: 1 / Math.sqrt(variance + eps) };
 }
 
 /** Calls f for every row (or column), with the offset of its first element and of its first weight, which lie `stride` apart. */
@@ -52,19 +54,22 @@ function eachLine(
   else for (let c = 0; c < cols; c++) f(c, { n: rows, step: cols }, c, 0);
 }
 
+/** By columns there are two more outputs: the mean and the variance of each. */
 function normalization(byRows: boolean): JsKernel {
   return (p, b) => {
-    const {
-      rows,
-      cols,
-      at: [yAt, xAt, wAt, biasAt],
-      eps,
-    } = read(p, 4);
-    const [y, x, weight, bias] = b as [TypedArray, TypedArray, TypedArray, TypedArray];
-    eachLine(byRows, rows, cols, (at, line, w, stride) => {
-      const { mean, scale } = momentsOf(x, xAt + at, line, eps);
+    const outputs = byRows ? 1 : 3;
+    const { rows, cols, at, eps } = read(p, outputs + 3);
+    const [y, yAt] = [b[0] as TypedArray, at[0]];
+    const [x, weight, bias] = b.slice(outputs) as [TypedArray, TypedArray, TypedArray];
+    const [xAt, wAt, biasAt] = at.slice(outputs) as [number, number, number];
+    eachLine(byRows, rows, cols, (lineAt, line, w, stride) => {
+      const { mean, variance, scale } = momentsOf(x, xAt + lineAt, line, eps);
+      if (!byRows) {
+        (b[1] as TypedArray)[at[1] + w] = mean;
+        (b[2] as TypedArray)[at[2] + w] = variance;
+      }
       for (let j = 0; j < line.n; j++) {
-        const i = at + j * line.step;
+        const i = lineAt + j * line.step;
         const k = w + j * stride;
         y[yAt + i] =
           ((x[xAt + i] as number) - mean) * scale * (weight[wAt + k] as number) +
