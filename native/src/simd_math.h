@@ -523,9 +523,10 @@ SIMDGRAD_INLINE Vec<float> pow_by_log(Vec<float> x, Vec<float> y) {
 // that an element's result does not depend on its neighbours' exponents.
 SIMDGRAD_INLINE Vec<float> cube(Vec<float> x) {
   if constexpr (kFused) {
-    // What rounding takes from x^2 is kept. (Signs are such that nothing needs to be negated twice.) Held
-    // finite, x^2 leaves nothing infinite of the other sign.
-    const Vec<float> negative = neg(x), square = max(x * negative, set1(-3.4028235e38f));
+    // What rounding takes from x^2 is kept. (Signs are such that nothing needs to be negated twice.) Far
+    // beyond overflow that may be infinite and of any sign, so there x^2 is held where it is of the sign of
+    // x.
+    const Vec<float> negative = neg(x), square = max(x * negative, set1(-1e30f));
     return fma(square, negative, fma(x, x, square) * x);
   } else {
     Vec<double> low, high;
