@@ -60,22 +60,26 @@ export function spread(values: readonly number[]): Spread {
 }
 
 /**
- * The warm-up of a contestant lasts as long as so many samples: what an engine compiles while it runs is compiled then, which
- * takes hundreds of calls (a training takes thousands).
+ * The warm-up of a contestant lasts as long as `least` samples, and on to so many calls unless that takes longer than `most`: what an
+ * engine compiles while it runs is compiled then. (An eager step of a small net, of some hundred functions, is at its pace after
+ * 3,000; a training takes thousands.)
  */
-const warmUpSamples = 6;
+const warmUp = { least: 6, calls: 3000, most: 15 };
 
 /** How many calls take about `ms` milliseconds, and the rate that was seen, after a warm-up. */
 async function calibrate(c: Contestant, { ms, slow = Infinity }: CompareOptions) {
   if ((await c.sample(1)) <= slow) await c.sample(1);
   let calls = 1;
+  let done = 0;
   let spent = 0;
   for (;;) {
     const seconds = await c.sample(calls);
+    done += calls;
     spent += seconds * 1e3;
     const rate = calls / seconds;
     const want = Math.max(1, Math.round(rate * ms * 1e-3));
-    if ((want <= calls * 2 || calls >= 1e6) && spent >= warmUpSamples * ms) return { calls: want, rate };
+    const warm = spent >= (done >= warmUp.calls ? warmUp.least : warmUp.most) * ms;
+    if ((want <= calls * 2 || calls >= 1e6) && warm) return { calls: want, rate };
     calls = Math.min(want, calls * 8);
   }
 }

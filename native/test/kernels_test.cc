@@ -419,6 +419,9 @@ void test_map(const Target& target) {
     for (int64_t n = 0; n < 40; ++n) check_map(target, c, ctx, {n}, false);
     check_map(target, c, ctx, {}, false);
     check_map(target, c, ctx, {7, 300}, false);
+    // Long rows behind two axes; several tasks, whose limits lie within rows.
+    for (int round = 0; round < 4; ++round) check_map(target, c, ctx, {5, 3, 130}, round % 2 == 0);
+    check_map(target, c, ctx, {6, 71, 129}, false);
     check_map(target, c, ctx, {300, 10}, false);
     check_map(target, c, ctx, {2, 2, 2, 2, 2, 2, 2, 2}, true);
   }

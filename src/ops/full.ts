@@ -1,6 +1,6 @@
 import { defineKernel } from '../backend/backend.js';
 import { fillKernel } from '../backend/js/map.js';
-import { type DType, isFloat } from '../dtype.js';
+import { type DType, isFloat, isInt32 } from '../dtype.js';
 import { emitMap, fresh } from '../program/calls.js';
 import { setSingle } from '../program/emit.js';
 import type { Shape } from '../program/view.js';
@@ -21,7 +21,9 @@ const op = primitive<FullAttrs>({
   infer: (_, { shape, dtype }) => ({ shape, dtype }),
   run(_, out, { value }) {
     const result = fresh(out.dtype, out.shape);
-    if (isFloat(out.dtype) && setSingle(result.storage, value)) return result;
+    // Other values than these are converted by the kernel.
+    const plain = isFloat(out.dtype) || (out.dtype === 'int32' && isInt32(value));
+    if (plain && setSingle(result.storage, value)) return result;
     emitMap(fillKernelRow, result, [], [value]);
     return result;
   },

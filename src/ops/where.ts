@@ -65,6 +65,8 @@ const op = primitive<null>({
  */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   checkTensor('where', condition, 'the condition');
+  if (isTensor(a) && isTensor(b) && a.dtype === b.dtype)
+    return apply(op, [to(condition, 'bool'), a, b], null);
   for (const x of [a, b]) {
     if (!isTensor(x) && typeof x !== 'number' && typeof x !== 'boolean')
       throw new ArgumentError('where: branches are tensors or numbers');

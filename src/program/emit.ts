@@ -211,8 +211,8 @@ export function emitMany(kernel: Kernel, params: Param[], storages: Storage[], o
 }
 
 /**
- * Gives a single float that was just allocated its value, where no call has to be recorded or shown: false where one has. A
- * number beside a tensor is such a float, and the call of a kernel takes as long as adding it.
+ * Gives a single number that was just allocated its value, where no call has to be recorded or shown: false where one has. A
+ * number beside a tensor is such a tensor, and the call of a kernel takes as long as adding it.
  */
 export function setSingle(out: Storage, value: number): boolean {
   const { array } = out;
