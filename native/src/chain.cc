@@ -11,8 +11,9 @@ namespace {
 
 constexpr int64_t kLine = 64;  // elements: whole cache lines for every type
 constexpr int64_t kLeastBlock = 1024, kLargestBlock = 16384;
-// Fewer elements (of all instructions together) are not worth waking a thread for.
+// Fewer elements (of all instructions together) are not worth sharing.
 constexpr int64_t kParallelElements = 1 << 17;
+constexpr double kNanosecondsPerElement = 0.2;
 
 }  // namespace
 
@@ -139,7 +140,8 @@ bool Program::run_chain(const Chain& chain, CallContext& context) const {
     }
     j.program->run_blocks(*j.chain, begin, end < j.chain->length ? end : j.chain->length, local, *j.context);
   };
-  context.parallel((chain.length + job.per_task - 1) / job.per_task, task, &job);
+  context.parallel((chain.length + job.per_task - 1) / job.per_task, task, &job,
+                   static_cast<double>(work) * kNanosecondsPerElement);
   return !job.failed.load() || context.fail_memory("a chain of elementwise operations");
 }
 

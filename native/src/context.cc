@@ -32,6 +32,10 @@ inline uint32_t epoch_of(uint64_t state) { return static_cast<uint32_t>(state >>
 // Of what a job's tasks are told, which they read first of all.
 constexpr int kArgLines = 8;
 
+// So much work is worth waking a helper for: whoever does it loses some 15 us, and the helper comes after 50
+// more, or far fewer where it has a core of its own.
+constexpr double kWorthWaking = 100'000;
+
 }  // namespace
 
 struct Pool::Helper {
@@ -81,8 +85,7 @@ void Pool::stop_helpers() {
     shares_[i].count = 0;
     shares_[i].state.store(static_cast<uint64_t>(epoch_) << 32, std::memory_order_release);
   }
-  wake_.fetch_add(1);
-  wake_.notify_all();
+  for (int i = 1; i <= spawned_; i++) call(i);
   for (int i = 0; i < spawned_; i++) join_thread(helpers_[i].thread);
   spawned_ = 0;
   free(helpers_);
@@ -122,9 +125,12 @@ void Pool::help(int worker, uint32_t seen) {
     Spin spin(spins_.load(std::memory_order_relaxed));
     while (epoch_of(own.state.load(std::memory_order_acquire)) == seen) {
       if (spin.more()) continue;
-      const uint32_t call = wake_.load(std::memory_order_acquire);
+      std::atomic<uint32_t>& count = calls_[worker].count;
+      const uint32_t call = count.load(std::memory_order_acquire);
       sleeping_.fetch_add(1);
-      if (epoch_of(own.state.load()) == seen) wake_.wait(call);
+      done_[worker].asleep.store(true);
+      if (epoch_of(own.state.load()) == seen) count.wait(call);
+      done_[worker].asleep.store(false);
       sleeping_.fetch_sub(1);
     }
     prefetch_lines(own.arg.load(std::memory_order_relaxed), kArgLines);
@@ -162,7 +168,32 @@ void Pool::drain(int worker, uint32_t epoch, int participants, bool one_each) {
   }
 }
 
-void Pool::run(int64_t tasks, Context::Task fn, void* arg, int limit) {
+// How many of the first workers are awake, up to the first that sleeps.
+int Pool::awake(int workers) const {
+  if (sleeping_.load(std::memory_order_relaxed) == 0) return workers;
+  int i = 1;
+  while (i < workers && !done_[i].asleep.load(std::memory_order_relaxed)) i++;
+  return i;
+}
+
+// Whether helpers that sleep should be woken for a job: where it is worth it together with those just before,
+// or where those before the last pause were, as what has come once mostly comes again.
+bool Pool::worth_waking(double ns) {
+  const int64_t now = nanoseconds();
+  if (now - found_asleep_ > kStayAwake) {
+    last_work_ = work_;
+    work_ = 0;
+  }
+  found_asleep_ = now;
+  return work_ + ns >= kWorthWaking || last_work_ >= kWorthWaking;
+}
+
+void Pool::call(int worker) {
+  calls_[worker].count.fetch_add(1);
+  calls_[worker].count.notify_one();
+}
+
+void Pool::run(int64_t tasks, Context::Task fn, void* arg, double ns, int limit) {
   const auto serial = [=] {
     for (int64_t task = 0; task < tasks; task++) fn(arg, task, 0);
   };
@@ -174,6 +205,14 @@ void Pool::run(int64_t tasks, Context::Task fn, void* arg, int limit) {
   if (!closed_ && workers - 1 > spawned_) spawn(threads() - 1);
   if (workers > spawned_ + 1) workers = spawned_ + 1;
   if (workers <= 1 || closed_) {
+    unlock();
+    return serial();
+  }
+
+  const int ready = awake(workers);
+  if (ready < workers && !worth_waking(ns)) workers = ready;
+  work_ += ns;
+  if (workers == 1) {
     unlock();
     return serial();
   }
@@ -191,9 +230,8 @@ void Pool::run(int64_t tasks, Context::Task fn, void* arg, int limit) {
     s.state.store(static_cast<uint64_t>(epoch) << 32, std::memory_order_release);
   }
   // A helper that goes to sleep at this very moment may be missed: the caller does not need it.
-  if (sleeping_.load(std::memory_order_relaxed) > 0) {
-    wake_.fetch_add(1);
-    wake_.notify_all();
+  for (int i = ready; i < workers; i++) {
+    if (done_[i].asleep.exchange(false)) call(i);
   }
 
   drain(0, epoch, workers, false);
@@ -222,7 +260,9 @@ void CallContext::begin() {
   kind_ = Kind::none;
 }
 
-void CallContext::parallel(int64_t tasks, Task fn, void* arg) { pool_->run(tasks, fn, arg, threads_); }
+void CallContext::parallel(int64_t tasks, Task fn, void* arg, double ns) {
+  pool_->run(tasks, fn, arg, ns, threads_);
+}
 
 void* CallContext::allocate_block(size_t bytes) {
   return allocate(bytes == 0 ? 64 : (bytes + 63) & ~size_t{63});

@@ -12,8 +12,9 @@ namespace simdgrad {
 constexpr int kMaxThreads = 256;
 
 // Helper threads that run the tasks of one caller at a time. Helpers are created on first use; between jobs
-// they stay awake for a fifth of a millisecond, then sleep. The caller works too and never waits for a helper
-// that has not woken up yet, so a job on a busy machine is no slower than a serial one.
+// they stay awake for a fifth of a millisecond, then sleep. They are woken for jobs that take long, and for
+// short ones where many follow each other. The caller works too and never waits for a helper that has not
+// woken up yet, so a job on a busy machine is no slower than a serial one.
 class Pool {
  public:
   explicit Pool(int threads);
@@ -25,8 +26,9 @@ class Pool {
   // Waits for the job in progress. From any thread but a helper's.
   void resize(int threads);
   // Runs every task and returns. At most `limit` workers take part. Where another caller has the pool, or it
-  // is closed, this thread does all tasks as worker 0. Tasks must not call run() themselves.
-  void run(int64_t tasks, Context::Task fn, void* arg, int limit);
+  // is closed, this thread does all tasks as worker 0. Tasks must not call run() themselves. `ns`: about how
+  // long one thread takes for all of them.
+  void run(int64_t tasks, Context::Task fn, void* arg, double ns, int limit);
   // Ends the helpers for good and waits for them.
   void close();
 
@@ -45,13 +47,21 @@ class Pool {
     bool one_each = false;
   };
   struct alignas(64) Done {
-    std::atomic<uint32_t> epoch{0};  // the last job that this helper took part in
+    std::atomic<uint32_t> epoch{0};   // the last job that this helper took part in
+    std::atomic<bool> asleep{false};  // and not called
+  };
+  // What sleeping helpers wait on, each on its own.
+  struct alignas(64) Call {
+    std::atomic<uint32_t> count{0};
   };
 
   static void* helper_main(void* helper);
   void help(int worker, uint32_t seen);
   bool take(int worker, Share& share, uint32_t epoch);
   void drain(int worker, uint32_t epoch, int participants, bool one_each);
+  int awake(int workers) const;
+  bool worth_waking(double ns);
+  void call(int worker);
   void spawn(int count);
   void stop_helpers();
   void lock();
@@ -59,11 +69,15 @@ class Pool {
 
   Share shares_[kMaxThreads];  // by worker; the caller is worker 0
   Done done_[kMaxThreads];
-  alignas(64) std::atomic<uint32_t> wake_{0};  // what sleeping helpers wait on
-  std::atomic<int> sleeping_{0};
+  Call calls_[kMaxThreads];
+  alignas(64) std::atomic<int> sleeping_{0};
   alignas(64) std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
   std::atomic<int> threads_;
-  uint32_t epoch_ = 0;         // under busy_: counts jobs
+  uint32_t epoch_ = 0;  // under busy_: counts jobs
+  // Under busy_, in nanoseconds: the work of jobs that follow each other, that of those before the last
+  // pause, and when a job last found a helper asleep.
+  double work_ = 0, last_work_ = 0;
+  int64_t found_asleep_ = 0;
   bool closed_ = false;        // under busy_
   int spawned_ = 0;            // under busy_
   bool spawn_failed_ = false;  // under busy_: the machine gave no more threads
@@ -84,7 +98,7 @@ class CallContext final : public Context {
   void begin();
 
   int threads() const override { return threads_; }
-  void parallel(int64_t tasks, Task fn, void* arg) override;
+  void parallel(int64_t tasks, Task fn, void* arg, double ns) override;
   void* scratch(int worker, size_t bytes) override;
   const CacheSizes& cache() const override;
   bool fail_index(const char* kernel, int64_t index, int64_t position, int64_t bound) override;

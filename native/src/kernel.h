@@ -37,9 +37,10 @@ class Context {
   virtual ~Context() = default;
   virtual int threads() const = 0;
   // fn(arg, task, worker) for every task in [0, tasks), worker in [0, threads()); returns when all are done.
-  // The set of tasks never depends on which threads are free, so neither do results.
+  // The set of tasks never depends on which threads are free, so neither do results. `ns`: about how long one
+  // thread takes for all of them, which decides whether sleeping threads are woken for it.
   using Task = void (*)(void* arg, int64_t task, int worker);
-  virtual void parallel(int64_t tasks, Task fn, void* arg) = 0;
+  virtual void parallel(int64_t tasks, Task fn, void* arg, double ns) = 0;
   // 64-byte aligned memory of this worker, or of all (kShared), kept and grown; valid until its next call;
   // null when out of memory.
   static constexpr int kShared = -1;

@@ -119,6 +119,11 @@ inline void lock_briefly(std::atomic_flag& flag) {
 // 45 on another; longer than what a step does on one thread, and than JavaScript takes between two kernels.
 constexpr int64_t kStayAwake = 200'000;
 
+inline int64_t nanoseconds() {
+  using namespace std::chrono;
+  return duration_cast<std::chrono::nanoseconds>(steady_clock::now().time_since_epoch()).count();
+}
+
 // while (...) if (!spin.more()) sleep;
 class Spin {
  public:
@@ -135,10 +140,6 @@ class Spin {
   }
 
  private:
-  static int64_t nanoseconds() {
-    using namespace std::chrono;
-    return duration_cast<std::chrono::nanoseconds>(steady_clock::now().time_since_epoch()).count();
-  }
   bool awake_;
   bool yields_;
   unsigned count_ = 0;

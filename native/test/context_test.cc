@@ -29,10 +29,12 @@ struct Job {
   }
 };
 
-void check_job(CallContext& context, int64_t tasks, int64_t work) {
+constexpr double kLong = 1e9, kShort = 10'000;
+
+void check_job(CallContext& context, int64_t tasks, int64_t work, double ns = kLong) {
   context.begin();
   Job job(tasks, work);
-  context.parallel(tasks, Job::task, &job);
+  context.parallel(tasks, Job::task, &job, ns);
   bool once = true;
   for (const auto& runs : job.runs) once = once && runs.load() == 1;
   expect(once, "every task runs once");
@@ -69,10 +71,32 @@ void check_help(bool asleep) {
     }
     context.begin();
     Job job(16, 200000);
-    context.parallel(16, Job::task, &job);
+    context.parallel(16, Job::task, &job, kLong);
     highest = job.highest.load();
   }
   expect(highest == 1, asleep ? "a helper wakes up" : "a helper takes part");
+}
+
+// Short jobs leave helpers asleep, unless many of them follow each other.
+void check_rest() {
+  Pool pool(2);
+  CallContext context(&pool);
+  check_job(context, 2, 10);
+  // Whatever a job is said to take, it takes long enough for a helper that is called to come.
+  const auto highest = [&context](int64_t work) {
+    context.begin();
+    Job job(16, work);
+    context.parallel(16, Job::task, &job, kShort);
+    return job.highest.load();
+  };
+  int rested = 0, woken = 0;
+  for (int i = 0; i < 20; i++) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    rested += highest(1000000) == 0 ? 1 : 0;
+  }
+  expect(rested > 10, "a short job wakes nobody");
+  for (int i = 0; i < 20000 && woken == 0; i++) woken = highest(2000);
+  expect(woken == 1, "short jobs that follow each other wake a helper");
 }
 
 // Jobs of all sizes at all distances, some of them as helpers are about to fall asleep.
@@ -91,7 +115,7 @@ void check_distances() {
         while (std::chrono::steady_clock::now() < until) {
         }
       }
-      check_job(context, 1 + below(below(2) == 0 ? 3 : 40), below(3000));
+      check_job(context, 1 + below(below(2) == 0 ? 3 : 40), below(3000), below(2) == 0 ? kShort : kLong);
     }
   }
 }
@@ -172,6 +196,7 @@ int main() {
   check_sleeping_helpers();
   check_help(false);
   check_help(true);
+  check_rest();
   check_distances();
   check_callers();
   check_scratch();

@@ -25,7 +25,7 @@ class SimpleContext : public Context {
   }
 
   int threads() const override { return threads_; }
-  void parallel(int64_t tasks, Task fn, void* arg) override {
+  void parallel(int64_t tasks, Task fn, void* arg, double) override {
     if (tasks <= 1 || threads_ == 1) {
       for (int64_t i = 0; i < tasks; ++i) fn(arg, i, 0);
       return;
