@@ -1,6 +1,6 @@
-import { createRequire } from 'node:module';
 import type * as MlMatrix from 'ml-matrix';
 import { LinAlgError, ShapeError } from './errors.js';
+import { createRequire } from './node.js';
 
 // Dense linear algebra in double precision, by the package ml-matrix; for analysis and whitening, not for training.
 // It is loaded at the first use: importing simdgrad does not pay for it.

@@ -1,5 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
-import { fileURLToPath } from 'node:url';
 import { isFloat, type TypedArray } from '../dtype.js';
 import {
   type AnomalyDetails,
@@ -8,6 +6,7 @@ import {
   ArgumentError,
   CompileError,
 } from '../errors.js';
+import { AsyncLocalStorage, fileURLToPath } from '../node.js';
 import { add } from '../ops/add.js';
 import type { Primitive, Spec } from '../ops/primitive.js';
 import { type Inspection, inspectWith, outerOp, type Recorded, tracing } from '../program/emit.js';

@@ -1,11 +1,12 @@
-import { totalmem } from 'node:os';
 import { byteWidth, type DType } from '../dtype.js';
 import { ShapeError } from '../errors.js';
+import { os } from '../node.js';
 
 /** Bytes of memory this process may have: the machine's, or less where a container or a control group says so. */
 function memory(): number {
   const limit = process.constrainedMemory?.() ?? 0;
-  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+  const all = os().totalmem();
+  return limit > 0 ? Math.min(limit, all) : all;
 }
 
 /**

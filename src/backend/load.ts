@@ -1,8 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { ArgumentError, BackendError } from '../errors.js';
+import { createRequire, crypto, dirname, fileURLToPath, fs, join, resolve } from '../node.js';
 import type { Backend } from './backend.js';
 import { jsBackend } from './js/index.js';
 import { type Addon, NativeBackend, type NativeInfo, translate } from './native.js';
@@ -57,7 +54,9 @@ let threads: number | null = null;
 function packageRoot(): string | null {
   for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
     try {
-      const { name } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { name?: unknown };
+      const { name } = JSON.parse(fs.readFileSync(join(folder, 'package.json'), 'utf8')) as {
+        name?: unknown;
+      };
       if (name === 'simdgrad') return folder;
     } catch {
       // no package.json here
@@ -79,20 +78,18 @@ function open(path: string): Loaded {
 
 /** Throws where the prebuilt addon is not the file that was published: loading a truncated one kills the process. */
 function checkPrebuild(folder: string, platform: string, path: string): void {
-  const manifest = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')) as Record<
+  const manifest = JSON.parse(fs.readFileSync(join(folder, 'manifest.json'), 'utf8')) as Record<
     string,
     { size?: unknown; sha256?: unknown } | undefined
   >;
   const listed = manifest[platform];
-  const bytes = readFileSync(path);
+  const bytes = fs.readFileSync(path);
   if (listed?.size !== bytes.length) {
     throw new Error(
       `it has ${bytes.length} bytes where ${listed?.size} were published; install simdgrad again`,
     );
   }
-  // Loaded here because only this needs it, and it takes milliseconds.
-  const { createHash } = process.getBuiltinModule('node:crypto');
-  if (listed.sha256 !== createHash('sha256').update(bytes).digest('hex')) {
+  if (listed.sha256 !== crypto().createHash('sha256').update(bytes).digest('hex')) {
     throw new Error('its content is not what was published; install simdgrad again');
   }
 }
@@ -119,7 +116,7 @@ function findAddon(): Loaded {
   candidates.push({ path: prebuild, check: () => checkPrebuild(prebuilds, platform, prebuild) });
   const wrong: string[] = [];
   for (const { path, check } of candidates) {
-    if (!existsSync(path)) continue;
+    if (!fs.existsSync(path)) continue;
     try {
       check?.();
       return open(path);

@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { gunzipSync } from 'node:zlib';
 import { arrayType, checkDType, type DType, type TypedArray } from '../dtype.js';
 import { ArgumentError, FormatError } from '../errors.js';
+import { fileURLToPath, fs, zlib } from '../node.js';
 import { describe, maxRank, showShape, sizeOf } from '../program/view.js';
 import { checkOptions, type Tensor, tensor } from '../tensor/tensor.js';
 
@@ -55,13 +53,13 @@ export function readIdx(source: string | URL | Uint8Array, name?: string): IdxCo
     name ??= 'idx data';
   } else if (typeof source === 'string' || source instanceof URL) {
     name ??= typeof source === 'string' ? source : fileURLToPath(source);
-    bytes = readFileSync(source);
+    bytes = fs.readFileSync(source);
   } else {
     throw new ArgumentError(`idx: takes a path or a Uint8Array, not ${describe(source)}`);
   }
   if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
     try {
-      bytes = gunzipSync(bytes, { maxOutputLength: maxUnpacked });
+      bytes = zlib().gunzipSync(bytes, { maxOutputLength: maxUnpacked });
     } catch (error) {
       throw new FormatError(`${name}: cannot be unpacked with gzip: ${(error as Error).message}`);
     }

@@ -1,8 +1,5 @@
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { ArgumentError, FormatError, SimdgradError } from '../errors.js';
+import { createRequire, dirname, fileURLToPath, fs, join } from '../node.js';
 import { describe, type Shape, showShape } from '../program/view.js';
 import { checkOptions, persistent, type Tensor } from '../tensor/tensor.js';
 import { TensorDataset } from './dataset.js';
@@ -44,7 +41,7 @@ function find(folder: string, name: string): string {
   for (const base of [name, name.replace('-idx', '.idx')]) {
     for (const end of ['', '.gz']) {
       const path = join(folder, base + end);
-      if (existsSync(path)) return path;
+      if (fs.existsSync(path)) return path;
     }
   }
   throw new SimdgradError(`mnist: there is no file ${name} (or ${name}.gz) in ${folder}`, 'SIMDGRAD_MISSING');

@@ -1,17 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  fchmodSync,
-  fsyncSync,
-  openSync,
-  realpathSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-} from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { ArgumentError } from '../errors.js';
+import { basename, crypto, dirname, fileURLToPath, fs, join } from '../node.js';
 import { describe } from '../program/view.js';
 
 /** The argument as a path, or an ArgumentError. */
@@ -31,25 +19,28 @@ export function writeAtomically(path: string, write: (fd: number) => void): void
   let target = path;
   let mode: number | null = null;
   try {
-    target = realpathSync(path); // replace the file that a link names, not the link
-    mode = statSync(target).mode & 0o777;
+    target = fs.realpathSync(path); // replace the file that a link names, not the link
+    mode = fs.statSync(target).mode & 0o777;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
   const folder = dirname(target);
-  const temporary = join(folder, `.${basename(target)}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`);
-  const fd = openSync(temporary, 'wx');
+  const temporary = join(
+    folder,
+    `.${basename(target)}.${process.pid}.${crypto().randomBytes(6).toString('hex')}.tmp`,
+  );
+  const fd = fs.openSync(temporary, 'wx');
   let open = true;
   try {
-    if (mode !== null) fchmodSync(fd, mode);
+    if (mode !== null) fs.fchmodSync(fd, mode);
     write(fd);
-    fsyncSync(fd);
+    fs.fsyncSync(fd);
     open = false;
-    closeSync(fd);
-    renameSync(temporary, target);
+    fs.closeSync(fd);
+    fs.renameSync(temporary, target);
   } catch (error) {
-    if (open) closeSync(fd);
-    unlinkSync(temporary);
+    if (open) fs.closeSync(fd);
+    fs.unlinkSync(temporary);
     throw error;
   }
   syncFolder(folder);
@@ -58,11 +49,11 @@ export function writeAtomically(path: string, write: (fd: number) => void): void
 /** Flushes the new name itself, where the system can do that (Windows cannot open folders). */
 function syncFolder(folder: string): void {
   try {
-    const fd = openSync(folder, 'r');
+    const fd = fs.openSync(folder, 'r');
     try {
-      fsyncSync(fd);
+      fs.fsyncSync(fd);
     } finally {
-      closeSync(fd);
+      fs.closeSync(fd);
     }
   } catch {
     // the content is safe already; only the renaming may be lost with the power

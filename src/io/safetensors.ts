@@ -1,8 +1,7 @@
-import { createHash, type Hash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
-import { endianness } from 'node:os';
+import type { Hash } from 'node:crypto';
 import { arrayType, byteWidth, type DType, type TypedArray } from '../dtype.js';
 import { ArgumentError, FormatError } from '../errors.js';
+import { crypto, fs } from '../node.js';
 import { checkTensor } from '../ops/primitive.js';
 import { contiguous } from '../program/calls.js';
 import { checkReadable, constantStorage, withRecorder } from '../program/emit.js';
@@ -63,7 +62,7 @@ const sealStart = `{"${metadataKey}":{"simdgrad.sha256":"`;
 const noSeal = '0'.repeat(64);
 const sealOffset = 8 + sealStart.length;
 
-const bigEndian = endianness() === 'BE';
+const bigEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 0;
 
 function swapBytes(bytes: Uint8Array, width: number): void {
   for (let i = 0; i < bytes.length; i += width) bytes.subarray(i, i + width).reverse();
@@ -84,7 +83,7 @@ const pieceBytes = 2 ** 20;
 
 function writeAll(fd: number, bytes: Uint8Array, position: number | null = null): void {
   for (let done = 0; done < bytes.length; ) {
-    done += writeSync(fd, bytes, done, bytes.length - done, position === null ? null : position + done);
+    done += fs.writeSync(fd, bytes, done, bytes.length - done, position === null ? null : position + done);
   }
 }
 
@@ -123,7 +122,7 @@ export function writeTensors(
   text.copy(header, 8);
 
   writeAtomically(path, (fd) => {
-    const hash = sealed ? createHash('sha256') : null;
+    const hash = sealed ? crypto().createHash('sha256') : null;
     hash?.update(header);
     writeAll(fd, header);
     const piece = new Uint8Array(pieceBytes);
@@ -164,22 +163,22 @@ const isObject = (x: unknown): x is Record<string, unknown> =>
  * is returned unless all of it is right, with `sealed` also the checksum.
  */
 export function readTensors(path: string, sealed: boolean): Content {
-  const fd = openSync(path, 'r');
+  const fd = fs.openSync(path, 'r');
   try {
     return readOpen(path, fd, sealed);
   } finally {
-    closeSync(fd);
+    fs.closeSync(fd);
   }
 }
 
 function readOpen(path: string, fd: number, wantSeal: boolean): Content {
   const wrong = (why: string): FormatError => new FormatError(`${path}: ${why}`);
-  const stat = fstatSync(fd);
+  const stat = fs.fstatSync(fd);
   if (!stat.isFile()) throw wrong('is not a file');
   let hash: Hash | null = null;
   const read = (bytes: Uint8Array, position: number): void => {
     for (let done = 0; done < bytes.length; ) {
-      const n = readSync(fd, bytes, done, Math.min(bytes.length - done, 2 ** 30), position + done);
+      const n = fs.readSync(fd, bytes, done, Math.min(bytes.length - done, 2 ** 30), position + done);
       if (n === 0) throw wrong(`ends at ${position + done}, ${bytes.length - done} bytes too early`);
       done += n;
     }
@@ -205,7 +204,7 @@ function readOpen(path: string, fd: number, wantSeal: boolean): Content {
     seal = header.toString('latin1', start, start + 64);
     const blank = Buffer.from(header);
     blank.write(noSeal, start, 'latin1');
-    hash = createHash('sha256').update(lengthBytes).update(blank);
+    hash = crypto().createHash('sha256').update(lengthBytes).update(blank);
   }
   const { entries, metadata } = parseHeader(header, stat.size - 8 - length, wrong);
   const tensors = new Map<string, Tensor>();

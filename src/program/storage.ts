@@ -1,4 +1,3 @@
-import { Buffer } from 'node:buffer';
 import { backend } from '../backend/load.js';
 import { arrayType, byteWidth, type DType, PerDType, type TypedArray } from '../dtype.js';
 import { CompileError, ShapeError, StateError } from '../errors.js';

@@ -7,7 +7,7 @@ const src = fileURLToPath(new URL('../../src', import.meta.url));
 
 // The house, from the ground up: a file may import from its own floor and from those below (types from anywhere).
 const floors = [
-  ['errors', 'dtype', 'suggest', 'options', 'linalg'],
+  ['node', 'errors', 'dtype', 'suggest', 'options', 'linalg'],
   ['backend'],
   ['program'],
   ['ops'],

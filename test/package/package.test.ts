@@ -59,6 +59,20 @@ describe('the package', () => {
     expect(read('dist/analysis.js')).not.toContain('extends Error');
   });
 
+  it('loads no module of Node that only few programs need', () => {
+    for (const file of ['dist/index.js', 'dist/analysis.js']) {
+      expect(read(file), file).not.toMatch(/(?:from|import)\s*"node:/);
+    }
+    const program = `
+      await import(${JSON.stringify(at('dist/index.js').href)});
+      console.log(JSON.stringify(process.moduleLoadList));`;
+    const args = ['--no-warnings', '--input-type=module', '-e', program];
+    const loaded: string[] = JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' }));
+    for (const name of ['crypto', 'zlib', 'internal/fs/streams']) {
+      expect(loaded).not.toContain(`NativeModule ${name}`);
+    }
+  });
+
   it('shows in an anomaly the line of the caller, not of the library', async () => {
     const { AnomalyError, detectAnomaly, tensor } = await import(at('dist/index.js').href);
     const x = tensor([0, 1], { requiresGrad: true });
