@@ -167,8 +167,9 @@ SIMDGRAD_INLINE Vec<float> look_up(const float (&table)[32], IntVec<float> i) {
   return {_mm512_permutex2var_ps(_mm512_loadu_ps(table), i.v, _mm512_loadu_ps(table + 16))};
 }
 
-// An estimate of 1 / a, to 14 bits.
+// Estimates of 1 / a and of its square root, to 14 bits.
 SIMDGRAD_INLINE Vec<float> about_reciprocal(Vec<float> a) { return {_mm512_rcp14_ps(a.v)}; }
+SIMDGRAD_INLINE Vec<float> about_reciprocal_sqrt(Vec<float> a) { return {_mm512_rsqrt14_ps(a.v)}; }
 
 template <class T>
 SIMDGRAD_INLINE Tail<T> tail(int n);

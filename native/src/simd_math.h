@@ -266,6 +266,27 @@ SIMDGRAD_INLINE Vec<float> corrected_quotient(Vec<float> a, Vec<float> b, Vec<fl
 }
 #endif
 
+// Correctly rounded, as the instruction is.
+template <class T>
+SIMDGRAD_INLINE Vec<T> v_sqrt(Vec<T> x) {
+  return sqrt(x);
+}
+#if SIMDGRAD_X86 && SIMDGRAD_TARGET == SIMDGRAD_AVX512
+// In three quarters of its time: by a step of Newton's for the root and for half of its reciprocal, and one
+// more by the remainder, which is exact (P. Markstein, "Computation of elementary functions on the IBM RISC
+// System/6000 processor", 1990). Of every float from 1e-28 on, and of estimates that are off by 2^-14 either
+// way, the result is that of the instruction.
+template <>
+SIMDGRAD_INLINE Vec<float> v_sqrt(Vec<float> x) {
+  if (!all((x >= set1(1e-28f)) & (x < infinity<float>()))) return sqrt(x);
+  const Vec<float> half = set1(0.5f), estimate = about_reciprocal_sqrt(x);
+  const Vec<float> root = x * estimate, half_reciprocal = half * estimate;
+  const Vec<float> error = fnma(root, half_reciprocal, half);
+  const Vec<float> better = fma(root, error, root);
+  return fma(fnma(better, better, x), fma(half_reciprocal, error, half_reciprocal), better);
+}
+#endif
+
 // With z = e^-|x|: 1 / (1 + z), or z / (1 + z) for negative x. Nothing overflows and nothing cancels. What
 // rounding takes from 1 + z is kept, and put back as the differential of the quotient.
 template <class T>
@@ -542,7 +563,7 @@ SIMDGRAD_INLINE Vec<float> inverse_square(Vec<float> x) {
 // x^(1/2): 0 for -0, infinity for -infinity.
 SIMDGRAD_INLINE Vec<float> square_root_power(Vec<float> x) {
   const Vec<float> inf = infinity<float>();
-  return select(x == neg(inf), inf, sqrt(x + zero<float>()));
+  return select(x == neg(inf), inf, v_sqrt(x + zero<float>()));
 }
 
 SIMDGRAD_INLINE Vec<float> v_pow(Vec<float> x, Vec<float> y) {
