@@ -85,7 +85,7 @@ void Pool::stop_helpers() {
     shares_[i].count = 0;
     shares_[i].state.store(static_cast<uint64_t>(epoch_) << 32, std::memory_order_release);
   }
-  for (int i = 1; i <= spawned_; i++) call(i);
+  for (int i = 1; i <= spawned_; i++) wake(i);
   for (int i = 0; i < spawned_; i++) join_thread(helpers_[i].thread);
   spawned_ = 0;
   free(helpers_);
@@ -125,13 +125,11 @@ void Pool::help(int worker, uint32_t seen) {
     Spin spin(spins_.load(std::memory_order_relaxed));
     while (epoch_of(own.state.load(std::memory_order_acquire)) == seen) {
       if (spin.more()) continue;
-      std::atomic<uint32_t>& count = calls_[worker].count;
-      const uint32_t call = count.load(std::memory_order_acquire);
-      sleeping_.fetch_add(1);
-      done_[worker].asleep.store(true);
-      if (epoch_of(own.state.load()) == seen) count.wait(call);
-      done_[worker].asleep.store(false);
-      sleeping_.fetch_sub(1);
+      // An exchange, as in wake(): the later of the two sees what was written before the other.
+      std::atomic<uint32_t>& asleep = done_[worker].asleep;
+      asleep.exchange(1);
+      if (epoch_of(own.state.load(std::memory_order_acquire)) == seen) asleep.wait(1);
+      asleep.store(0);
     }
     prefetch_lines(own.arg.load(std::memory_order_relaxed), kArgLines);
     // Joins the job that is there by now. Where the caller has closed it, it looks at this no more.
@@ -170,9 +168,8 @@ void Pool::drain(int worker, uint32_t epoch, int participants, bool one_each) {
 
 // How many of the first workers are awake, up to the first that sleeps.
 int Pool::awake(int workers) const {
-  if (sleeping_.load(std::memory_order_relaxed) == 0) return workers;
   int i = 1;
-  while (i < workers && !done_[i].asleep.load(std::memory_order_relaxed)) i++;
+  while (i < workers && done_[i].asleep.load(std::memory_order_relaxed) == 0) i++;
   return i;
 }
 
@@ -188,9 +185,9 @@ bool Pool::worth_waking(double ns) {
   return work_ + ns >= kWorthWaking || last_work_ >= kWorthWaking;
 }
 
-void Pool::call(int worker) {
-  calls_[worker].count.fetch_add(1);
-  calls_[worker].count.notify_one();
+void Pool::wake(int worker) {
+  std::atomic<uint32_t>& asleep = done_[worker].asleep;
+  if (asleep.exchange(0) != 0) asleep.notify_one();
 }
 
 void Pool::run(int64_t tasks, Context::Task fn, void* arg, double ns, int limit) {
@@ -230,9 +227,7 @@ void Pool::run(int64_t tasks, Context::Task fn, void* arg, double ns, int limit)
     s.state.store(static_cast<uint64_t>(epoch) << 32, std::memory_order_release);
   }
   // A helper that goes to sleep at this very moment may be missed: the caller does not need it.
-  for (int i = ready; i < workers; i++) {
-    if (done_[i].asleep.exchange(false)) call(i);
-  }
+  for (int i = ready; i < workers; i++) wake(i);
 
   drain(0, epoch, workers, false);
 

@@ -48,11 +48,7 @@ class Pool {
   };
   struct alignas(64) Done {
     std::atomic<uint32_t> epoch{0};   // the last job that this helper took part in
-    std::atomic<bool> asleep{false};  // and not called
-  };
-  // What sleeping helpers wait on, each on its own.
-  struct alignas(64) Call {
-    std::atomic<uint32_t> count{0};
+    std::atomic<uint32_t> asleep{0};  // 1 while it sleeps and has not been woken
   };
 
   static void* helper_main(void* helper);
@@ -61,7 +57,7 @@ class Pool {
   void drain(int worker, uint32_t epoch, int participants, bool one_each);
   int awake(int workers) const;
   bool worth_waking(double ns);
-  void call(int worker);
+  void wake(int worker);
   void spawn(int count);
   void stop_helpers();
   void lock();
@@ -69,8 +65,6 @@ class Pool {
 
   Share shares_[kMaxThreads];  // by worker; the caller is worker 0
   Done done_[kMaxThreads];
-  Call calls_[kMaxThreads];
-  alignas(64) std::atomic<int> sleeping_{0};
   alignas(64) std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
   std::atomic<int> threads_;
   uint32_t epoch_ = 0;  // under busy_: counts jobs
