@@ -384,7 +384,7 @@ napi_value prepare_pages(napi_env env, napi_callback_info info) {
   const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory.data) + page - 1) & ~(page - 1);
   const uintptr_t end = (reinterpret_cast<uintptr_t>(memory.data) +
-                         static_cast<uintptr_t>(memory.length * type_size(memory.type))) &
+                         static_cast<uintptr_t>(memory.length * size_of(memory.type))) &
                         ~(page - 1);
   if (end > begin) {
     void* const pages = reinterpret_cast<void*>(begin);

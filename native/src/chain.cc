@@ -64,10 +64,10 @@ bool Program::read_chains(napi_env env, const Buffer& triples) {
           if (owner_[index] != 0) return refuse(c, "a local buffer is used by two chains");
           table_[index].data = nullptr;
           slots_of_[index].place = chain.local_bytes;
-          chain.local_bytes += type_size(table_[index].type);
+          chain.local_bytes += size_of(table_[index].type);
         }
         owner_[index] = c + 1;
-        if (stride == 1) bytes += type_size(table_[index].type);
+        if (stride == 1) bytes += size_of(table_[index].type);
       }
     }
     chain.length = instructions_[chain.first].nothing ? 0 : static_cast<int64_t>(at[2]);

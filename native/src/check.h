@@ -48,7 +48,6 @@ unsigned dispatch_types(Types types);
 int dispatch_buffer(Types types);
 
 const char* type_name(Type type);
-inline int64_t type_size(Type type) { return type == Type::F64 ? 8 : type == Type::U8 ? 1 : 4; }
 
 // What is wrong with a call, for people.
 struct Problem {

@@ -96,7 +96,7 @@ void Pool::spawn(int count) {
   if (helpers_ == nullptr) helpers_ = static_cast<Helper*>(calloc(kMaxThreads, sizeof(Helper)));
   if (helpers_ == nullptr) return;
   // More threads than processors: spinning would only take time from the one that works.
-  spins_.store(threads() <= machine().threads, std::memory_order_relaxed);
+  spins_.store(threads() <= machine().processors, std::memory_order_relaxed);
   while (spawned_ < count && !spawn_failed_) {
     Helper* helper = helpers_ + spawned_;
     helper->pool = this;
@@ -199,7 +199,7 @@ void Pool::run(int64_t tasks, Context::Task fn, void* arg, double ns, int limit)
   int workers = threads();
   if (workers > limit) workers = limit;
   if (workers > tasks) workers = static_cast<int>(tasks);
-  if (!closed_ && workers - 1 > spawned_) spawn(threads() - 1);
+  if (!closed_ && workers - 1 > spawned_) spawn(workers - 1);
   if (workers > spawned_ + 1) workers = spawned_ + 1;
   if (workers <= 1 || closed_) {
     unlock();

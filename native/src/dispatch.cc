@@ -165,8 +165,14 @@ void find_caches(CacheSizes* cache) {
 int available_processors() {
 #if defined(__linux__)
   int count = 0;
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
+  // The system refuses a set that is smaller than its own.
+  for (int most = CPU_SETSIZE; count <= 0 && most <= 1 << 16; most *= 2) {
+    cpu_set_t* const set = CPU_ALLOC(static_cast<size_t>(most));
+    if (set == nullptr) break;
+    const size_t bytes = CPU_ALLOC_SIZE(static_cast<size_t>(most));
+    if (sched_getaffinity(0, bytes, set) == 0) count = CPU_COUNT_S(bytes, set);
+    CPU_FREE(set);
+  }
   if (count <= 0) count = 1;
   // A container's quota: "quota period" or "max period" (cgroup v2).
   char line[64];
@@ -179,6 +185,13 @@ int available_processors() {
   }
   return count;
 #elif defined(_WIN32)
+  // A process that is held to some processors of a group; else all of all groups.
+  DWORD_PTR own = 0, all = 0;
+  if (GetProcessAffinityMask(GetCurrentProcess(), &own, &all) && own != 0 && own != all) {
+    int count = 0;
+    for (; own != 0; own &= own - 1) count++;
+    return count;
+  }
   return static_cast<int>(GetActiveProcessorCount(ALL_PROCESSOR_GROUPS));
 #elif defined(__APPLE__)
   int count = 0;
@@ -247,7 +260,8 @@ const Machine& machine() {
     m.cache = CacheSizes{};
     find_cpu_name(m.cpu, sizeof m.cpu);
     find_caches(&m.cache);
-    m.threads = available_processors();
+    m.processors = available_processors();
+    m.threads = m.processors;
     const char* wanted = getenv("SIMDGRAD_THREADS");
     if (wanted != nullptr && atoi(wanted) >= 1) m.threads = atoi(wanted);
     if (m.threads > kMaxThreads) m.threads = kMaxThreads;

@@ -19,7 +19,8 @@ const KernelTable& kernel_table(Isa isa);
 struct Machine {
   char cpu[64];
   CacheSizes cache;
-  int threads;  // SIMDGRAD_THREADS, or as many as this process may run at once
+  int processors;  // how many threads this process may run at once
+  int threads;     // SIMDGRAD_THREADS, or as many
 };
 const Machine& machine();
 

@@ -8,6 +8,7 @@ namespace simdgrad {
 
 enum class Type : uint8_t { F32 = 0, F64 = 1, I32 = 2, U8 = 3 };
 constexpr int kTypes = 4;
+constexpr int64_t size_of(Type type) { return type == Type::F64 ? 8 : type == Type::U8 ? 1 : 4; }
 
 // A view on a typed array; length in elements.
 struct Buffer {

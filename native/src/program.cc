@@ -344,7 +344,7 @@ bool Program::resolve_rows(napi_env env, const char* what, uint32_t input, const
 
 void* Program::staging(uint32_t index) {
   void*& data = slots_of_[index].staging;
-  const size_t bytes = static_cast<size_t>(table_[index].length * type_size(table_[index].type));
+  const size_t bytes = static_cast<size_t>(table_[index].length * size_of(table_[index].type));
   if (data == nullptr) data = CallContext::allocate_block(bytes);
   return data;
 }
@@ -515,7 +515,7 @@ bool Program::run_async(napi_env env, napi_value self, napi_value inputs, napi_v
     void* copy = staging(index);
     if (copy == nullptr) return out_of_memory(env);
     if (input.data == copy) continue;  // gathered
-    const size_t bytes = static_cast<size_t>(input.length * type_size(input.type));
+    const size_t bytes = static_cast<size_t>(input.length * size_of(input.type));
     if (bytes > 0) memcpy(copy, input.data, bytes);
     input.data = copy;
   }
@@ -535,10 +535,16 @@ bool Program::hold_updated(napi_env env, AsyncRun* run) {
   if (!updates_inputs_) return true;
   napi_value list;
   if (napi_create_array(env, &list) != napi_ok) return false;
-  uint32_t count = 0;
   for (size_t i = 0; i < inputs_.size(); i++) {
-    if (slots_of_[inputs_[i]].writable && napi_set_element(env, list, count++, values_[i]) != napi_ok)
-      return false;
+    if (!slots_of_[inputs_[i]].writable) continue;
+    // Defined, not assigned: somebody may have put a setter, which is JavaScript, on the prototype of arrays.
+    char name[24];
+    snprintf(name, sizeof name, "%zu", i);
+    napi_property_descriptor element = {};
+    element.utf8name = name;
+    element.value = values_[i];
+    element.attributes = napi_enumerable;
+    if (napi_define_properties(env, list, 1, &element) != napi_ok) return false;
   }
   return napi_create_reference(env, list, 1, &run->updated) == napi_ok;
 }

@@ -114,7 +114,7 @@ void Runner::work() {
       if (tells) ended_(arg_);
       continue;
     }
-    Spin spin(machine().threads > 1, true);
+    Spin spin(machine().processors > 1, true);
     while (posts_.load(std::memory_order_acquire) == seen && spin.more()) {
     }
     if (posts_.load(std::memory_order_acquire) == seen) sleep();

@@ -89,7 +89,6 @@ constexpr int kVectorRegisters = 32;
   SIMDGRAD_UNARY(T, neg, _mm512_xor_##P(_mm512_set1_##P(T(-0.0)), a.v))                                    \
   SIMDGRAD_UNARY(T, round, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))      \
   SIMDGRAD_UNARY(T, floor, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC))          \
-  SIMDGRAD_UNARY(T, trunc, _mm512_roundscale_##P(a.v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC))             \
   SIMDGRAD_COMPARE(T, operator==, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_EQ_OQ))                             \
   SIMDGRAD_COMPARE(T, operator!=, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_NEQ_UQ))                            \
   SIMDGRAD_COMPARE(T, operator<, _mm512_cmp_##P##_mask(a.v, b.v, _CMP_LT_OQ))                              \
@@ -231,7 +230,6 @@ alignas(64) static const int32_t kTailTable[16] = {-1, -1, -1, -1, -1, -1, -1, -
   SIMDGRAD_UNARY(T, neg, _mm256_xor_##P(_mm256_set1_##P(T(-0.0)), a.v))                                    \
   SIMDGRAD_UNARY(T, round, _mm256_round_##P(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))           \
   SIMDGRAD_UNARY(T, floor, _mm256_round_##P(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC))               \
-  SIMDGRAD_UNARY(T, trunc, _mm256_round_##P(a.v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC))                  \
   SIMDGRAD_COMPARE(T, operator==, _mm256_cmp_##P(a.v, b.v, _CMP_EQ_OQ))                                    \
   SIMDGRAD_COMPARE(T, operator!=, _mm256_cmp_##P(a.v, b.v, _CMP_NEQ_UQ))                                   \
   SIMDGRAD_COMPARE(T, operator<, _mm256_cmp_##P(a.v, b.v, _CMP_LT_OQ))                                     \
@@ -540,7 +538,6 @@ constexpr int kVectorRegisters = 32;
   SIMDGRAD_INLINE Vec<T> neg(Vec<T> a) { return {vnegq_##S(a.v)}; }                                        \
   SIMDGRAD_INLINE Vec<T> round(Vec<T> a) { return {vrndnq_##S(a.v)}; }                                     \
   SIMDGRAD_INLINE Vec<T> floor(Vec<T> a) { return {vrndmq_##S(a.v)}; }                                     \
-  SIMDGRAD_INLINE Vec<T> trunc(Vec<T> a) { return {vrndq_##S(a.v)}; }                                      \
   SIMDGRAD_INLINE Mask<T> operator==(Vec<T> a, Vec<T> b) { return {vceqq_##S(a.v, b.v)}; }                 \
   SIMDGRAD_INLINE Mask<T> operator<(Vec<T> a, Vec<T> b) { return {vcltq_##S(a.v, b.v)}; }                  \
   SIMDGRAD_INLINE Mask<T> operator<=(Vec<T> a, Vec<T> b) { return {vcleq_##S(a.v, b.v)}; }                 \
@@ -689,7 +686,6 @@ SIMDGRAD_INLINE To reinterpret_lane(From x) {
   SIMDGRAD_INLINE Vec<T> neg(Vec<T> a) { return {-a.v}; }                                             \
   SIMDGRAD_INLINE Vec<T> round(Vec<T> a) { return {(T)::nearbyint(a.v)}; }                            \
   SIMDGRAD_INLINE Vec<T> floor(Vec<T> a) { return {(T)::floor(a.v)}; }                                \
-  SIMDGRAD_INLINE Vec<T> trunc(Vec<T> a) { return {(T)::trunc(a.v)}; }                                \
   SIMDGRAD_INLINE Mask<T> operator==(Vec<T> a, Vec<T> b) { return {a.v == b.v}; }                     \
   SIMDGRAD_INLINE Mask<T> operator!=(Vec<T> a, Vec<T> b) { return {a.v != b.v}; }                     \
   SIMDGRAD_INLINE Mask<T> operator<(Vec<T> a, Vec<T> b) { return {a.v < b.v}; }                       \
@@ -757,11 +753,6 @@ SIMDGRAD_INLINE Vec<T> floor(Vec<T> a) {
   const Vec<T> r = round(a);
   return select(a < r, r - Vec<T>::set1(T(1)), r) | sign;
 }
-template <class T>
-SIMDGRAD_INLINE Vec<T> trunc(Vec<T> a) {
-  const Vec<T> sign = a & Vec<T>::set1(T(-0.0));
-  return floor(abs(a)) | sign;
-}
 #endif
 
 SIMDGRAD_INLINE Vec<float> load(const float* p) { return Vec<float>::load(p); }
@@ -775,11 +766,7 @@ SIMDGRAD_INLINE Vec<T> zero() {
   return Vec<T>::zero();
 }
 
-// The first n lanes (0 <= n <= N), the others zero; nothing beyond p[n - 1] is touched.
-template <class T>
-SIMDGRAD_INLINE Vec<T> load_n(const T* p, int n) {
-  return load_tail(p, tail<T>(n));
-}
+// The first n lanes (0 <= n <= N); nothing beyond p[n - 1] is touched.
 template <class T>
 SIMDGRAD_INLINE void store_n(T* p, Vec<T> a, int n) {
   store_tail(p, a, tail<T>(n));

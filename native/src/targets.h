@@ -2,8 +2,9 @@
 // simd.h and the kernels inside its own namespace, and closes the region.
 //
 // Inside a region the compiler may use the instructions of that target for everything it sees. So no standard
-// header may be included there and no std template or lambda used: their code would be emitted as weak
-// symbols with, say, AVX-512 instructions, and the linker could keep that copy for the whole program.
+// header may be included there and no std template used: its code would be emitted as a weak symbol with,
+// say, AVX-512 instructions, and the linker could keep that copy for the whole program. (What is written
+// there, lambdas too, has the target's namespace in its name.)
 #pragma once
 
 #define SIMDGRAD_BASELINE 0

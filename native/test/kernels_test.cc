@@ -41,7 +41,12 @@ class TestContext : public SimpleContext {
             std::to_string(position) + " is outside [0, " + std::to_string(bound) + ")";
     return false;
   }
+  void parallel(int64_t tasks, Task fn, void* arg, double ns) override {
+    if (tasks > most_tasks) most_tasks = tasks;
+    SimpleContext::parallel(tasks, fn, arg, ns);
+  }
   std::string error;
+  int64_t most_tasks = 0;
 };
 
 // ---- typed memory whose elements can be read and written as doubles ----
@@ -1533,6 +1538,26 @@ void test_update(const Target& target) {
   }
 }
 
+// A weight that is multiplied by one thread is updated by it, too; others are shared.
+void test_shared_updates(const Target& target) {
+  const struct {
+    int64_t rows, cols, depth;
+    bool shared;
+  } cases[] = {{60, 470, 1, false}, {100, 128, 4, false}, {784, 128, 1, true}, {100, 128, 32, true}};
+  for (const auto& c : cases) {
+    const double m = static_cast<double>(c.rows), n = static_cast<double>(c.cols),
+                 k = static_cast<double>(c.depth);
+    Memory a(Type::F32, c.rows * c.depth), b(Type::F32, c.depth * c.cols), p(Type::F32, c.rows * c.cols);
+    TestContext product(2), update(2);
+    call(target, k_matmul, 0, {0, k, n, m, 0, n, 0, m, 1, 0, n, 1, -1, 0}, {&b, &a, &p, &b}, product);
+    call(target, k_sgdProduct, 0, {m, n, k, 0, 0, 0, 1, m, 0, n, 1, 0.1, 0, 0}, {&p, &p, &a, &b}, update);
+    ++checked;
+    if ((product.most_tasks > 1) != c.shared || (update.most_tasks > 1) != c.shared)
+      fail("update of " + std::to_string(c.rows) + "x" + std::to_string(c.cols) + " at " +
+           std::to_string(c.depth) + " is not shared as the product is");
+  }
+}
+
 // ---- one thread against three, bit for bit ----
 
 void test_threads(const Target& target) {
@@ -1628,6 +1653,7 @@ int main() {
     test_adam_limits(target);
     test_adam_neighbours(target);
     test_update(target);
+    test_shared_updates(target);
     test_threads(target);
 #if !defined(__SANITIZE_ADDRESS__)  // reads nothing that the others do not, and takes long there
     test_ulps(target);

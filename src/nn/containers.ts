@@ -78,21 +78,24 @@ export class Sequential extends Module {
 
   protected override fields(): Iterable<readonly [string, unknown]> {
     const own = [...super.fields()];
-    return [...this.#modules.map((m, i) => [this.#names[i] as string, m] as const), ...own];
+    return [...[...this].map((m, i) => [this.#names[i] as string, m] as const), ...own];
   }
 
   /** How many modules there are. */
   get length(): number {
+    observe(() => this.#modules.length);
     return this.#modules.length;
   }
 
   /** Module i; negative numbers count from the end. Undefined outside. */
   at(i: number): Module | undefined {
+    observe(() => this.#modules.at(i));
     return this.#modules.at(i);
   }
 
   /** The modules in order. */
   [Symbol.iterator](): Iterator<Module> {
+    observe(() => this.#modules.length);
     return this.#modules[Symbol.iterator]();
   }
 
@@ -138,7 +141,7 @@ export class ModuleList extends Module {
   }
 
   protected override fields(): Iterable<readonly [string, unknown]> {
-    return [...this.#modules.map((m, i) => [String(i), m] as const), ...super.fields()];
+    return [...[...this].map((m, i) => [String(i), m] as const), ...super.fields()];
   }
 
   /** How many modules there are. */
@@ -178,7 +181,7 @@ export class ModuleDict extends Module {
   }
 
   protected override fields(): Iterable<readonly [string, unknown]> {
-    return [...this.#modules, ...super.fields()];
+    return [...this.keys().map((name) => [name, this.get(name)] as const), ...super.fields()];
   }
 
   /** The module of that name, or undefined. */

@@ -68,21 +68,38 @@ function isName(key: unknown): key is string | number {
 
 const views = new WeakMap<object, Fields>();
 
-/** The entries of a Map as fields, always the same object; the field '' is its size. */
-function mapFields(map: ReadonlyMap<unknown, unknown>): Fields {
-  let fields = views.get(map);
-  if (fields === undefined) {
-    const get = (_: object, key: string | symbol): unknown =>
-      key === '' ? map.size : map.has(key) ? map.get(key) : map.get(Number(key));
-    fields = new Proxy<Fields>({}, { get });
-    views.set(map, fields);
-  }
+/** What stands for an object among holders of fields, always the same. */
+function viewOf(of: object, make: () => Fields): Fields {
+  let fields = views.get(of);
+  if (fields === undefined) views.set(of, (fields = make()));
   return fields;
+}
+
+/** The entries of a Map as fields; the field '' is its size. */
+function mapFields(map: ReadonlyMap<unknown, unknown>): Fields {
+  const get = (_: object, key: string | symbol): unknown =>
+    key === '' ? map.size : map.has(key) ? map.get(key) : map.get(Number(key));
+  return viewOf(map, () => new Proxy<Fields>({}, { get }));
+}
+
+/** In its field '' how many fields an object has: one that is added later changes none that was there. */
+function fieldCount(holder: Fields): Fields {
+  return viewOf(holder, () => ({
+    get ''() {
+      let n = 0;
+      for (const _ in holder) n++; // a list of them would be garbage at every step
+      return n;
+    },
+  }));
 }
 
 type VisitField = (holder: Fields, key: string, value: unknown) => void;
 
 function lookAt(holder: Fields, depth: number, visit: VisitField): void {
+  if (!Array.isArray(holder)) {
+    const count = fieldCount(holder);
+    visit(count, '', count['']);
+  }
   for (const key in holder) {
     if (!Object.hasOwn(holder, key)) continue;
     const value = holder[key];
@@ -116,6 +133,14 @@ function fieldsOf(m: Module): unknown[] {
   return list;
 }
 
+/** These modules, those that they lead to, and so on. */
+function spread(from: Iterable<Module>, to: ReadonlyMap<Module, readonly Module[]>): Set<Module> {
+  const found = new Set(from);
+  // What is added on the way is visited, too.
+  for (const m of found) for (const next of to.get(m) ?? []) found.add(next);
+  return found;
+}
+
 // A compiled step notices when a field of a module that it uses holds something else than when it was compiled: another
 // parameter, layer, number, function. Fields that the step itself sets (a count, kept activations) do not matter.
 watchTraces(() => {
@@ -125,22 +150,28 @@ watchTraces(() => {
     if (module) before.set(module, fieldsOf(module));
   }
   return (used, trace) => {
-    const known = new Map<Module, boolean>();
-    /** True for a module that holds, itself or through others, a tensor of the step. */
-    const isUsed = (m: Module): boolean => {
-      const held = known.get(m);
-      if (held !== undefined) return held;
-      known.set(m, false); // for modules that hold each other
-      const found = holdsAny(m, (x) => (isTensor(x) ? used.has(x.view.storage) : isUsed(x)));
-      known.set(m, found);
-      return found;
-    };
-    const watched = new Set<Module>();
-    for (const ref of live) {
-      const module = ref.deref();
-      // What it holds counts as well: an activation has no tensor to be known by.
-      if (module && isUsed(module)) for (const m of module.modules()) watched.add(m);
-    }
+    const children = new Map<Module, Module[]>();
+    const holders = new Map<Module, Module[]>();
+    const users: Module[] = [];
+    // Looking for them is not what the step depends on.
+    withRecorder(null, () => {
+      for (const ref of live) {
+        const module = ref.deref();
+        if (!module) continue;
+        let uses = false;
+        const own: Module[] = [];
+        eachHeld(module, (held) => {
+          if (isTensor(held)) uses ||= used.has(held.view.storage);
+          else own.push(held);
+        });
+        if (uses) users.push(module);
+        children.set(module, own);
+        for (const m of own) holders.set(m, [...(holders.get(m) ?? []), module]);
+      }
+    });
+    // Modules that hold a tensor of the step, those that hold such modules, and whatever all of these hold: an activation
+    // has no tensor to be known by.
+    const watched = spread(spread(users, holders), children);
     const held = new Map<Fields, Map<string, unknown>>();
     for (const module of watched) {
       const list = before.get(module) ?? [];
@@ -243,8 +274,8 @@ function isPlainObject(x: unknown): x is Record<string, unknown> {
 
 type Visit = (name: string, value: Tensor | Module, owner: Module) => void;
 
-/** True if a tensor or module that a module holds directly passes the test. Set where #each can be reached. */
-let holdsAny: (m: Module, test: (held: Tensor | Module) => boolean) => boolean;
+/** Visits the tensors and modules that a module holds directly. Set where #each can be reached. */
+let eachHeld: (m: Module, visit: (held: Tensor | Module) => void) => void;
 
 /**
  * Base of layers and models. Subclasses assign parameters (see Parameter), buffers (see registerBuffer) and
@@ -286,13 +317,7 @@ export class Module {
   }
 
   static {
-    holdsAny = (m, test) => {
-      let found = false;
-      m.#each((_name, held) => {
-        found ||= test(held);
-      });
-      return found;
-    };
+    eachHeld = (m, visit) => m.#each((_name, held) => visit(held));
   }
 
   /** Visits the tensors and modules held directly by this one, in order of assignment. */

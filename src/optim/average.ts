@@ -213,6 +213,7 @@ export class EMA {
   #advance(): Param[] {
     let weight = this.#weight;
     return advance({
+      owner: this,
       advance: () => {
         weight = this.#weight;
         const share = 1 - this.#decay;
@@ -250,10 +251,14 @@ export class EMA {
   /** All or none: refuses before anything is written. */
   #checkFree(op: string): void {
     for (const { view } of this.#params) {
-      view.storage.read(`EMA.${op}`);
-      view.storage.checkIdle(`EMA.${op}`);
-      view.storage.checkUnread(`EMA.${op}`);
+      view.storage.checkRead(`EMA.${op}`);
+      view.storage.checkWrite(`EMA.${op}`);
     }
+    this.#checkStill(op);
+  }
+
+  /** Refuses where an asynchronous step is about to move the averages: counts and weight have moved on already. */
+  #checkStill(op: string): void {
     for (const { view } of this.#averages) view.storage.checkIdle(`EMA.${op}`);
   }
 
@@ -341,10 +346,14 @@ export class EMA {
     }
   }
 
-  /** Copies of the averages (corrected), in the order of the parameters. StateError before the first update with biasCorrection. */
+  /**
+   * Copies of the averages (corrected), in the order of the parameters. StateError before the first update with biasCorrection,
+   * and while an asynchronous step updates them.
+   */
   averages(): Tensor[] {
     this.#refuseTrace('averages');
     this.#checkBegun('averages');
+    this.#checkStill('averages');
     return noGrad(() => this.#averages.map((_, i) => this.#value(i).clone()));
   }
 
@@ -353,7 +362,8 @@ export class EMA {
    * else in order.
    *
    * @throws StateError that lists what does not fit in number, names, shapes or dtypes, before anything is written;
-   * with biasCorrection also before the first update. CompileError in a compiled step.
+   * with biasCorrection also before the first update; and while an asynchronous step works on either. CompileError in a
+   * compiled step.
    */
   copyTo(target: Averaged): void {
     this.#refuseTrace('copyTo');
@@ -376,10 +386,8 @@ export class EMA {
       return i;
     });
     if (wrong.length > 0) throw new StateError(`EMA.copyTo: the target does not fit: ${wrong.join('; ')}`);
-    for (const [, { view }] of to) {
-      view.storage.checkIdle('EMA.copyTo');
-      view.storage.checkUnread('EMA.copyTo');
-    }
+    this.#checkStill('copyTo');
+    for (const [, { view }] of to) view.storage.checkWrite('EMA.copyTo');
     noGrad(() => {
       to.forEach(([, t], j) => {
         t.detach().copy_(this.#value(sources[j] as number));
@@ -387,8 +395,12 @@ export class EMA {
     });
   }
 
-  /** A snapshot: decay, count and copies of the averages, by parameter name where names were given and else by index. */
+  /**
+   * A snapshot: decay, count and copies of the averages, by parameter name where names were given and else by index.
+   * StateError while an asynchronous step updates them.
+   */
   stateDict(): EMAState {
+    this.#checkStill('stateDict');
     const averages: Record<string, Tensor> = {};
     this.#names.forEach((name, i) => {
       averages[name] = withRecorder(null, () => (this.#averages[i] as Tensor).clone());
@@ -439,7 +451,7 @@ export class EMA {
     if (wrong.length > 0)
       throw new StateError(`EMA.loadStateDict: the state does not fit: ${wrong.join('; ')}`);
     const given = this.#names.map((name) => averages[name] as Tensor);
-    for (const { view } of this.#averages) view.storage.checkIdle('EMA.loadStateDict');
+    this.#checkStill('loadStateDict');
     this.#decay = this.#checked(decay);
     this.#updates = updates;
     this.#weight = weight;

@@ -290,7 +290,9 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 
   /** Learning rate of the first group; setting it sets that of all groups. */
   get lr(): number {
-    return (this.paramGroups[0] as ParamGroup<O>).lr as number;
+    const first = this.paramGroups[0] as ParamGroup<O>;
+    observe(() => first.lr);
+    return first.lr as number;
   }
 
   /** Sets the learning rate, >= 0, of all groups (ArgumentError otherwise). */
@@ -399,8 +401,15 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     this.validate(group);
   }
 
-  /** Tells the trace in progress which parameters it is about. */
+  /** Tells the trace in progress which parameters it is about, and with which options where the update may read any. */
   #watch(group: ParamGroup<O>, i: number): void {
+    if (!recordable.has(this.update)) {
+      for (const key of this.#optionNames as (keyof typeof group)[]) {
+        const value: unknown = group[key];
+        observe(() => group[key]);
+        if (Array.isArray(value)) for (const j of value.keys()) observe(() => value[j] as unknown);
+      }
+    }
     observe(() => this.paramGroups[i]);
     observe(() => group.params);
     observe(() => group.params.length);
@@ -456,6 +465,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     const states = active.map((a) => a.state);
     const group = this.#group;
     return advance({
+      owner: group ?? this,
       advance: () => {
         if (group !== null) this.#checkGroup(group);
         for (const s of states) s.step++;
@@ -495,12 +505,17 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   /**
    * A snapshot: `state`, by parameter name where names were given and else by index, with the step count and
    * copies of the state tensors; and `paramGroups`, the options with the keys of the parameters.
+   *
+   * @throws StateError while an asynchronous step updates the parameters: its counts have moved on, its tensors not yet.
    */
   stateDict(): OptimizerState {
     const keys = this.#keys();
     const state: OptimizerState['state'] = {};
+    const op = `${this.constructor.name}.stateDict`;
     for (const [p, key] of keys) {
       const s = this.#state(p);
+      p.view.storage.checkIdle(op);
+      for (const t of s.tensors.values()) t.view.storage.checkIdle(op);
       if (s.step === 0 && s.tensors.size === 0) continue;
       const entry: Record<string, number | Tensor> = { step: s.step, ...s.numbers };
       for (const [name, t] of s.tensors) entry[name] = withRecorder(null, () => t.clone());

@@ -197,6 +197,7 @@ export abstract class Schedule {
       epoch = this.lastEpoch;
     };
     advance({
+      owner: this,
       advance: () => {
         before = { state: this.stateDict(), groups: this.groups.map(moving) };
         try {

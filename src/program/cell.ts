@@ -1,3 +1,4 @@
+import { StateError } from '../errors.js';
 import { tracing } from './emit.js';
 
 /** A value of a cell that can take over what else is found there, so that a program can go on with its memory. */
@@ -15,11 +16,21 @@ export interface Home {
  */
 export interface Watched {
   value: unknown;
+  /** The asynchronous step that is making the gradient which this cell will hold, or null. */
+  busy: string | null;
   /** Token of the trace in which its owner was made: to that trace the cell is its own affair. */
   readonly madeIn: object | null;
 }
 
+/** Refuses to write a cell that an asynchronous step is going to write. */
+export function checkIdle({ busy }: Watched, what: string): void {
+  if (busy === null) return;
+  throw new StateError(`${what}: this gradient is being computed by ${busy}; await that step first`);
+}
+
 export class Cell implements Watched {
+  busy: string | null = null;
+
   constructor(
     public value: unknown,
     readonly madeIn: object | null = null,
@@ -37,6 +48,7 @@ export class Cell implements Watched {
   }
 
   set(value: unknown): void {
+    checkIdle(this, 'grad');
     tracing()?.writeCell(this);
     this.value = value;
   }

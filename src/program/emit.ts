@@ -21,6 +21,8 @@ export type Param = number | Slot;
  * returns the numbers that kernels need; `rewind` takes the last move back, for a step that was refused.
  */
 export interface Advancing {
+  /** Whose state it is: a step that is traced again has to move the same on. */
+  readonly owner: object;
   advance(): readonly number[];
   rewind(): void;
 }
@@ -39,6 +41,8 @@ export interface Recorded {
 /** Receives what a traced step does instead of the backend. */
 export interface Recorder {
   record(call: Recorded): void;
+  /** Told of every storage that a call which is about to be recorded writes. */
+  writing(storage: Storage): void;
   /** Registers advancing state; the returned slots are refilled on every replay. */
   advancing(state: Advancing): Slot[];
   /** Remembers what a read gave; the program is only replayed while it gives the same. */
@@ -225,10 +229,12 @@ export function setSingle(out: Storage, value: number): boolean {
 /** Says that a kernel is about to write a storage. */
 function write(kernel: Kernel, out: Storage): void {
   if (out.busy !== null) out.checkIdle(opName || kernel.name);
-  if (recorder === null) {
-    if (out.readers > 0) out.checkUnread(opName || kernel.name);
-    out.preserve();
+  if (recorder !== null) {
+    recorder.writing(out);
+    return;
   }
+  if (out.readers > 0) out.checkUnread(opName || kernel.name);
+  out.preserve();
   out.version++;
 }
 
@@ -239,7 +245,9 @@ function arrayOf(kernel: Kernel, s: Storage): TypedArray {
 
 /** Moves state on by one step and gives its numbers: plain ones in eager mode, slots while tracing. */
 export function advance(state: Advancing): Param[] {
-  return recorder === null ? state.advance().slice() : recorder.advancing(state);
+  const target = recorder;
+  // What is read on the way is not what the trace depends on.
+  return target === null ? state.advance().slice() : withRecorder(null, () => target.advancing(state));
 }
 
 /** Tells a trace in progress that it depends on what `read` returns. */

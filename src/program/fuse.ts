@@ -287,7 +287,7 @@ export function hoistFills(
     if (s.array !== null || s.length > maxConstant || kept.has(s)) return true;
     if (writes.get(s) !== 1 || !overwrites(call, 0)) return true;
     const array = sharedArray(s.dtype, s.length);
-    array.fill(call.params.at(-1) as number);
+    call.kernel.js(call.params as number[], [array]); // converts the value as every run would
     constants.set(s, new Storage(s.dtype, s.length, array, trace));
     return false;
   });

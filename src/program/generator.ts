@@ -66,6 +66,7 @@ export class Generator {
     const blocks = Math.ceil(n / (dtype === 'float64' ? 2 : 4));
     let after = 0;
     return advance({
+      owner: this,
       advance: () => {
         const block = this.#block;
         this.#block += blocks;

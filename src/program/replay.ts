@@ -53,7 +53,8 @@ class UpdateRecorder implements Recorder {
     this.guards.push({ read, value: read() });
   }
 
-  // An update is handed its gradients; it reads no cells.
+  // An update is handed its gradients, reads no cells, and no graph looks at what it writes meanwhile.
+  writing(): void {}
   readCell(): void {}
   writeCell(): void {}
   settleCell(): void {}

@@ -6,7 +6,7 @@ import { ArgumentError, CompileError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
 import { cloneOf } from '../ops/to.js';
 import { contiguous, fresh } from '../program/calls.js';
-import type { Watched } from '../program/cell.js';
+import { checkIdle, type Watched } from '../program/cell.js';
 import { constantStorage, inspecting, tracing, withRecorder } from '../program/emit.js';
 import { explainProgram } from '../program/explain.js';
 import { largeResult, Program } from '../program/program.js';
@@ -37,11 +37,12 @@ export interface CompiledStep<A extends readonly unknown[], R> {
   /**
    * Runs the step off the main thread and resolves to what it returns. Arguments may be changed as soon as the call returns.
    * Until it resolves everyone sees the old parameters, then the new ones, never a mixture. Calls are run one after the
-   * other, beside those of other steps. (The JS backend has no other thread: it works between the events of this one, at
-   * least one kernel at a time, so that an event may wait for a large product.)
+   * other, beside those of other steps; modes, frozen parameters and options of optimizers are those of the moment when a
+   * call's turn comes. (The JS backend has no other thread: it works between the events of this one, at least one kernel at a
+   * time, so that an event may wait for a large product.)
    *
-   * Meanwhile a StateError refuses synchronous calls of the step, operations that write to what it reads or updates, and reads of
-   * the optimizer's state. What is written to an array that `data` gave is not seen by the step, and lost where it updates the
+   * Meanwhile a StateError refuses synchronous calls of the step, operations that write to what it reads or updates (gradients,
+   * too), and reads of the optimizer's state and of averages. What is written to an array that `data` gave is not seen by the step, and lost where it updates the
    * tensor. Rejects with what a synchronous call would throw; everything is then as it was before, but for what others have
    * set or drawn meanwhile (a learning rate, random numbers).
    */
@@ -76,7 +77,7 @@ interface Entry {
   /** Storages of the results, in the order of `outputs`. */
   readonly results: readonly { storage: Storage; shape: readonly number[] }[];
   /** What every replay leaves in cells. */
-  readonly effects: readonly { cell: Watched; make: () => unknown }[];
+  readonly effects: readonly { cell: Watched; gradient: boolean; make: () => unknown }[];
   /** What the trace left in cells: views of its own results, or values as they were. */
   readonly left: ReadonlyMap<Watched, unknown>;
   /** False until the second call has confirmed the trace. */
@@ -213,11 +214,14 @@ class Step<A extends readonly unknown[], R> {
         const found = this.#prepared(now, inputs);
         return { found, pending: found.program.runAsync(inputs) };
       });
+      for (const { cell, gradient } of found.effects) if (gradient) cell.busy = this.name;
       try {
         await pending;
       } catch (error) {
         this.#rewind(found);
         throw error;
+      } finally {
+        for (const { cell, gradient } of found.effects) if (gradient) cell.busy = null;
       }
       return this.#finish(found) as R;
     };
@@ -279,6 +283,7 @@ class Step<A extends readonly unknown[], R> {
     const entry = this.#ready(found, key, args);
     try {
       this.#checkApart(entry.program, args);
+      for (const { cell } of entry.effects) checkIdle(cell, this.name);
     } catch (error) {
       this.#rewind(entry);
       throw error;
@@ -417,15 +422,16 @@ class Step<A extends readonly unknown[], R> {
         const outputs = structure(this.name, result, (t) => kept.add(t.view));
         const left = trace.left();
         for (const [cell, value] of left) {
-          if (isTensor(value) && value.view.storage.array === null) kept.publish(cell, value.view);
+          // A constant of the step as well: others may change it between two steps.
+          if (isTensor(value) && value.view.storage.trace !== null) kept.publish(cell, value.view);
         }
         trace.finish();
-        trace.restoreCells();
+        trace.restore();
         return { trace, result: outputs, kept, left };
       });
     } catch (error) {
       trace.rewind();
-      trace.restoreCells();
+      trace.restore();
       throw error;
     }
   }
@@ -453,9 +459,9 @@ class Step<A extends readonly unknown[], R> {
         effects: [...left].flatMap(([cell, value]) => {
           if (!trace.wrote(cell)) return [];
           const view = kept.published.get(cell);
-          if (!view) return { cell, make: () => value };
-          if (program.consumed.has(view.storage)) return { cell, make: () => consumed };
-          return { cell, make: published(view, program) };
+          if (!view) return { cell, gradient: false, make: () => value };
+          const gone = program.consumed.has(view.storage);
+          return { cell, gradient: true, make: gone ? () => consumed : published(view, program) };
         }),
         left: leftBehind(kept, left),
         confirmed: false,
@@ -488,7 +494,8 @@ class Step<A extends readonly unknown[], R> {
     }
     entry.results.forEach((r, i) => {
       const other = again.kept.results[i];
-      if (!other || (same.get(r.storage) ?? other.storage) !== other.storage) {
+      const found = other && sameShape(r.shape, other.shape) && (same.get(r.storage) ?? other.storage);
+      if (!other || found !== other.storage) {
         throw new CompileError(`${this.name}: the step returned another tensor when it was traced again`);
       }
     });
@@ -496,10 +503,7 @@ class Step<A extends readonly unknown[], R> {
     for (const cell of new Set([...entry.left.keys(), ...left.keys()])) {
       if (!entry.trace.wrote(cell) && !again.trace.wrote(cell)) continue;
       const [a, b] = [entry.left.get(cell), left.get(cell)];
-      const equal =
-        a instanceof Storage && b instanceof Storage
-          ? (same.get(a) ?? b) === b
-          : Object.is(a, b) || constants(a, b);
+      const equal = a instanceof Storage && b instanceof Storage ? (same.get(a) ?? b) === b : Object.is(a, b);
       if (!equal) {
         throw new CompileError(
           `${this.name}: the step left another gradient or mode behind when it was traced again`,
@@ -548,11 +552,6 @@ function published({ storage, dtype, shape }: View, program: Program): () => Pub
 /** For every cell the storage that its new value is read from, or the value itself. */
 function leftBehind(kept: Kept, left: ReadonlyMap<Watched, unknown>): Map<Watched, unknown> {
   return new Map([...left].map(([cell, value]) => [cell, kept.published.get(cell)?.storage ?? value]));
-}
-
-/** True for two tensors of values that were made while tracing: the comparison of operations has seen to those. */
-function constants(a: unknown, b: unknown): boolean {
-  return isTensor(a) && isTensor(b) && a.view.storage.trace !== null && b.view.storage.trace !== null;
 }
 
 /** Virtual storages whose values are read after a run. */

@@ -131,6 +131,7 @@ export class Tensor {
       const t = this;
       cell = {
         madeIn: null,
+        busy: null,
         get value(): unknown {
           return t.#requiresGrad;
         },

@@ -221,6 +221,61 @@ describe('asynchronous steps', () => {
     expect([...w.clone().data].every((v) => v === 0.5)).toBe(true);
   });
 
+  test('gradients that a step in flight adds to are left to it', async () => {
+    const w = leaf(0, 0);
+    const accumulate = (name: string) => compile((x: Tensor) => w.mul(x).sum().backward(), { name });
+    const [first, second] = [accumulate('first'), accumulate('second')];
+    const p = first.async(tensor([1, 0]));
+    await expect(second.async(tensor([0, 1]))).rejects.toThrow(/gradient is being computed by first; await/);
+    expect(() => second(tensor([0, 1]))).toThrow(StateError);
+    expect(() =>
+      w
+        .mul(tensor([0, 1]))
+        .sum()
+        .backward(),
+    ).toThrow(StateError);
+    expect(() => {
+      w.grad = null;
+    }).toThrow(StateError);
+    await p;
+    second(tensor([0, 1]));
+    w.mul(tensor([0, 1]))
+      .sum()
+      .backward();
+    expect(w.grad?.toArray()).toEqual([1, 2]);
+    const q = first.async(tensor([1, 0]));
+    expect(w.grad?.toArray()).toEqual([1, 2]); // as it was
+    expect(() => w.sum().backward()).toThrow(StateError);
+    await q;
+    expect(w.grad?.toArray()).toEqual([2, 2]);
+  });
+
+  test('counts and averages are not read without the tensors that belong to them', async () => {
+    const w = leaf(1, 1);
+    const optimizer = new optim.NAdam([w], { lr: 0 });
+    const ema = new optim.EMA([w], { decay: 0.9, biasCorrection: true });
+    const copy = leaf(0, 0);
+    const step = compile((x: Tensor) => {
+      optimizer.zeroGrad();
+      w.mul(x).sum().backward();
+      optimizer.step();
+      ema.update();
+    });
+    step(ones([2]));
+    const p = step.async(ones([2]));
+    for (const read of [
+      () => optimizer.stateDict(),
+      () => ema.stateDict(),
+      () => ema.averages(),
+      () => ema.copyTo([copy]),
+    ]) {
+      expect(read).toThrow(StateError);
+    }
+    await p;
+    expect(optimizer.stateDict().state['0']?.step).toBe(2);
+    for (const average of ema.averages()) for (const v of average.data) expect(v).toBeCloseTo(1, 6);
+  });
+
   test('an error rejects and leaves state, and the queue goes on', async () => {
     const w = tensor([[1, 2, 3]], { requiresGrad: true });
     const generator = new Generator(3);

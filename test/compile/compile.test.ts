@@ -4,6 +4,7 @@ import {
   backendInfo,
   CompileError,
   compile,
+  F,
   Generator,
   grad,
   IndexError,
@@ -210,6 +211,18 @@ describe('the comparison on the second call', () => {
     const step = compile((t: Tensor) => t.sum().add(zeros([n++])));
     step(x);
     expect(() => step(x)).toThrow(CompileError);
+    let rows = 1;
+    const result = compile((t: Tensor) => t.mul(2).reshape(rows++ === 1 ? [1, 3] : [3, 1]));
+    result(x);
+    expect(() => result(x)).toThrow(CompileError);
+  });
+
+  test('another generator', () => {
+    const generators = [new Generator(1), new Generator(2)];
+    let n = 0;
+    const step = compile((t: Tensor) => t.mul(rand(3, { generator: generators[n++ % 2] as Generator })));
+    step(x);
+    expect(() => step(x)).toThrow(/other optimizers, schedules or generators/);
   });
 
   test('after a refusal the state is as before the call', () => {
@@ -225,6 +238,19 @@ describe('the comparison on the second call', () => {
     const before = [w.item(), w.grad?.item(), generator.getState()];
     expect(() => step(x)).toThrow(CompileError);
     expect([w.item(), w.grad?.item(), generator.getState()]).toEqual(before);
+  });
+
+  test('after a refusal graphs from before it can go on', () => {
+    const w = leaf(1, 2, 3);
+    const step = compile((y: Tensor) => {
+      const loss = F.crossEntropy(w.mul(1).reshape([1, 3]), y);
+      noGrad(() => w.mul_(0.5));
+      return loss;
+    });
+    const before = w.mul(w).sum();
+    expect(() => step(tensor([7], { dtype: 'int32' }))).toThrow(IndexError);
+    before.backward();
+    expect(w.grad?.toArray()).toEqual([2, 4, 6]);
   });
 
   test('what does not change is no difference: NaN, -0, random numbers, statistics', () => {
@@ -312,6 +338,22 @@ describe('one program for each combination of shapes, dtypes and modes', () => {
     for (let i = 0; i < 3; i++) expect(run()).toEqual([6, undefined]);
     b.requiresGrad = true;
     for (let i = 0; i < 3; i++) expect(run()).toEqual([6, 3]);
+  });
+
+  test('gradients that begin with an array: added to, and theirs who read them', () => {
+    for (const eager of [true, false]) {
+      const w = leaf(1, 2, 3);
+      const body = (t: Tensor) => {
+        w.grad = tensor([1, 1, 1]);
+        w.mul(t).sum().backward();
+      };
+      const step = eager ? body : compile(body);
+      for (let i = 0; i < 4; i++) {
+        step(tensor([5, 6, 7]));
+        expect(w.grad?.toArray()).toEqual([6, 7, 8]);
+        w.grad?.mul_(0.5);
+      }
+    }
   });
 
   test('gradients that are there already, or not: accumulation over calls', () => {

@@ -10,6 +10,7 @@ import {
   randn,
   type Tensor,
   tensor,
+  where,
   zeros,
 } from 'simdgrad';
 import { expect, test } from 'vitest';
@@ -160,6 +161,14 @@ test('what a fill gives at every run alike is a constant, unless it is changed, 
   ).toContain('fill');
   expect(same((x) => [x.mul(2), zeros([3])])).toContain('fill');
   expect(same((x) => x.sum().add(zeros([40, 40])))).toContain('fill');
+  // Converted as by the kernel: int32 saturates, and what is not 0 is true.
+  expect(same((x) => where(full([], 0.5, { dtype: 'bool' }), x, x.neg()))).not.toContain('fill');
+  expect(
+    same((x) => {
+      const large = full([4], 2 ** 31, { dtype: 'int32' });
+      return large.to('float32').add(x);
+    }),
+  ).not.toContain('fill');
 });
 
 test('a field that changed once, and changes nothing, is traced once more only', () => {

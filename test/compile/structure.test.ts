@@ -25,6 +25,8 @@ class Model extends nn.Module {
   activation: (y: Tensor) => Tensor = (y) => y;
   layers: nn.Module[] = [new nn.ReLU()];
   nested = { p: [nn.Parameter(tensor([1, 1]))], settings: { shift: 0 } };
+  factors: Record<string, number> = {};
+  declare offset?: number; // not there until it is set
   traces = 0;
   last: Tensor | null = null;
 
@@ -32,6 +34,8 @@ class Model extends nn.Module {
     this.traces++;
     let y = this.activation(input.mul(this.w).mul(this.scale)).mul(this.nested.p[0] as Tensor);
     y = y.add(this.nested.settings.shift);
+    for (const factor of Object.values(this.factors)) y = y.mul(factor);
+    if (this.offset !== undefined) y = y.add(this.offset);
     for (const layer of this.layers) y = layer.forward(y);
     this.last = y;
     return this.inverted ? y.neg() : y;
@@ -109,6 +113,20 @@ const changes: [string, (m: Model) => void, number[][]][] = [
     },
     [[7, 9]],
   ],
+  [
+    'a new number in an object',
+    (m) => {
+      m.factors.second = 5;
+    },
+    [[10, 20]],
+  ],
+  [
+    'a field that was not there',
+    (m) => {
+      m.offset = 5;
+    },
+    [[7, 9]],
+  ],
 ];
 
 describe('a compiled step sees a replaced field of a module', () => {
@@ -136,6 +154,62 @@ describe('a compiled step sees a replaced field of a module', () => {
     for (let i = 0; i < 3; i++) step(x);
     scale.k = 5;
     expect(step(x).toArray()).toEqual(m.forward(x).toArray());
+  });
+
+  it('that holds a module which is held by one of its own', () => {
+    class Block extends nn.Module {
+      parent: nn.Module | null = null; // looked at before the layer
+      layer = new nn.Linear(2, 2);
+      override forward(input: Tensor): Tensor {
+        return this.layer.forward(input);
+      }
+    }
+    class Holder extends nn.Module {
+      scale = 1;
+      constructor(readonly inner: nn.Module) {
+        super();
+        if (inner instanceof Block) inner.parent = this;
+      }
+      override forward(input: Tensor): Tensor {
+        return (this.inner.forward(input) as Tensor).mul(this.scale);
+      }
+    }
+    const outer = new Holder(new Holder(new Block()));
+    const step = compile((input: Tensor) => outer.forward(input));
+    for (let i = 0; i < 3; i++) step(x);
+    outer.scale = 100;
+    expect(step(x).toArray()).toEqual(outer.forward(x).toArray());
+  });
+
+  it.each([
+    [
+      'ModuleList',
+      (m: nn.Module) => new nn.ModuleList(m),
+      (l: nn.Module) => (l as nn.ModuleList).append(new nn.Tanh()),
+    ],
+    [
+      'Sequential',
+      (m: nn.Module) => new nn.Sequential(m),
+      (l: nn.Module) => (l as nn.Sequential).append(new nn.Tanh()),
+    ],
+    [
+      'ModuleDict',
+      (m: nn.Module) => new nn.ModuleDict({ m }),
+      (l: nn.Module) => (l as nn.ModuleDict).set('last', new nn.Tanh()),
+    ],
+  ])('that goes through the children of a %s', (_name, make, extend) => {
+    class Walk extends nn.Module {
+      w = nn.Parameter(tensor([1, 1]));
+      layers = make(new nn.ReLU());
+      override forward(input: Tensor): Tensor {
+        return this.layers.children().reduce((y, layer) => layer.forward(y) as Tensor, input.mul(this.w));
+      }
+    }
+    const m = new Walk();
+    const step = compile((input: Tensor) => m.forward(input));
+    for (let i = 0; i < 3; i++) step(x);
+    extend(m.layers);
+    expect(step(x).toArray()).toEqual(x.tanh().toArray());
   });
 });
 

@@ -1,5 +1,16 @@
 import { describe, expect, test } from 'vitest';
-import { backendInfo, compile, F, Generator, nn, optim, randn, tensor } from '../../src/index.js';
+import {
+  backendInfo,
+  compile,
+  F,
+  Generator,
+  nn,
+  optim,
+  randn,
+  setNumThreads,
+  tensor,
+} from '../../src/index.js';
+import { activatedLinear } from '../../src/ops/linear.js';
 
 // Gradients of a net that has converged are near the smallest numbers there are, where most processors are several
 // times slower.
@@ -45,6 +56,37 @@ describe.skipIf(backendInfo().backend !== 'native')('numbers below the smallest 
       expect(product('float32').data.every((x) => x === 0)).toBe(true);
       expect(product('float64').data.every((x) => x > 0)).toBe(true);
     }
+  });
+
+  test('are zero behind a bias, too, however the product is cut and shared', () => {
+    const threads = backendInfo().threads;
+    for (const [m, k] of [
+      [1, 64],
+      [2, 200],
+      [5, 9],
+      [32, 1024],
+      [64, 300],
+    ] as const) {
+      for (const transposed of [false, true]) {
+        const n = 128;
+        const one = tensor(
+          new Float32Array(m * k).map((_, i) => Number(i % k === 0)),
+          { shape: [m, k] },
+        );
+        const w = new Float32Array(k * n);
+        for (let j = 0; j < n; j++) w[transposed ? j * k : j] = 1.5e-38;
+        const weight = tensor(w, { shape: transposed ? [n, k] : [k, n] });
+        const bias = tensor(new Float32Array(n).fill(-1.2e-38)); // leaves 3e-39
+        for (const count of [1, 2, 3]) {
+          setNumThreads(count);
+          for (const activation of ['none', 'relu', 'tanh'] as const) {
+            const y = activatedLinear(one, transposed ? weight.transpose() : weight, bias, activation);
+            expect(y.data.every((v) => v === 0)).toBe(true);
+          }
+        }
+      }
+    }
+    setNumThreads(threads);
   });
 
   // What is fused into a product is computed as it is outside of it.

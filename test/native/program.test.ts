@@ -214,6 +214,17 @@ describe.skipIf(addonPath === null)('Program', () => {
     rejects(() => program.runAsync([shared, out], null as never), /callback/);
     await runAsync(program, [shared, Float32Array.of(5, 6, 7, 8)]);
     expect([...shared]).toEqual([-5, -6, -7, -8]);
+    // No JavaScript runs between the checks and the run: not even a setter that somebody gave all arrays.
+    let ran = false;
+    Object.defineProperty(Array.prototype, '0', { set: () => (ran = true), configurable: true });
+    let pending: Promise<unknown>;
+    try {
+      pending = runAsync(program, [shared, Float32Array.of(1, 2, 3, 4)]);
+    } finally {
+      Reflect.deleteProperty(Array.prototype, '0');
+    }
+    await pending;
+    expect(ran).toBe(false);
     structuredClone(out, { transfer: [out.buffer] });
     rejects(() => program.run([out, new Float32Array(4)]), /length 0/);
   });

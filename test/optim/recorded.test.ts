@@ -8,6 +8,7 @@ import {
   F,
   manualSeed,
   noGrad,
+  ones,
   optim,
   randn,
   StateError,
@@ -374,6 +375,35 @@ describe('an eager step', () => {
     expect(p.toArray()).toEqual([-18, -18]);
   });
 
+  it('of a subclass follows its options in a compiled step, too', () => {
+    class Plain extends optim.Optimizer {
+      constructor(params: readonly Tensor[]) {
+        super(params, {}, { lr: [0.1, () => undefined] });
+      }
+      protected override update(group: ParamGroup<{ lr?: number }>, active: readonly Active[]): void {
+        for (const { p, g } of active) p.detach().sub_(g.mul(group.lr));
+      }
+    }
+    const run = (compiled: boolean): unknown => {
+      const w = tensor([1], { requiresGrad: true });
+      const o = new Plain([w]);
+      const body = (x: Tensor) => {
+        o.zeroGrad();
+        w.mul(x).sum().backward();
+        o.step();
+        return x.mul(o.lr);
+      };
+      const step = compiled ? compile(body) : body;
+      const seen: unknown[] = [];
+      for (const lr of [0.1, 0.1, 0.1, 0.5, 0.25, 0.1]) {
+        o.lr = lr;
+        seen.push(step(ones([1])).item(), w.item());
+      }
+      return seen;
+    };
+    expect(run(true)).toEqual(run(false));
+  });
+
   it('is refused as before while a compiled step works on the parameters, and counts no step', async () => {
     const w = noGrad(() => randn([300, 300]).mul(0.01));
     w.requiresGrad = true;
@@ -396,9 +426,8 @@ describe('an eager step', () => {
     }
     const before = (own.stateDict().state[0] as Record<string, unknown>).step;
     for (const busy of [step, reading]) {
-      const grad = randn([300, 300]);
+      w.grad = randn([300, 300]);
       const pending = busy.async(x);
-      w.grad = grad;
       expect(() => own.step()).toThrow(StateError);
       expect(() => own.step()).toThrow(/Adam\.step: this tensor is being/);
       await pending;
