@@ -105,7 +105,7 @@ export class Arena {
 }
 
 /** A storage's place in an arena. */
-export function arenaArray(arena: Arena, layout: Layout, s: Storage): TypedArray {
+export function placeIn(arena: Arena, layout: Layout, s: Storage): TypedArray {
   const offset = arena.start + (layout.offsets.get(s) as number);
   return new (arrayType(s.dtype))(arena.buffer as unknown as ArrayBuffer, offset, s.length);
 }

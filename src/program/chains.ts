@@ -1,5 +1,5 @@
 import { isElementwise } from '../backend/js/map.js';
-import { mayRefuse, operandOf, readsOf, writesOf } from './dataflow.js';
+import { countWrites, mayRefuse, operandOf, readsOf, writesOf } from './dataflow.js';
 import type { Recorded } from './emit.js';
 import type { Storage } from './storage.js';
 
@@ -70,8 +70,7 @@ function flattened(call: Recorded, { n, offsets, strides }: Flat): Recorded {
 
 /** Fills of single numbers go first: between others they would part what belongs together. */
 function fillsFirst(calls: readonly Recorded[]): readonly Recorded[] {
-  const writes = new Map<Storage, number>();
-  for (const call of calls) for (const s of writesOf(call)) writes.set(s, (writes.get(s) ?? 0) + 1);
+  const writes = countWrites(calls);
   const goesFirst = ({ kernel, storages: [s] }: Recorded): boolean =>
     kernel.name === 'fill' && s?.array === null && s.length === 1 && writes.get(s) === 1;
   const first = calls.filter(goesFirst);

@@ -15,8 +15,51 @@ const updatedInPlace: Readonly<Record<string, readonly number[]>> = {
 };
 
 /** Position of the bias offset among the params of a matrix product with `nb` batch axes. */
-export function biasPosition(nb: number): number {
+function biasPosition(nb: number): number {
   return 1 + nb + 3 + (nb + 2) + 2 * (nb + 3);
+}
+
+/** What a `matmul` call computes: c = activation(a · b + bias), by the layout of native/kernels.def. */
+export interface Product {
+  readonly batch: readonly number[];
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Offset of c, and from row to row. */
+  readonly c: number;
+  readonly cRow: number;
+  /** Offset, and strides of rows and columns, of a and then of b. */
+  readonly factors: readonly number[];
+  /** Where among the params the offset of the bias stands (-1: none), and behind it the activation. */
+  readonly biasAt: number;
+  readonly bias: number;
+  readonly activation: number;
+}
+
+/** The product that the call is, or null for other kernels. */
+export function productOf(call: Recorded): Product | null {
+  if (call.kernel.name !== 'matmul') return null;
+  const p = call.params as readonly number[];
+  const nb = p[0] as number;
+  const [m, n, k, c] = p.slice(1 + nb) as [number, number, number, number];
+  const cRow = p[5 + 2 * nb] as number;
+  const a = 6 + 2 * nb;
+  const b = a + 3 + nb;
+  const of = (at: number) => [p[at], p[at + nb + 1], p[at + nb + 2]] as number[];
+  const biasAt = biasPosition(nb);
+  const [bias, activation] = p.slice(biasAt) as [number, number];
+  return {
+    batch: p.slice(1, 1 + nb),
+    m,
+    n,
+    k,
+    c,
+    cRow,
+    factors: [...of(a), ...of(b)],
+    biasAt,
+    bias,
+    activation,
+  };
 }
 
 /** True for a product that does more (an optimizer's step, sums of columns): its sizes come first among the params. */
@@ -45,6 +88,23 @@ export function readsOf(call: Recorded): Storage[] {
 
 export function writesOf(call: Recorded): readonly Storage[] {
   return call.storages.slice(0, call.outputs);
+}
+
+/** How often each storage is written. */
+export function countWrites(calls: readonly Recorded[]): ReadonlyMap<Storage, number> {
+  const writes = new Map<Storage, number>();
+  for (const call of calls) for (const s of writesOf(call)) writes.set(s, (writes.get(s) ?? 0) + 1);
+  return writes;
+}
+
+/** The calls on other storages in the place of some. */
+export function replaced(calls: readonly Recorded[], by: ReadonlyMap<Storage, Storage>): readonly Recorded[] {
+  if (by.size === 0) return calls;
+  return calls.map((call) =>
+    call.storages.some((s) => by.has(s))
+      ? { ...call, storages: call.storages.map((s) => by.get(s) ?? s) }
+      : call,
+  );
 }
 
 /** First and last of a stretch of elements. */

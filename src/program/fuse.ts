@@ -1,7 +1,16 @@
 import { defineKernel } from '../backend/backend.js';
 import { crossEntropyGradKernel, crossEntropyKernel } from '../backend/js/rows.js';
 import { activationCodes } from './calls.js';
-import { biasPosition, operandOf, overwrites, readsOf, writesOf } from './dataflow.js';
+import {
+  countWrites,
+  operandOf,
+  overwrites,
+  type Product,
+  productOf,
+  readsOf,
+  replaced,
+  writesOf,
+} from './dataflow.js';
 import { type Param, type Recorded, Slot } from './emit.js';
 import { Storage, sharedArray } from './storage.js';
 import { sizeOf } from './view.js';
@@ -98,23 +107,19 @@ class Rewriter {
   }
 }
 
-/** Whether the params from one of them on are these. */
-export function sameParams(a: readonly Param[], from: number, b: readonly Param[]): boolean {
-  return b.every((x, i) => a[from + i] === x);
+/** Whether the first params are these. */
+export function sameParams(a: readonly Param[], b: readonly Param[]): boolean {
+  return b.every((x, i) => a[i] === x);
 }
 
-/** Rows and columns of the product, if its result fills its storage without gaps. */
-function denseProduct(call: Recorded): { nb: number; rows: number; cols: number } | null {
-  if (call.kernel.name !== 'matmul') return null;
-  const { params } = call;
-  const nb = params[0] as number;
-  const cols = params[nb + 2] as number;
-  let rows = params[nb + 1] as number;
-  for (let i = 1; i <= nb; i++) rows *= params[i] as number;
-  const c = nb + 4;
-  if (params[c] !== 0 || params[c + nb + 1] !== cols || (call.storages[0] as Storage).length !== rows * cols)
-    return null;
-  return { nb, rows, cols };
+/** The product with the number of all its rows, if its result fills its storage without gaps. */
+function denseProduct(call: Recorded): (Product & { readonly rows: number }) | null {
+  const product = productOf(call);
+  if (product === null) return null;
+  const { batch, m, n, c, cRow } = product;
+  const rows = sizeOf(batch) * m;
+  if (c !== 0 || cRow !== n || (call.storages[0] as Storage).length !== rows * n) return null;
+  return { ...product, rows };
 }
 
 /** Offset of a bias that an elementwise addition adds to every row of its other operand, else -1. */
@@ -166,12 +171,11 @@ function fuseBias(r: Rewriter, i: number): void {
     const product = first >= 0 ? r.calls[first] : null;
     const dense = product ? denseProduct(product) : null;
     if (!product || !dense || !r.readOnlyBy(y, i) || !r.unchangedBetween(first, i)) continue;
-    const at = biasPosition(dense.nb);
-    if (product.params[at] !== -1 || product.params[at + 1] !== 0) continue;
-    const offset = rowBias(add, dense.cols, dense.rows, which);
+    if (dense.bias !== -1 || dense.activation !== 0) continue;
+    const offset = rowBias(add, dense.n, dense.rows, which);
     const [out, bias] = [add.storages[0] as Storage, add.storages[3 - which] as Storage];
     if (offset < 0 || out.array !== null || out.length !== y.length || bias === y || bias === out) continue;
-    r.replace(first, i, withEpilogue(product, at, [offset, 0], out, bias, 'bias'));
+    r.replace(first, i, withEpilogue(product, dense.biasAt, [offset, 0], out, bias, 'bias'));
     return;
   }
 }
@@ -186,12 +190,11 @@ function fuseActivation(r: Rewriter, i: number): void {
   const product = first >= 0 ? r.calls[first] : null;
   const dense = product ? denseProduct(product) : null;
   if (!product || !dense || !r.readOnlyBy(y, i) || !r.unchangedBetween(first, i)) return;
-  const size = dense.rows * dense.cols;
-  if (out.array !== null || out.length !== size || !sameParams(act.params, 0, [1, size, 0, 1, 0, 1])) return;
-  const at = biasPosition(dense.nb);
-  if (product.params[at + 1] !== 0) return;
-  const bias = product.params[at] === -1 ? out : (product.storages[3] as Storage);
-  r.replace(first, i, withEpilogue(product, at, [product.params[at] as Param, code], out, bias, act.op));
+  const size = dense.rows * dense.n;
+  if (out.array !== null || out.length !== size || !sameParams(act.params, [1, size, 0, 1, 0, 1])) return;
+  if (dense.activation !== 0) return;
+  const bias = dense.bias === -1 ? out : (product.storages[3] as Storage);
+  r.replace(first, i, withEpilogue(product, dense.biasAt, [dense.bias, code], out, bias, act.op));
 }
 
 /** product, then the gradient of an activation  →  product with it. */
@@ -204,13 +207,12 @@ function fuseActivationGrad(r: Rewriter, i: number): void {
   const product = first >= 0 ? r.calls[first] : null;
   const dense = product ? denseProduct(product) : null;
   if (!product || !dense || g === y || !r.readOnlyBy(g, i) || !r.unchangedBetween(first, i)) return;
-  const size = dense.rows * dense.cols;
+  const size = dense.rows * dense.n;
   const [, , , , , , offset, stride] = grad.params;
-  if (out.array !== null || out.length !== size || !sameParams(grad.params, 0, [1, size, 0, 1, 0, 1])) return;
+  if (out.array !== null || out.length !== size || !sameParams(grad.params, [1, size, 0, 1, 0, 1])) return;
   if (typeof offset !== 'number' || (stride !== 1 && size > 1)) return;
-  const at = biasPosition(dense.nb);
-  if (product.params[at] !== -1 || product.params[at + 1] !== 0) return;
-  r.replace(first, i, withEpilogue(product, at, [offset, code], out, y, grad.op));
+  if (dense.bias !== -1 || dense.activation !== 0) return;
+  r.replace(first, i, withEpilogue(product, dense.biasAt, [offset, code], out, y, grad.op));
 }
 
 /** logSoftmax, then the entry of the label  →  both in one pass. */
@@ -222,7 +224,7 @@ function fuseCrossEntropy(r: Rewriter, i: number): void {
   const soft = first >= 0 ? r.calls[first] : null;
   if (soft?.kernel.name !== 'logSoftmax' || loss.array !== null) return;
   const [rows, cols, lossAt, lpAt, ...label] = nll.params as [Param, Param, Param, Param, ...Param[]];
-  if (!sameParams(soft.params, 0, [rows, cols, 1, lpAt]) || !r.unreadBetween(lp, first, i)) return;
+  if (!sameParams(soft.params, [rows, cols, 1, lpAt]) || !r.unreadBetween(lp, first, i)) return;
   if (!r.unchangedBetween(first, i)) return;
   r.replace(first, i, {
     kernel: crossEntropy,
@@ -243,7 +245,7 @@ function fuseCrossEntropyGrad(r: Rewriter, i: number): void {
   if (nllGrad?.kernel.name !== 'nllGrad' || !r.readOnlyBy(dlp, i) || dx.array !== null || lp === dlp) return;
   const [rows, cols, inner, dxAt, dlpAt, lpAt] = grad.params as [Param, Param, Param, Param, Param, Param];
   if (inner !== 1) return;
-  if (!sameParams(nllGrad.params, 0, [rows, cols, dlpAt]) || !r.unchangedBetween(first, i)) return;
+  if (!sameParams(nllGrad.params, [rows, cols, dlpAt]) || !r.unchangedBetween(first, i)) return;
   const [, g, labels] = nllGrad.storages as [Storage, Storage, Storage];
   r.replace(first, i, {
     kernel: crossEntropyGrad,
@@ -278,8 +280,7 @@ export function hoistFills(
   kept: ReadonlySet<Storage>,
   trace: object,
 ): readonly Recorded[] {
-  const writes = new Map<Storage, number>();
-  for (const call of calls) for (const s of writesOf(call)) writes.set(s, (writes.get(s) ?? 0) + 1);
+  const writes = countWrites(calls);
   const constants = new Map<Storage, Storage>();
   const rest = calls.filter((call) => {
     const s = call.storages[0] as Storage;
@@ -291,18 +292,12 @@ export function hoistFills(
     constants.set(s, new Storage(s.dtype, s.length, array, trace));
     return false;
   });
-  if (constants.size === 0) return calls;
-  return rest.map((call) =>
-    call.storages.some((s) => constants.has(s))
-      ? { ...call, storages: call.storages.map((s) => constants.get(s) ?? s) }
-      : call,
-  );
+  return replaced(rest, constants);
 }
 
 /** Fills of single numbers that give the same become one: what a group of parameters shares is then there once. */
 export function shareFills(calls: readonly Recorded[]): readonly Recorded[] {
-  const writes = new Map<Storage, number>();
-  for (const call of calls) for (const s of writesOf(call)) writes.set(s, (writes.get(s) ?? 0) + 1);
+  const writes = countWrites(calls);
   const known = new Map<number | Slot, { readonly call: Recorded; readonly storage: Storage }[]>();
   const same = new Map<Storage, Storage>();
   const rest = calls.filter((call) => {
@@ -319,10 +314,5 @@ export function shareFills(calls: readonly Recorded[]): readonly Recorded[] {
     else list.push({ call, storage: s });
     return found === undefined;
   });
-  if (same.size === 0) return calls;
-  return rest.map((call) =>
-    call.storages.some((s) => same.has(s))
-      ? { ...call, storages: call.storages.map((s) => same.get(s) ?? s) }
-      : call,
-  );
+  return replaced(rest, same);
 }

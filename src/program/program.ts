@@ -1,9 +1,9 @@
-import type { Executable, Input, Instruction, Patch, ProgramBuffer } from '../backend/backend.js';
-import { typeCode } from '../backend/js/strided.js';
+import type { Executable, Input } from '../backend/backend.js';
 import { backend } from '../backend/load.js';
 import { arrayType, byteWidth, type TypedArray } from '../dtype.js';
 import { IndexError, StateError } from '../errors.js';
-import { type Arena, arenaArray, idleArena, type Layout, layOut, lifetimes } from './arena.js';
+import { type Arena, lifetimes } from './arena.js';
+import { Buffers, instructionsOf, slotValues, Temporaries } from './buffers.js';
 import { copy } from './calls.js';
 import { type Chain, chainElementwise } from './chains.js';
 import {
@@ -11,12 +11,13 @@ import {
   lastCheck,
   overwrites,
   readsOutput,
+  replaced,
   type Span,
   span,
   spanOf,
   writesOf,
 } from './dataflow.js';
-import { allocate, type Param, type Recorded, Slot } from './emit.js';
+import { allocate, type Recorded, type Slot } from './emit.js';
 import { fuse, hoistFills } from './fuse.js';
 import { release, Storage, sharedArray } from './storage.js';
 import type { Trace } from './trace.js';
@@ -87,8 +88,7 @@ export class Program {
   /** The backend that the program was made for. */
   readonly backend = backend();
   readonly #executable: Executable;
-  readonly #layout: Layout;
-  readonly #temporaries: { readonly storage: Storage; readonly buffer: number }[] = [];
+  readonly #temporaries: Temporaries;
   readonly #captured: Captured[] = [];
   /** Real memory that it writes, and where in it. */
   readonly #writes = new Map<Storage, Span[]>();
@@ -105,8 +105,6 @@ export class Program {
   readonly #earlyResults: boolean;
   readonly #slots: readonly Slot[];
   readonly #slotValues: Float64Array;
-  #arena: Arena | null = null;
-  #arenaBuffer: SharedArrayBuffer | null = null;
   #inFlight = false;
 
   /**
@@ -138,79 +136,54 @@ export class Program {
     const { calls: ordered, chains } = chainElementwise(publish(fusedSums), keep);
     this.calls = ordered;
     this.chains = chains;
-    const locals = new Map(
-      chains.flatMap(({ locals: own }, c) => [...own].map(([s, block]) => [s, `${c} ${block}`] as const)),
-    );
-    const blocks = new Map<string, number>();
     this.#slots = trace.slots;
     this.#arguments = trace.inputs;
-    this.#slotValues = new Float64Array(new SharedArrayBuffer(Math.max(1, trace.slots.length) * 8));
+    this.#slotValues = slotValues(trace.slots);
 
-    this.#layout = layOut(
+    const buffers = new Buffers(chains);
+    const freshIndex = new Map<Storage, number>();
+    this.#temporaries = new Temporaries(
       lifetimes(
         this.calls,
         chains,
-        (s) => s.array === null && !trace.inputs.includes(s) && !keep.has(s) && !locals.has(s),
+        (s) => s.array === null && !trace.inputs.includes(s) && !keep.has(s) && !buffers.isLocal(s),
       ),
     );
-
-    const buffers: ProgramBuffer[] = [];
-    const index = new Map<Storage, number>();
-    const freshIndex = new Map<Storage, number>();
-    const pin = (array: TypedArray): number => buffers.push({ kind: 'pinned', array }) - 1;
-    const place = (length: number, like: TypedArray, writable = false): number =>
-      buffers.push({
-        kind: 'input',
-        like: like.constructor as never,
-        type: typeCode(like),
-        length,
-        writable,
-      }) - 1;
-
     trace.inputs.forEach((s, i) => {
-      index.set(s, place(s.length, new (arrayType(s.dtype))(0)));
+      buffers.set(s, buffers.input(s));
       this.#inputs.push(i);
     });
     const inPlace = updatedInPlace(this.calls);
     const last = lastCheck(this.calls);
     const early = new Set(this.calls.slice(0, Math.max(0, last)).flatMap((call) => [...writesOf(call)]));
     this.#earlyResults = [...keep].some((s) => early.has(s));
-    const arena = this.#acquireArena();
     for (const call of this.calls) {
       for (const s of call.storages) {
-        if (index.has(s)) continue;
-        const block = locals.get(s);
-        if (block !== undefined) {
-          const type = typeCode(new (arrayType(s.dtype))(0));
-          const buffer = blocks.get(block) ?? buffers.push({ kind: 'local', type, length: s.length }) - 1;
-          blocks.set(block, buffer);
-          index.set(s, buffer);
+        if (buffers.has(s)) continue;
+        if (buffers.isLocal(s)) {
+          buffers.set(s, buffers.local(s));
         } else if (s.array === null) {
           if (returned.has(s) && s.length * byteWidth(s.dtype) >= largeResult) {
-            index.set(s, place(s.length, new (arrayType(s.dtype))(0), true));
+            buffers.set(s, buffers.input(s, true));
             const handed = { storage: s, made: null, shared: null };
             this.#handed.set(s, handed);
             this.#inputs.push(handed);
           } else if (keep.has(s)) {
             const array = sharedArray(s.dtype, s.length);
-            const buffer = pin(array);
+            const buffer = buffers.set(s, buffers.pin(array));
             this.#results.set(s, { storage: s, buffer, live: array, other: null, bound: array });
-            index.set(s, buffer);
           } else {
-            const buffer = pin(this.#temporary(s, arena));
-            this.#temporaries.push({ storage: s, buffer });
-            index.set(s, buffer);
+            buffers.set(s, this.#temporaries.add(s, buffers));
           }
         } else if (s.trace === trace) {
           // A constant of the step: its values can be kept where they cannot be detached.
           s.share();
-          index.set(s, pin(s.array as TypedArray));
+          buffers.set(s, buffers.pin(s.array as TypedArray));
         } else if (s.share()) {
           const array = s.array as TypedArray;
-          const buffer = pin(array);
+          const buffer = buffers.set(s, buffers.pin(array));
           const written = this.#writes.has(s);
-          const fresh = written && !inPlace.has(s) ? pin(array) : buffer;
-          index.set(s, buffer);
+          const fresh = written && !inPlace.has(s) ? buffers.pin(array) : buffer;
           if (fresh !== buffer) freshIndex.set(s, fresh);
           this.#captured.push({
             storage: s,
@@ -227,10 +200,10 @@ export class Program {
         } else {
           if (this.#writes.has(s)) {
             const array = sharedArray(s.dtype, s.length);
-            index.set(s, pin(array));
+            buffers.set(s, buffers.pin(array));
             this.#mirrors.push({ storage: s, array });
           } else {
-            index.set(s, place(s.length, s.array));
+            buffers.set(s, buffers.input(s));
             this.#inputs.push(s);
           }
         }
@@ -242,33 +215,23 @@ export class Program {
       this.#results.set(s, { storage: s, buffer: -1, live: array, other: null, bound: array });
     }
 
-    const slotIndex = new Map(trace.slots.map((slot, i) => [slot, i]));
-    const patches: Patch[] = [];
-    const instructions: Instruction[] = [];
     const renewed = new Set<Storage>();
-    this.calls.forEach((call, i) => {
-      const params = call.params.map((p: Param, j) => {
-        if (!(p instanceof Slot)) return p;
-        patches.push({ instruction: i, param: j, slot: slotIndex.get(p) as number });
-        return p.value;
-      });
-      const current = (s: Storage) => (renewed.has(s) ? freshIndex.get(s) : index.get(s)) as number;
+    const current = (s: Storage) => (renewed.has(s) ? (freshIndex.get(s) as number) : buffers.of(s));
+    const { instructions, patches } = instructionsOf(this.calls, trace.slots, (call) => {
       const ins = call.storages.slice(call.outputs).map(current);
       const outs = writesOf(call).map((s) => {
         if (freshIndex.has(s)) renewed.add(s);
         return current(s);
       });
-      instructions.push({ kernel: call.kernel, params, buffers: [...outs, ...ins] });
+      return [...outs, ...ins];
     });
     this.#executable = this.backend.program({
       instructions,
-      buffers,
+      buffers: buffers.list,
       patches,
       chains,
       slots: this.#slotValues,
     });
-    this.#arena = arena;
-    this.#arenaBuffer = arena.buffer;
   }
 
   /** Where the values of a result are after a run, if take() gives nothing. */
@@ -295,17 +258,7 @@ export class Program {
 
   /** Bytes of intermediate values. */
   get arenaBytes(): number {
-    return this.#layout.bytes;
-  }
-
-  #temporary(s: Storage, arena: Arena): TypedArray {
-    return arenaArray(arena, this.#layout, s);
-  }
-
-  #acquireArena(): Arena {
-    const arena = idleArena();
-    arena.reserve(this.#layout.bytes);
-    return arena;
+    return this.#temporaries.bytes;
   }
 
   #checkIdle(): void {
@@ -319,14 +272,7 @@ export class Program {
   /** Binds what moved since the last run, and returns the arena that the run uses. */
   #prepare(): Arena {
     for (const s of this.#written) s.preserve();
-    const arena = this.#acquireArena();
-    if (arena !== this.#arena || arena.buffer !== this.#arenaBuffer) {
-      for (const { storage, buffer } of this.#temporaries) {
-        this.#executable.bind(buffer, this.#temporary(storage, arena));
-      }
-      this.#arena = arena;
-      this.#arenaBuffer = arena.buffer;
-    }
+    const arena = this.#temporaries.bind(this.#executable);
     for (const c of this.#captured) {
       const array = c.storage.read(this.name);
       if (c.bound !== array) {
@@ -560,7 +506,7 @@ function thaw(trace: Trace): readonly Recorded[] {
       outputs: 1,
       op: 'constant',
     })),
-    ...trace.calls.map((call) => ({ ...call, storages: call.storages.map((s) => copies.get(s) ?? s) })),
+    ...replaced(trace.calls, copies),
   ];
 }
 

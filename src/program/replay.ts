@@ -1,9 +1,9 @@
-import type { Executable, Instruction, Patch, ProgramBuffer } from '../backend/backend.js';
-import { typeCode } from '../backend/js/strided.js';
+import type { Executable } from '../backend/backend.js';
 import { backend } from '../backend/load.js';
-import { arrayType, type TypedArray } from '../dtype.js';
+import type { TypedArray } from '../dtype.js';
 import { CompileError } from '../errors.js';
-import { type Arena, arenaArray, idleArena, type Layout, layOut, lifetimes } from './arena.js';
+import { lifetimes } from './arena.js';
+import { Buffers, instructionsOf, slotValues, Temporaries } from './buffers.js';
 import { chainElementwise } from './chains.js';
 import { dropDead, writesOf } from './dataflow.js';
 import {
@@ -78,10 +78,7 @@ class Replay {
   readonly #arrays: TypedArray[];
   readonly #own = new Set<Storage>();
   readonly #written: readonly Storage[];
-  readonly #layout: Layout;
-  readonly #temporaries: { readonly storage: Storage; readonly buffer: number }[] = [];
-  #arena: Arena;
-  #arenaBuffer: SharedArrayBuffer;
+  readonly #temporaries: Temporaries;
 
   /** Records the update, which moves its state on: to be followed by run(given, true). */
   constructor(
@@ -97,84 +94,49 @@ class Replay {
       const none = new Set<Storage>();
       const live = shareFills(hoistFills(dropDead(recorder.calls, none), none, recorder));
       const { calls, chains } = chainElementwise(live, none);
-      const locals = new Map(
-        chains.flatMap(({ locals: own }, c) => [...own].map(([s, block]) => [s, `${c} ${block}`] as const)),
-      );
-      const arrayOf = ({ dtype }: Storage) => new (arrayType(dtype))(0);
+      const buffers = new Buffers(chains);
       const isPlace = new Set(places);
-      this.#layout = layOut(
-        lifetimes(calls, chains, (s) => s.array === null && !isPlace.has(s) && !locals.has(s)),
+      this.#temporaries = new Temporaries(
+        lifetimes(calls, chains, (s) => s.array === null && !isPlace.has(s) && !buffers.isLocal(s)),
       );
-      this.#arena = idleArena();
-      this.#arena.reserve(this.#layout.bytes);
-      this.#arenaBuffer = this.#arena.buffer;
 
       const written = new Set(calls.flatMap((call) => writesOf(call).filter((s) => s.array !== null)));
       this.#written = [...written];
-      const buffers: ProgramBuffer[] = [];
       const inputs: (Storage | number)[] = [];
-      const index = new Map<Storage, number>();
-      const blocks = new Map<string, number>();
       const input = (s: Storage, source: Storage | number): number => {
         inputs.push(source);
-        const like = arrayOf(s);
-        return (
-          buffers.push({
-            kind: 'input',
-            like: like.constructor as never,
-            type: typeCode(like),
-            length: s.length,
-            writable: written.has(s),
-          }) - 1
-        );
+        return buffers.input(s, written.has(s));
       };
       places.forEach((s, i) => {
-        index.set(s, input(s, i));
+        buffers.set(s, input(s, i));
       });
       for (const call of calls) {
         for (const s of call.storages) {
-          if (index.has(s)) continue;
-          const block = locals.get(s);
-          let buffer: number;
-          if (block !== undefined) {
-            buffer =
-              blocks.get(block) ??
-              buffers.push({ kind: 'local', type: typeCode(arrayOf(s)), length: s.length }) - 1;
-            blocks.set(block, buffer);
-          } else if (s.array === null) {
-            const array = arenaArray(this.#arena, this.#layout, s);
-            buffer = buffers.push({ kind: 'pinned', array }) - 1;
-            this.#temporaries.push({ storage: s, buffer });
-          } else if (s.trace === recorder && !written.has(s)) {
+          if (buffers.has(s)) continue;
+          if (buffers.isLocal(s)) buffers.set(s, buffers.local(s));
+          else if (s.array === null) buffers.set(s, this.#temporaries.add(s, buffers));
+          else if (s.trace === recorder && !written.has(s)) {
             // A constant of the update.
             s.share();
-            buffer = buffers.push({ kind: 'pinned', array: s.array }) - 1;
+            buffers.set(s, buffers.pin(s.array));
           } else {
-            buffer = input(s, s);
+            buffers.set(s, input(s, s));
             this.#own.add(s);
           }
-          index.set(s, buffer);
         }
       }
       this.#inputs = inputs;
       this.#arrays = new Array<TypedArray>(inputs.length).fill(nothing);
 
       const { slots } = recorder;
-      this.#slots = new Float64Array(new SharedArrayBuffer(Math.max(1, slots.length) * 8));
-      slots.forEach((slot, i) => {
-        this.#slots[i] = slot.value;
+      this.#slots = slotValues(slots);
+      const program = instructionsOf(calls, slots, ({ storages }) => storages.map((s) => buffers.of(s)));
+      this.#executable = this.backend.program({
+        ...program,
+        buffers: buffers.list,
+        chains,
+        slots: this.#slots,
       });
-      const slotIndex = new Map(slots.map((slot, i) => [slot, i]));
-      const patches: Patch[] = [];
-      const instructions = calls.map(({ kernel, params, storages }, i): Instruction => {
-        const numbers = params.map((p, param) => {
-          if (!(p instanceof Slot)) return p;
-          patches.push({ instruction: i, param, slot: slotIndex.get(p) as number });
-          return p.value;
-        });
-        return { kernel, params: numbers, buffers: storages.map((s) => index.get(s) as number) };
-      });
-      this.#executable = this.backend.program({ instructions, buffers, patches, chains, slots: this.#slots });
     } catch (error) {
       this.#rewind(recorder.advances.length);
       throw error;
@@ -204,7 +166,7 @@ class Replay {
     try {
       this.#check(given);
       if (!advanced) for (; moved < this.#recorder.advances.length; moved++) this.#advance(moved);
-      this.#bind();
+      this.#temporaries.bind(this.#executable);
       const written = this.#written;
       for (let i = 0; i < written.length; i++) (written[i] as Storage).preserve();
       this.#executable.run(arrays);
@@ -254,19 +216,6 @@ class Replay {
     for (let i = count - 1; i >= 0; i--) {
       (this.#recorder.advances[i] as UpdateRecorder['advances'][number]).state.rewind();
     }
-  }
-
-  /** Binds temporaries to the arena that is idle now. */
-  #bind(): void {
-    if (this.#temporaries.length === 0) return;
-    const arena = idleArena();
-    arena.reserve(this.#layout.bytes);
-    if (arena === this.#arena && arena.buffer === this.#arenaBuffer) return;
-    for (const { storage, buffer } of this.#temporaries) {
-      this.#executable.bind(buffer, arenaArray(arena, this.#layout, storage));
-    }
-    this.#arena = arena;
-    this.#arenaBuffer = arena.buffer;
   }
 }
 

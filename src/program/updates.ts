@@ -8,7 +8,7 @@ import {
   sgdProductKernel,
   sgdProductSumsKernel,
 } from '../backend/js/update.js';
-import { lastCheck, readsOf, writesOf } from './dataflow.js';
+import { lastCheck, type Product, productOf, readsOf, writesOf } from './dataflow.js';
 import type { Param, Recorded } from './emit.js';
 import { sameParams } from './fuse.js';
 import type { Storage } from './storage.js';
@@ -41,15 +41,22 @@ const maxDepth = 256;
 const fewRows = 8;
 const inPieces = 128;
 
+/** The product of two matrices, if that is all that the call does, with rows that follow on from each other. */
+function matrixProduct(call: Recorded): Product | null {
+  const product = productOf(call);
+  if (product === null) return null;
+  const { batch, n, cRow, bias, activation } = product;
+  return batch.length === 0 && cRow === n && bias === -1 && activation === 0 ? product : null;
+}
+
 /** The same bits as the product and the update one after the other need the order of additions of a plain product. */
-function plainProduct(call: Recorded): { m: number; n: number; k: number } | null {
-  if (call.kernel.name !== 'matmul') return null;
-  const [nb, m, n, k, offset, row, , aRow, , , , bCol, bias, activation] = call.params as number[];
-  if (nb !== 0 || offset !== 0 || bias !== -1 || activation !== 0) return null;
-  if (row !== n || k === undefined || k > maxDepth) return null;
-  if ((m as number) <= fewRows && k >= inPieces) return null;
-  if ((m !== 1 && aRow !== 1) || n === 1 || bCol !== 1) return null;
-  return { m: m as number, n: n as number, k };
+function plainProduct(call: Recorded): Product | null {
+  const product = matrixProduct(call);
+  if (product === null) return null;
+  const { m, n, k, c, factors } = product;
+  const [, aRow, , , , bCol] = factors;
+  if (c !== 0 || k > maxDepth || (m <= fewRows && k >= inPieces)) return null;
+  return (m !== 1 && aRow !== 1) || n === 1 || bCol !== 1 ? null : product;
 }
 
 /** A call with what it reads and writes. */
@@ -106,7 +113,6 @@ export function fuseUpdates(
     while (at - 1 > Math.max(i, refusal) && !clashes(steps[at - 1] as Step)) at--;
     if (steps.slice(i + 1, at).some(({ writes }) => writes.has(a) || writes.has(b))) continue;
 
-    const p = product.params;
     steps.splice(j, 1);
     steps.splice(
       at,
@@ -118,7 +124,7 @@ export function fuseUpdates(
           size.n,
           size.k,
           ...update.params.slice(1, 1 + vectors),
-          ...p.slice(6, 12),
+          ...size.factors,
           ...update.params.slice(2 + vectors),
         ],
         storages: [...state, a, b],
@@ -159,10 +165,10 @@ function summing(call: Recorded): Summing | null {
   let params = call.params as readonly Param[];
   const inputs = storages.slice(outputs, kernel.name === 'matmul' ? 3 : undefined);
   if (kernel.name === 'matmul') {
-    const [nb, m, n, k, c, row] = params as Param[];
-    const [bias, activation] = params.slice(12);
-    if (nb !== 0 || row !== n || bias !== -1 || activation !== 0) return null;
-    params = [m, n, k, c, ...params.slice(6, 12)] as Param[];
+    const product = matrixProduct(call);
+    if (product === null) return null;
+    const { m, n, k, c, factors } = product;
+    params = [m, n, k, c, ...factors];
   }
   const [, n, k] = params as [Param, Param, Param];
   // Behind the offsets of outputs and p there are the first factor's three params, then the last one's.
@@ -194,7 +200,7 @@ export function fuseSums(calls: readonly Recorded[]): readonly Recorded[] {
     for (let j = 0; j < out.length; j++) {
       const product = out[j];
       const s = product && summing(product);
-      if (s?.factor.storage !== matrix.storage || !sameParams(s.factor.params, 0, matrix.params)) continue;
+      if (s?.factor.storage !== matrix.storage || !sameParams(s.factor.params, matrix.params)) continue;
       if (!product || !mayMove(j)) continue;
       const at = 3 + product.outputs;
       out[i] = null;

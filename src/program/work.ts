@@ -1,6 +1,6 @@
 import { isElementwise } from '../backend/js/map.js';
 import { byteWidth } from '../dtype.js';
-import { isUpdate, operandOf, readsOf, writesOf } from './dataflow.js';
+import { isUpdate, operandOf, productOf, readsOf, writesOf } from './dataflow.js';
 import type { Recorded } from './emit.js';
 import type { Storage } from './storage.js';
 import { sizeOf } from './view.js';
@@ -132,15 +132,13 @@ function indexExtent(call: Recorded): Extent {
 /** A product with what it does beside: a bias, an activation, an optimizer's step, sums. */
 function productExtent(call: Recorded): Extent {
   const { kernel, params, storages, outputs } = call;
-  const p = params as readonly number[];
-  const plain = !isUpdate(call);
-  const nb = plain ? (p[0] as number) : 0;
-  const batch = plain ? p.slice(1, 1 + nb) : [];
-  const [m, n, k] = p.slice(plain ? 1 + nb : 0) as [number, number, number];
+  const plain = productOf(call);
+  const [rows, cols, depth] = params as [number, number, number];
+  const { batch, m, n, k } = plain ?? { batch: [], m: rows, n: cols, k: depth };
   const elements = sizeOf(batch) * m * n;
   let flops = 2 * elements * k;
   if (plain) {
-    const [bias, activation] = p.slice(-2) as [number, number];
+    const { bias, activation } = plain;
     if (bias !== -1 && activation < 4) flops += elements;
     if (activation !== 0) flops += elements * (activation > 4 ? 3 : 1);
   } else {
