@@ -1,6 +1,7 @@
 import { isElementwise } from '../backend/js/map.js';
 import type { Recorded } from './emit.js';
 import type { Storage } from './storage.js';
+import { sizeOf } from './view.js';
 
 // Who reads and writes what in a list of recorded calls.
 
@@ -25,6 +26,8 @@ export interface Product {
   readonly m: number;
   readonly n: number;
   readonly k: number;
+  /** Of all matrices of the batch. */
+  readonly rows: number;
   /** Offset of c, and from row to row. */
   readonly c: number;
   readonly cRow: number;
@@ -36,29 +39,30 @@ export interface Product {
   readonly activation: number;
 }
 
+const none: readonly number[] = [];
+
 /** The product that the call is, or null for other kernels. */
 export function productOf(call: Recorded): Product | null {
   if (call.kernel.name !== 'matmul') return null;
   const p = call.params as readonly number[];
   const nb = p[0] as number;
-  const [m, n, k, c] = p.slice(1 + nb) as [number, number, number, number];
-  const cRow = p[5 + 2 * nb] as number;
-  const a = 6 + 2 * nb;
-  const b = a + 3 + nb;
-  const of = (at: number) => [p[at], p[at + nb + 1], p[at + nb + 2]] as number[];
-  const biasAt = biasPosition(nb);
-  const [bias, activation] = p.slice(biasAt) as [number, number];
+  // Offset, strides of the batch axes, and of the last two.
+  const [c, biasAt] = [4 + nb, biasPosition(nb)];
+  const [a, b] = [c + nb + 2, c + nb + 2 + nb + 3];
+  const batch = nb === 0 ? none : p.slice(1, 1 + nb);
+  const m = p[1 + nb] as number;
   return {
-    batch: p.slice(1, 1 + nb),
+    batch,
     m,
-    n,
-    k,
-    c,
-    cRow,
-    factors: [...of(a), ...of(b)],
+    n: p[2 + nb] as number,
+    k: p[3 + nb] as number,
+    rows: sizeOf(batch) * m,
+    c: p[c] as number,
+    cRow: p[c + nb + 1] as number,
+    factors: [p[a], p[a + nb + 1], p[a + nb + 2], p[b], p[b + nb + 1], p[b + nb + 2]] as number[],
     biasAt,
-    bias,
-    activation,
+    bias: p[biasAt] as number,
+    activation: p[biasAt + 1] as number,
   };
 }
 

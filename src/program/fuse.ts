@@ -112,14 +112,11 @@ export function sameParams(a: readonly Param[], b: readonly Param[]): boolean {
   return b.every((x, i) => a[i] === x);
 }
 
-/** The product with the number of all its rows, if its result fills its storage without gaps. */
-function denseProduct(call: Recorded): (Product & { readonly rows: number }) | null {
+/** The product, if its result fills its storage without gaps. */
+function denseProduct(call: Recorded): Product | null {
   const product = productOf(call);
-  if (product === null) return null;
-  const { batch, m, n, c, cRow } = product;
-  const rows = sizeOf(batch) * m;
-  if (c !== 0 || cRow !== n || (call.storages[0] as Storage).length !== rows * n) return null;
-  return { ...product, rows };
+  if (product === null || product.c !== 0 || product.cRow !== product.n) return null;
+  return (call.storages[0] as Storage).length === product.rows * product.n ? product : null;
 }
 
 /** Offset of a bias that an elementwise addition adds to every row of its other operand, else -1. */
