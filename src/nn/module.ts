@@ -3,6 +3,7 @@ import { enableGrad } from '../autograd/mode.js';
 import { type DType, isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError, ShapeError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
+import { isPlainObject } from '../options.js';
 import { Cell } from '../program/cell.js';
 import { observe, tracing, withRecorder } from '../program/emit.js';
 import { watchTraces } from '../program/trace.js';
@@ -264,12 +265,6 @@ function addHook<H>(
     changed();
   };
   return Object.assign((): void => remove(), { remove, [Symbol.dispose]: remove });
-}
-
-function isPlainObject(x: unknown): x is Record<string, unknown> {
-  if (typeof x !== 'object' || x === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(x);
-  return prototype === Object.prototype || prototype === null;
 }
 
 type Visit = (name: string, value: Tensor | Module, owner: Module) => void;

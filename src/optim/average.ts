@@ -4,6 +4,7 @@ import { ArgumentError, CompileError, DTypeError, StateError } from '../errors.j
 import { fillKernelRow } from '../ops/full.js';
 import * as ops from '../ops/index.js';
 import { isTensor } from '../ops/primitive.js';
+import { isIterable } from '../options.js';
 import { emitMap, fresh } from '../program/calls.js';
 import { advance, enterOp, leaveOp, observe, type Param, tracing, withRecorder } from '../program/emit.js';
 import { Replays } from '../program/replay.js';
@@ -43,10 +44,6 @@ export interface EMAState {
   readonly weight: number;
   /** The averages before bias correction, by parameter name where names were given and else by index. */
   readonly averages: Readonly<Record<string, Tensor>>;
-}
-
-function isIterable(x: unknown): x is Iterable<unknown> {
-  return typeof x === 'object' && x !== null && Symbol.iterator in x;
 }
 
 function named(op: string, given: unknown): [string, Tensor][] {

@@ -3,6 +3,7 @@ import { type DType, isFloat } from '../dtype.js';
 import { ArgumentError, DTypeError, StateError } from '../errors.js';
 import { fillKernelRow } from '../ops/full.js';
 import { isTensor } from '../ops/primitive.js';
+import { isIterable } from '../options.js';
 import { contiguous, emitMap, fresh } from '../program/calls.js';
 import {
   advance,
@@ -132,10 +133,6 @@ function allNumbers(list: readonly unknown[]): boolean {
     if (typeof x !== 'number' || Number.isNaN(x)) return false;
   }
   return true;
-}
-
-function isIterable(x: unknown): x is Iterable<unknown> {
-  return typeof x === 'object' && x !== null && Symbol.iterator in x;
 }
 
 const recordable = new WeakSet<object>();

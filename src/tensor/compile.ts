@@ -5,6 +5,7 @@ import type { DType, TypedArray } from '../dtype.js';
 import { ArgumentError, CompileError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
 import { cloneOf } from '../ops/to.js';
+import { isPlainObject } from '../options.js';
 import { contiguous, fresh } from '../program/calls.js';
 import { checkIdle, type Watched } from '../program/cell.js';
 import { constantStorage, inspecting, tracing, withRecorder } from '../program/emit.js';
@@ -631,8 +632,7 @@ function structure(name: string, x: unknown, add: (t: Tensor) => number, depth =
     }
     return { kind: 'value', value: x };
   }
-  const proto: unknown = Object.getPrototypeOf(x);
-  if (proto !== Object.prototype && proto !== null) {
+  if (!isPlainObject(x)) {
     throw new CompileError(
       `${name}: a compiled step returns tensors, arrays or plain objects of them, not ${describe(x)}`,
     );

@@ -10,7 +10,7 @@ import * as ops from '../ops/index.js';
 import { isTensor, tensorBrand } from '../ops/primitive.js';
 import type { AxesOrOptions, ReduceOptions } from '../ops/reduction.js';
 import type { Range } from '../ops/slice.js';
-import { checkOptions } from '../options.js';
+import { checkOptions, isPlainObject } from '../options.js';
 import { contiguous, copy, emitMap } from '../program/calls.js';
 import { Cell, type Watched } from '../program/cell.js';
 import {
@@ -58,10 +58,6 @@ export interface BackwardOptions {
   readonly createGraph?: boolean;
   /** Keeps the graph for another pass. Default false. */
   readonly retainGraph?: boolean;
-}
-
-function isPlainObject(x: unknown): boolean {
-  return typeof x === 'object' && x !== null && !isTensor(x) && Object.getPrototypeOf(x) === Object.prototype;
 }
 
 /** What traces watch the flags of leaves by. */
