@@ -316,13 +316,20 @@ bool check_index(Reader& in, int kernel, const Call& call, bool* empty) {
   return in.end();
 }
 
-bool check_random(Reader& in, const Call& call, bool* empty) {
-  int64_t n, offset, key, block;
-  if (!in.count("n", &n) || !in.offset(&offset)) return false;
+// Which random numbers go where.
+bool read_stream(Reader& in, int64_t* n, int64_t* offset) {
+  int64_t key, block;
+  if (!in.count("n", n) || !in.offset(offset)) return false;
   if (!in.integer("key0", 0, 0xffffffff, &key) || !in.integer("key1", 0, 0xffffffff, &key)) return false;
   if (!in.count("block", &block)) return false;
+  if (block > kMaxInt - *n) return refuse(in.problem, "%s: the counter would pass 2^53", in.row.name);
+  return true;
+}
+
+bool check_random(Reader& in, const Call& call, bool* empty) {
+  int64_t n, offset;
+  if (!read_stream(in, &n, &offset)) return false;
   *empty = n == 0;
-  if (block > kMaxInt - n) return refuse(in.problem, "%s: the counter would pass 2^53", in.row.name);
   return within_run(in.row, call, 0, offset, n, in.problem) && in.end();
 }
 
@@ -534,12 +541,8 @@ Verdict check_attrs(int kernel, Type dispatch, const double* params, int num_par
   const KernelRow& row = kRows[kernel];
   if (row.family == Family::random) {
     Reader in{row, params, num_params, 0, problem};
-    int64_t n, offset, key, block;
-    if (!in.count("n", &n) || !in.offset(&offset)) return Verdict::refused;
-    if (!in.integer("key0", 0, 0xffffffff, &key) || !in.integer("key1", 0, 0xffffffff, &key))
-      return Verdict::refused;
-    if (!in.count("block", &block)) return Verdict::refused;
-    if (block > kMaxInt - n) return verdict(refuse(problem, "%s: the counter would pass 2^53", row.name));
+    int64_t n, offset;
+    if (!read_stream(in, &n, &offset)) return Verdict::refused;
   }
   return verdict(check_values(kernel, dispatch, params, num_params, problem));
 }

@@ -334,7 +334,10 @@ export function backward(
   const seed = seedGradient('backward', t, gradient);
   const grads = backwardPass([t], [seed], null, { createGraph, retainGraph });
   // All or none.
-  for (const leaf of grads.keys()) leaf.checkGradKept('backward');
+  for (const leaf of grads.keys()) {
+    leaf.checkGradKept('backward');
+    if (tracing() === null) leaf.gradCell.checkFree('backward');
+  }
   grads.forEach((g, leaf) => {
     accumulate(leaf, g, createGraph);
   });

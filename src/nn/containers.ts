@@ -77,8 +77,9 @@ export class Sequential extends Module {
   }
 
   protected override fields(): Iterable<readonly [string, unknown]> {
+    observe(() => this.#modules.length);
     const own = [...super.fields()];
-    return [...[...this].map((m, i) => [this.#names[i] as string, m] as const), ...own];
+    return [...this.#modules.map((m, i) => [this.#names[i] as string, m] as const), ...own];
   }
 
   /** How many modules there are. */
@@ -141,7 +142,8 @@ export class ModuleList extends Module {
   }
 
   protected override fields(): Iterable<readonly [string, unknown]> {
-    return [...[...this].map((m, i) => [String(i), m] as const), ...super.fields()];
+    observe(() => this.#modules.length);
+    return [...this.#modules.map((m, i) => [String(i), m] as const), ...super.fields()];
   }
 
   /** How many modules there are. */
@@ -171,6 +173,8 @@ export class ModuleList extends Module {
 /** Modules by name: new ModuleDict({ name: module }). It has no forward(). */
 export class ModuleDict extends Module {
   readonly #modules = new Map<string, Module>();
+  /** Counts what is set, for compiled steps. */
+  #changes = 0;
 
   constructor(modules: Readonly<Record<string, Module>> = {}) {
     super();
@@ -181,7 +185,8 @@ export class ModuleDict extends Module {
   }
 
   protected override fields(): Iterable<readonly [string, unknown]> {
-    return [...this.keys().map((name) => [name, this.get(name)] as const), ...super.fields()];
+    observe(() => this.#changes);
+    return [...this.#modules, ...super.fields()];
   }
 
   /** The module of that name, or undefined. */
@@ -195,6 +200,7 @@ export class ModuleDict extends Module {
     if (typeof name !== 'string' || name === '' || name.includes('.'))
       throw new ArgumentError(`ModuleDict: ${describe(name)} is not a name`);
     this.#modules.set(name, checkModule('ModuleDict', m));
+    this.#changes++;
     return this;
   }
 
@@ -205,7 +211,7 @@ export class ModuleDict extends Module {
 
   /** The names, in order. */
   keys(): string[] {
-    observe(() => [...this.#modules.keys()].join('.'));
+    observe(() => this.#changes);
     return [...this.#modules.keys()];
   }
 }

@@ -67,12 +67,12 @@ function isName(key: unknown): key is string | number {
   return (typeof key === 'string' && key !== '') || typeof key === 'number';
 }
 
-const views = new WeakMap<object, Fields>();
+const standIns = new WeakMap<object, Fields>();
 
-/** What stands for an object among holders of fields, always the same. */
-function viewOf(of: object, make: () => Fields): Fields {
-  let fields = views.get(of);
-  if (fields === undefined) views.set(of, (fields = make()));
+/** What stands for an object among the holders of fields, always the same. */
+function standInFor(of: object, make: () => Fields): Fields {
+  let fields = standIns.get(of);
+  if (fields === undefined) standIns.set(of, (fields = make()));
   return fields;
 }
 
@@ -80,12 +80,12 @@ function viewOf(of: object, make: () => Fields): Fields {
 function mapFields(map: ReadonlyMap<unknown, unknown>): Fields {
   const get = (_: object, key: string | symbol): unknown =>
     key === '' ? map.size : map.has(key) ? map.get(key) : map.get(Number(key));
-  return viewOf(map, () => new Proxy<Fields>({}, { get }));
+  return standInFor(map, () => new Proxy<Fields>({}, { get }));
 }
 
 /** In its field '' how many fields an object has: one that is added later changes none that was there. */
 function fieldCount(holder: Fields): Fields {
-  return viewOf(holder, () => ({
+  return standInFor(holder, () => ({
     get ''() {
       let n = 0;
       for (const _ in holder) n++; // a list of them would be garbage at every step
@@ -94,12 +94,17 @@ function fieldCount(holder: Fields): Fields {
   }));
 }
 
+/** From so many on, fields or elements are data. */
+const manyFields = 64;
+
 type VisitField = (holder: Fields, key: string, value: unknown) => void;
 
 function lookAt(holder: Fields, depth: number, visit: VisitField): void {
   if (!Array.isArray(holder)) {
     const count = fieldCount(holder);
-    visit(count, '', count['']);
+    const n = count[''] as number;
+    // An object with many is data, not structure, and may grow at every step.
+    if (n <= manyFields) visit(count, '', n);
   }
   for (const key in holder) {
     if (!Object.hasOwn(holder, key)) continue;
@@ -109,7 +114,7 @@ function lookAt(holder: Fields, depth: number, visit: VisitField): void {
     if (Array.isArray(value)) {
       visit(value as unknown as Fields, 'length', value.length);
       // A long list of numbers is data, not structure.
-      if (value.length <= 64 || typeof value[0] === 'object')
+      if (value.length <= manyFields || typeof value[0] === 'object')
         lookAt(value as unknown as Fields, depth + 1, visit);
     } else if (isPlainObject(value)) lookAt(value, depth + 1, visit);
     else if (value instanceof Map) {
@@ -167,7 +172,11 @@ watchTraces(() => {
         });
         if (uses) users.push(module);
         children.set(module, own);
-        for (const m of own) holders.set(m, [...(holders.get(m) ?? []), module]);
+        for (const m of own) {
+          const list = holders.get(m);
+          if (list) list.push(module);
+          else holders.set(m, [module]);
+        }
       }
     });
     // Modules that hold a tensor of the step, those that hold such modules, and whatever all of these hold: an activation

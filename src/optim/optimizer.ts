@@ -357,15 +357,17 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   }
 
   #updateGroup(group: ParamGroup<O>, params: readonly Tensor[], grads: readonly View[]): void {
+    // One that says itself what it depends on.
+    const known = recordable.has(this.update);
     const update = (views: readonly View[]): void => {
       const active = params.map(
         (p, i): Active => ({ p, g: new Tensor(views[i] as View), state: this.#state(p) }),
       );
       if (inspecting() !== null) for (const { p, g } of active) this.#label(p, g, 'the gradient of ');
       this.#group = group;
-      this.update(group, active);
+      this.update(known || tracing() === null ? group : this.#observed(group), active);
     };
-    if (!recordable.has(this.update)) {
+    if (!known) {
       update(grads);
       return;
     }
@@ -398,15 +400,21 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     this.validate(group);
   }
 
-  /** Tells the trace in progress which parameters it is about, and with which options where the update may read any. */
-  #watch(group: ParamGroup<O>, i: number): void {
-    if (!recordable.has(this.update)) {
-      for (const key of this.#optionNames as (keyof typeof group)[]) {
-        const value: unknown = group[key];
-        observe(() => group[key]);
+  /** A group that tells the trace in progress which of its options are read. */
+  #observed(group: ParamGroup<O>): ParamGroup<O> {
+    return new Proxy(group, {
+      get: (_, key) => {
+        const value: unknown = Reflect.get(group, key);
+        if (key === 'params') return value;
+        observe(() => Reflect.get(group, key) as unknown);
         if (Array.isArray(value)) for (const j of value.keys()) observe(() => value[j] as unknown);
-      }
-    }
+        return value;
+      },
+    });
+  }
+
+  /** Tells the trace in progress which parameters it is about. */
+  #watch(group: ParamGroup<O>, i: number): void {
     observe(() => this.paramGroups[i]);
     observe(() => group.params);
     observe(() => group.params.length);
@@ -462,7 +470,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     const states = active.map((a) => a.state);
     const group = this.#group;
     return advance({
-      owner: group ?? this,
+      owner: active.length === 0 ? null : (group ?? this),
       advance: () => {
         if (group !== null) this.#checkGroup(group);
         for (const s of states) s.step++;

@@ -16,21 +16,11 @@ export interface Home {
  */
 export interface Watched {
   value: unknown;
-  /** The asynchronous step that is making the gradient which this cell will hold, or null. */
-  busy: string | null;
   /** Token of the trace in which its owner was made: to that trace the cell is its own affair. */
   readonly madeIn: object | null;
 }
 
-/** Refuses to write a cell that an asynchronous step is going to write. */
-export function checkIdle({ busy }: Watched, what: string): void {
-  if (busy === null) return;
-  throw new StateError(`${what}: this gradient is being computed by ${busy}; await that step first`);
-}
-
 export class Cell implements Watched {
-  busy: string | null = null;
-
   constructor(
     public value: unknown,
     readonly madeIn: object | null = null,
@@ -48,8 +38,24 @@ export class Cell implements Watched {
   }
 
   set(value: unknown): void {
-    checkIdle(this, 'grad');
     tracing()?.writeCell(this);
     this.value = value;
+  }
+}
+
+/** The cell of a gradient: others may not write it while an asynchronous step computes what it will hold. */
+export class GradientCell extends Cell {
+  /** That step, or null. */
+  busy: string | null = null;
+
+  checkFree(what: string): void {
+    if (this.busy === null) return;
+    throw new StateError(`${what}: this gradient is being computed by ${this.busy}; await that step first`);
+  }
+
+  override set(value: unknown): void {
+    // A step that is being traced writes when it runs.
+    if (tracing() === null) this.checkFree('grad');
+    super.set(value);
   }
 }

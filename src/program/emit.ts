@@ -21,8 +21,8 @@ export type Param = number | Slot;
  * returns the numbers that kernels need; `rewind` takes the last move back, for a step that was refused.
  */
 export interface Advancing {
-  /** Whose state it is: a step that is traced again has to move the same on. */
-  readonly owner: object;
+  /** Whose state it is: a step that is traced again has to move the same on. Null where nothing lasts from step to step. */
+  readonly owner: object | null;
   advance(): readonly number[];
   rewind(): void;
 }

@@ -53,7 +53,7 @@ class UpdateRecorder implements Recorder {
     this.guards.push({ read, value: read() });
   }
 
-  // An update is handed its gradients, reads no cells, and no graph looks at what it writes meanwhile.
+  // An update is handed its gradients and reads no cells; every run counts as a write.
   writing(): void {}
   readCell(): void {}
   writeCell(): void {}

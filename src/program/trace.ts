@@ -14,6 +14,11 @@ interface Guard {
   readonly value: unknown;
 }
 
+interface LateGuard extends Guard {
+  /** How much state the step had moved on when it was read: it is compared when a replay has moved that on. */
+  readonly after: number;
+}
+
 interface CellGuard {
   readonly cell: Watched;
   readonly value: unknown;
@@ -40,14 +45,16 @@ export class Trace implements Recorder {
   readonly slots: Slot[] = [];
   #advances: Advance[] = [];
   #guards: Guard[] = [];
+  #lateGuards: LateGuard[] = [];
   readonly #watching = watchers.map((begin) => begin());
   /** What cells must hold for the trace to be right. */
   readonly #cellGuards: CellGuard[] = [];
   /** What was in each cell before the step touched it. */
   readonly #cells = new Map<Watched, unknown>();
   readonly #written = new Set<Watched>();
-  /** Of memory from outside of the step that it writes: the version before. */
-  readonly #versions = new Map<Storage, number>();
+  /** Of memory from outside of the step that it writes: the version before, and when the step had been traced. */
+  #versions = new Map<Storage, { readonly before: number; after: number | null }>();
+  #finished = false;
   /** Takes away what the step made to last, until a run has succeeded. */
   #created: (() => void)[] = [];
   /** Tensors made by the step, until it has been traced. */
@@ -76,7 +83,9 @@ export class Trace implements Recorder {
   }
 
   writing(storage: Storage): void {
-    if (storage.trace === null && !this.#versions.has(storage)) this.#versions.set(storage, storage.version);
+    if (storage.trace === null && !this.#versions.has(storage)) {
+      this.#versions.set(storage, { before: storage.version, after: null });
+    }
     storage.version++;
   }
 
@@ -88,7 +97,9 @@ export class Trace implements Recorder {
   }
 
   observe(read: () => unknown): void {
-    this.#guards.push({ read, value: read() });
+    const after = this.#advances.length;
+    if (after === 0 || this.#finished) this.#guards.push({ read, value: read() });
+    else this.#lateGuards.push({ read, value: read(), after });
   }
 
   readCell(cell: Watched): void {
@@ -140,6 +151,8 @@ export class Trace implements Recorder {
 
   /** To be called when the function has returned. */
   finish(): void {
+    this.#finished = true;
+    for (const [storage, versions] of this.#versions) versions.after = storage.version;
     const used = new Set(this.calls.flatMap((call) => call.storages));
     for (const watch of this.#watching) watch(used, this);
     this.#own.clear();
@@ -175,7 +188,9 @@ export class Trace implements Recorder {
   /** Goes on as another trace of the step that came out the same: with what that depends on, advances and can take back. */
   rebase(other: Trace): void {
     this.#guards = other.#guards;
+    this.#lateGuards = other.#lateGuards;
     this.#created = other.#created;
+    this.#versions = other.#versions;
     // What this trace made for itself to last (a layer that is made when it is first needed) the other one found.
     for (const guard of other.#cellGuards) {
       if (this.#cells.has(guard.cell)) continue;
@@ -203,19 +218,36 @@ export class Trace implements Recorder {
     );
   }
 
-  /** Moves all advancing state on by one step and refills the slots. */
-  advance(): void {
+  /**
+   * Moves all advancing state on by one step and refills the slots. False, and everything as it was, where the step read
+   * something behind such state (a rate behind its schedule) that reads differently now.
+   */
+  advance(): boolean {
     let done = 0;
     try {
       for (const { state, slots } of this.#advances) {
         const values = state.advance();
         done++;
         for (let i = 0; i < slots.length; i++) (slots[i] as Slot).value = values[i] as number;
+        for (const { read, value, after } of this.#lateGuards) {
+          if (after !== done || Object.is(read(), value)) continue;
+          this.#rewind(done);
+          return false;
+        }
       }
     } catch (error) {
       this.#rewind(done);
       throw error;
     }
+    return true;
+  }
+
+  /** Whether advance() would succeed. */
+  mayAdvance(): boolean {
+    if (this.#lateGuards.length === 0) return true;
+    if (!this.advance()) return false;
+    this.#rewind(this.#advances.length);
+    return true;
   }
 
   /**
@@ -226,6 +258,10 @@ export class Trace implements Recorder {
     this.#rewind(this.#advances.length);
     const created = this.#created.splice(0);
     for (const undo of created) undo();
+    // What was only traced has written nothing; what has run since has another version.
+    for (const [storage, { before, after }] of this.#versions) {
+      if (after === null || storage.version === after) storage.version = before;
+    }
     return created.length === 0;
   }
 
@@ -233,10 +269,9 @@ export class Trace implements Recorder {
     for (let i = count - 1; i >= 0; i--) (this.#advances[i] as Advance).state.rewind();
   }
 
-  /** Puts back what the cells held before, and versions: nothing has been written yet. */
-  restore(): void {
+  /** Puts back what the cells held before. */
+  restoreCells(): void {
     for (const [cell, before] of this.#cells) cell.value = before;
-    for (const [storage, version] of this.#versions) storage.version = version;
   }
 }
 

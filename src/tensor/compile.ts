@@ -7,7 +7,7 @@ import { isTensor } from '../ops/primitive.js';
 import { cloneOf } from '../ops/to.js';
 import { isPlainObject } from '../options.js';
 import { contiguous, fresh } from '../program/calls.js';
-import { checkIdle, type Watched } from '../program/cell.js';
+import { GradientCell, type Watched } from '../program/cell.js';
 import { constantStorage, inspecting, tracing, withRecorder } from '../program/emit.js';
 import { explainProgram } from '../program/explain.js';
 import { largeResult, Program } from '../program/program.js';
@@ -78,7 +78,7 @@ interface Entry {
   /** Storages of the results, in the order of `outputs`. */
   readonly results: readonly { storage: Storage; shape: readonly number[] }[];
   /** What every replay leaves in cells. */
-  readonly effects: readonly { cell: Watched; gradient: boolean; make: () => unknown }[];
+  readonly effects: readonly { cell: Watched; make: () => unknown }[];
   /** What the trace left in cells: views of its own results, or values as they were. */
   readonly left: ReadonlyMap<Watched, unknown>;
   /** False until the second call has confirmed the trace. */
@@ -111,7 +111,8 @@ type Structure =
  * and not a silently frozen value. From then on it is traced again only where something is different that a step watches:
  * shapes and dtypes of arguments, grad mode, train/eval and frozen parameters, options of optimizers, the fields of modules
  * that hold a tensor of the step, and of the modules in those. What a plain closure reads is not watched: a number that
- * changes after the second call is not seen. Pass it as an argument.
+ * changes after the second call is not seen. Pass it as an argument. A step that had to be traced in 64 calls in a row says so
+ * once, with a process warning (SIMDGRAD_RETRACED).
  *
  * Arguments are tensors (inputs), or strings, booleans, null and undefined, each combination of which has a program of its
  * own. A view that is not contiguous is copied first. Gradients of arguments end with the call: return `x.grad` to have them.
@@ -157,11 +158,16 @@ export function compile<A extends readonly unknown[], R>(
 
 const nothing = new Float32Array(0);
 
+/** So many calls in a row that are all traced are worth a warning. */
+const manyTimes = 64;
+
 class Step<A extends readonly unknown[], R> {
   /** Most recently used first. */
   #entries: Entry[] = [];
   #queue: Promise<unknown> = Promise.resolve();
   #waiting = 0;
+  /** How many calls in a row were traced as if they were the first. */
+  #anew = 0;
   /** The inputs of a run; kept so that a step need not make them anew. */
   readonly #inputs: Input[] = [];
 
@@ -215,14 +221,15 @@ class Step<A extends readonly unknown[], R> {
         const found = this.#prepared(now, inputs);
         return { found, pending: found.program.runAsync(inputs) };
       });
-      for (const { cell, gradient } of found.effects) if (gradient) cell.busy = this.name;
+      const gradients = found.effects.flatMap(({ cell }) => (cell instanceof GradientCell ? [cell] : []));
+      for (const cell of gradients) cell.busy = this.name;
       try {
         await pending;
       } catch (error) {
         this.#rewind(found);
         throw error;
       } finally {
-        for (const { cell, gradient } of found.effects) if (gradient) cell.busy = null;
+        for (const cell of gradients) cell.busy = null;
       }
       return this.#finish(found) as R;
     };
@@ -284,7 +291,7 @@ class Step<A extends readonly unknown[], R> {
     const entry = this.#ready(found, key, args);
     try {
       this.#checkApart(entry.program, args);
-      for (const { cell } of entry.effects) checkIdle(cell, this.name);
+      for (const { cell } of entry.effects) if (cell instanceof GradientCell) cell.checkFree(this.name);
     } catch (error) {
       this.#rewind(entry);
       throw error;
@@ -328,9 +335,22 @@ class Step<A extends readonly unknown[], R> {
   #ready(found: Entry | undefined, key: string, args: A): Entry {
     if (found) {
       found.trace.settle();
-      if (found.confirmed) found.trace.advance();
-      else this.#confirm(found, this.#record(args));
-      return found;
+      if (found.confirmed && found.trace.advance()) {
+        this.#anew = 0;
+        return found;
+      }
+      if (!found.confirmed && found.trace.mayAdvance()) {
+        this.#confirm(found, this.#record(args));
+        return found;
+      }
+    }
+    if (++this.#anew === manyTimes) {
+      process.emitWarning(
+        `${this.name}: traced in each of ${manyTimes} calls without a repetition. Shapes of arguments, a field of a module or a rate ` +
+          'that the step reads seem to change at every call; pass what changes as a tensor, or let an optimizer, a schedule or a ' +
+          'generator own it',
+        { code: 'SIMDGRAD_RETRACED' },
+      );
     }
     const recorded = this.#record(args);
     const entry = this.#same(key, recorded) ?? this.#plan(key, args, recorded);
@@ -427,12 +447,12 @@ class Step<A extends readonly unknown[], R> {
           if (isTensor(value) && value.view.storage.trace !== null) kept.publish(cell, value.view);
         }
         trace.finish();
-        trace.restore();
+        trace.restoreCells();
         return { trace, result: outputs, kept, left };
       });
     } catch (error) {
       trace.rewind();
-      trace.restore();
+      trace.restoreCells();
       throw error;
     }
   }
@@ -460,9 +480,9 @@ class Step<A extends readonly unknown[], R> {
         effects: [...left].flatMap(([cell, value]) => {
           if (!trace.wrote(cell)) return [];
           const view = kept.published.get(cell);
-          if (!view) return { cell, gradient: false, make: () => value };
-          const gone = program.consumed.has(view.storage);
-          return { cell, gradient: true, make: gone ? () => consumed : published(view, program) };
+          if (!view) return { cell, make: () => value };
+          if (program.consumed.has(view.storage)) return { cell, make: () => consumed };
+          return { cell, make: published(view, program) };
         }),
         left: leftBehind(kept, left),
         confirmed: false,
@@ -495,8 +515,8 @@ class Step<A extends readonly unknown[], R> {
     }
     entry.results.forEach((r, i) => {
       const other = again.kept.results[i];
-      const found = other && sameShape(r.shape, other.shape) && (same.get(r.storage) ?? other.storage);
-      if (!other || found !== other.storage) {
+      const isSame = other && (same.get(r.storage) ?? other.storage) === other.storage;
+      if (!isSame || !sameShape(r.shape, other.shape)) {
         throw new CompileError(`${this.name}: the step returned another tensor when it was traced again`);
       }
     });

@@ -12,7 +12,7 @@ import type { AxesOrOptions, ReduceOptions } from '../ops/reduction.js';
 import type { Range } from '../ops/slice.js';
 import { checkOptions, isPlainObject } from '../options.js';
 import { contiguous, copy, emitMap } from '../program/calls.js';
-import { Cell, type Watched } from '../program/cell.js';
+import { GradientCell, type Watched } from '../program/cell.js';
 import {
   checkReadable,
   constantStorage,
@@ -85,7 +85,7 @@ export class Tensor {
    */
   node: Node | null = null;
   #requiresGrad = false;
-  #gradCell: Cell | null = null;
+  #gradCell: GradientCell | null = null;
 
   /**
    * Not for direct use: see tensor(), zeros() and so on.
@@ -106,10 +106,10 @@ export class Tensor {
    *
    * @internal
    */
-  get gradCell(): Cell {
+  get gradCell(): GradientCell {
     if (this.#gradCell === null) {
       const trace = tracing();
-      this.#gradCell = new Cell(null, trace?.owns(this) ? trace.token : null);
+      this.#gradCell = new GradientCell(null, trace?.owns(this) ? trace.token : null);
     }
     return this.#gradCell;
   }
@@ -127,7 +127,6 @@ export class Tensor {
       const t = this;
       cell = {
         madeIn: null,
-        busy: null,
         get value(): unknown {
           return t.#requiresGrad;
         },

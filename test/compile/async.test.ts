@@ -223,6 +223,9 @@ describe('asynchronous steps', () => {
 
   test('gradients that a step in flight adds to are left to it', async () => {
     const w = leaf(0, 0);
+    const clear = () => {
+      w.grad = null;
+    };
     const accumulate = (name: string) => compile((x: Tensor) => w.mul(x).sum().backward(), { name });
     const [first, second] = [accumulate('first'), accumulate('second')];
     const p = first.async(tensor([1, 0]));
@@ -234,20 +237,38 @@ describe('asynchronous steps', () => {
         .sum()
         .backward(),
     ).toThrow(StateError);
-    expect(() => {
-      w.grad = null;
-    }).toThrow(StateError);
+    expect(clear).toThrow(StateError);
     await p;
     second(tensor([0, 1]));
     w.mul(tensor([0, 1]))
       .sum()
       .backward();
     expect(w.grad?.toArray()).toEqual([1, 2]);
-    const q = first.async(tensor([1, 0]));
-    expect(w.grad?.toArray()).toEqual([1, 2]); // as it was
-    expect(() => w.sum().backward()).toThrow(StateError);
-    await q;
-    expect(w.grad?.toArray()).toEqual([2, 2]);
+    // Also where the steps find a gradient that is there already, end without one, or take over one that was read.
+    const apply = compile(
+      () => {
+        noGrad(() => w.sub_(w.grad as Tensor));
+        w.grad = null;
+      },
+      { name: 'apply' },
+    );
+    for (let round = 0; round < 4; round++) {
+      clear();
+      second(tensor([1, 2]));
+      const before = w.toArray();
+      const q = first.async(tensor([1, 0]));
+      expect(w.grad?.toArray()).toEqual([1, 2]); // as it was
+      expect(() => w.sum().backward()).toThrow(StateError);
+      expect(clear).toThrow(StateError);
+      await expect(apply.async()).rejects.toThrow(/computed by first; await/);
+      await q;
+      expect(w.grad?.toArray()).toEqual([2, 2]);
+      const r = apply.async();
+      expect(() => w.sum().backward()).toThrow(StateError);
+      await r;
+      expect(w.grad).toBe(null);
+      expect(w.toArray()).toEqual((before as number[]).map((v) => v - 2));
+    }
   });
 
   test('counts and averages are not read without the tensors that belong to them', async () => {

@@ -253,6 +253,36 @@ describe('the comparison on the second call', () => {
     expect(w.grad?.toArray()).toEqual([2, 4, 6]);
   });
 
+  test('a graph that left the step knows what the step wrote', () => {
+    const w = leaf(1, 2, 3);
+    let kept: Tensor | undefined;
+    const step = compile((t: Tensor) => {
+      noGrad(() => w.mul_(2));
+      kept = w.mul(w);
+      noGrad(() => w.mul_(3));
+      return t.mul(1);
+    });
+    step(x);
+    expect(() => kept?.backward(ones([3]))).toThrow(/changed in place/);
+  });
+
+  test('a stateless optimizer that every step makes is no difference', () => {
+    const run = (compiled: boolean): unknown[] => {
+      const w = leaf(1, 2, 3);
+      const body = (t: Tensor) => {
+        const sgd = new optim.SGD([w], { lr: 0.1 });
+        sgd.zeroGrad();
+        const loss = w.mul(t).square().sum();
+        loss.backward();
+        sgd.step();
+        return loss;
+      };
+      const step = compiled ? compile(body) : body;
+      return Array.from({ length: 4 }, () => step(x).item());
+    };
+    expect(run(true)).toEqual(run(false));
+  });
+
   test('what does not change is no difference: NaN, -0, random numbers, statistics', () => {
     const generator = new Generator(2);
     const step = compile((t: Tensor) => t.mul(Number.NaN).add(-0).add(rand(3, { generator })));

@@ -156,6 +156,25 @@ describe('a compiled step sees a replaced field of a module', () => {
     expect(step(x).toArray()).toEqual(m.forward(x).toArray());
   });
 
+  it('but is not traced for each of many entries, and says when it is traced at every call', async () => {
+    const warnings: Error[] = [];
+    const listen = (warning: Error) => warnings.push(warning);
+    process.on('warning', listen);
+    const m = new Model();
+    const step = compile((input: Tensor) => m.forward(input), { name: 'logging' });
+    const history: Record<string, number> = {};
+    Object.assign(m, { history });
+    for (let i = 0; i < 300; i++) {
+      step(x);
+      history[`step ${i}`] = i;
+    }
+    expect(m.traces).toBeLessThan(70);
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('warning', listen);
+    expect(warnings.map((w) => (w as NodeJS.ErrnoException).code)).toEqual(['SIMDGRAD_RETRACED']);
+    expect(warnings[0]?.message).toMatch(/^logging: traced in each of 64 calls/);
+  });
+
   it('that holds a module which is held by one of its own', () => {
     class Block extends nn.Module {
       parent: nn.Module | null = null; // looked at before the layer

@@ -375,6 +375,49 @@ describe('an eager step', () => {
     expect(p.toArray()).toEqual([-18, -18]);
   });
 
+  it('of a subclass reads rates behind a schedule as they are then, and is not traced for those it gets from advance()', () => {
+    class Reading extends optim.Optimizer {
+      constructor(params: readonly Tensor[]) {
+        super(params, {}, { lr: [1, () => undefined] });
+      }
+      protected override update(group: ParamGroup<{ lr?: number }>, active: readonly Active[]): void {
+        for (const { p, g } of active) p.detach().sub_(g.mul(group.lr));
+      }
+    }
+    class Advancing extends Reading {
+      protected override update(group: ParamGroup<{ lr?: number }>, active: readonly Active[]): void {
+        const numbers = this.advance(active, () => [group.lr]);
+        const [lr] = this.scalars('float32', numbers) as [Tensor];
+        for (const { p, g } of active) p.detach().sub_(g.mul(lr));
+      }
+    }
+    for (const Kind of [Reading, Advancing]) {
+      for (const scheduleFirst of [true, false]) {
+        let calls = 0;
+        const run = (compiled: boolean): unknown => {
+          const w = tensor([1], { requiresGrad: true });
+          const o = new Kind([w]);
+          const schedule = new optim.StepLR(o, { stepSize: 3, gamma: 0.5 });
+          const body = (x: Tensor) => {
+            calls++;
+            if (scheduleFirst) schedule.step();
+            o.zeroGrad();
+            w.mul(x).sum().backward();
+            o.step();
+            if (!scheduleFirst) schedule.step();
+            return w.mul(1);
+          };
+          const step = compiled ? compile(body) : body;
+          return Array.from({ length: 9 }, () => step(ones([1])).item());
+        };
+        const eager = run(false);
+        calls = 0;
+        expect(run(true)).toEqual(eager);
+        if (Kind === Advancing) expect(calls).toBe(2);
+      }
+    }
+  });
+
   it('of a subclass follows its options in a compiled step, too', () => {
     class Plain extends optim.Optimizer {
       constructor(params: readonly Tensor[]) {
