@@ -182,6 +182,8 @@ export class EMA {
   update(): void {
     this.#checkOut('update');
     observe(() => this.#swapped);
+    // All or none.
+    if (tracing() === null) for (const { view } of this.#averages) view.storage.checkWrite('EMA.update');
     const before = enterOp('EMA.update');
     try {
       noGrad(() =>

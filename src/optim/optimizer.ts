@@ -153,8 +153,7 @@ export function recordUpdates(...classes: readonly { readonly prototype: object 
  * and throws ArgumentError for one that is out of range, before anything is updated.
  */
 export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
-  /** The groups of parameters with their options, which may be set between steps. */
-  readonly paramGroups: ParamGroup<O>[] = [];
+  readonly #groups: ParamGroup<O>[] = [];
   // Without O in their types, so that Optimizer<AdamOptions> is an Optimizer.
   readonly #options: Readonly<Record<string, readonly [unknown, Check]>>;
   readonly #optionNames: readonly string[];
@@ -194,6 +193,19 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     );
     if (grouped) for (const g of list) this.#addGroup(g);
     else this.#addGroup({ params: list });
+  }
+
+  /** The groups of parameters with their options, which may be set between steps. */
+  get paramGroups(): ParamGroup<O>[] {
+    const groups = this.#groups;
+    if (tracing() === null) return groups;
+    return new Proxy(groups, {
+      get: (_, key) => {
+        const value: unknown = Reflect.get(groups, key);
+        if (key === 'length') observe(() => groups.length);
+        return groups.includes(value as ParamGroup<O>) ? this.#observed(value as ParamGroup<O>) : value;
+      },
+    });
   }
 
   /** For subclasses: rules that concern several options. Throws ArgumentError. */
@@ -261,7 +273,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     this.validate(own);
     for (const t of tensors) this.#states.set(t, { step: 0, tensors: new Map(), numbers: {} });
     for (const [t, label] of named) this.#names.set(t, label);
-    this.paramGroups.push({ ...own, params: tensors });
+    this.#groups.push({ ...own, params: tensors });
   }
 
   #checkParameter(what: string, t: Tensor): void {
@@ -287,7 +299,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 
   /** Learning rate of the first group; setting it sets that of all groups. */
   get lr(): number {
-    const first = this.paramGroups[0] as ParamGroup<O>;
+    const first = this.#groups[0] as ParamGroup<O>;
     observe(() => first.lr);
     return first.lr as number;
   }
@@ -296,12 +308,19 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   set lr(value: number) {
     const wrong = checks.notNegative(value);
     if (wrong !== undefined) throw new ArgumentError(`${this.constructor.name}: lr ${wrong}`);
-    for (const group of this.paramGroups) (group as BaseOptions).lr = value;
+    for (const group of this.#groups) {
+      (group as BaseOptions).lr = value;
+      observe(() => group.lr); // a step that sets it does so again where it is another one
+    }
   }
 
   /** Sets the gradient of every parameter to null. */
   zeroGrad(): void {
-    for (const { params } of this.paramGroups) for (const p of params) p.grad = null;
+    observe(() => this.#groups.length);
+    this.#groups.forEach((group, i) => {
+      if (tracing() !== null) this.#watch(group, i);
+      for (const p of group.params) p.grad = null;
+    });
   }
 
   /**
@@ -323,14 +342,16 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     const before = enterOp(this.#stepName);
     const mode = setGradEnabled(false);
     try {
-      const { paramGroups } = this;
-      observe(() => this.paramGroups.length);
+      const paramGroups = this.#groups;
+      observe(() => this.#groups.length);
       // All or none.
       for (const group of paramGroups) {
         let active = false;
         for (const p of group.params) {
           p.checkGradKept(this.#stepName);
-          active ||= p.peekGrad() !== null;
+          if (p.peekGrad() === null) continue;
+          active = true;
+          if (tracing() === null) p.view.storage.checkWrite(this.#stepName);
         }
         if (active) this.#checkGroup(group);
       }
@@ -393,7 +414,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       const wrong = (this.#options[key] as readonly [unknown, Check])[1](group[key]);
       if (wrong !== undefined) {
         throw new ArgumentError(
-          `${this.constructor.name}: an option in paramGroups[${this.paramGroups.indexOf(group)}] was set wrong: ${key} ${wrong}`,
+          `${this.constructor.name}: an option in paramGroups[${this.#groups.indexOf(group)}] was set wrong: ${key} ${wrong}`,
         );
       }
     }
@@ -405,17 +426,23 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     return new Proxy(group, {
       get: (_, key) => {
         const value: unknown = Reflect.get(group, key);
-        if (key === 'params') return value;
         observe(() => Reflect.get(group, key) as unknown);
-        if (Array.isArray(value)) for (const j of value.keys()) observe(() => value[j] as unknown);
+        if (!Array.isArray(value)) return value;
+        observe(() => value.length);
+        if (key !== 'params') for (const j of value.keys()) observe(() => value[j] as unknown);
         return value;
+      },
+      set: (_, key, value) => {
+        Reflect.set(group, key, value);
+        observe(() => Reflect.get(group, key) as unknown);
+        return true;
       },
     });
   }
 
   /** Tells the trace in progress which parameters it is about. */
   #watch(group: ParamGroup<O>, i: number): void {
-    observe(() => this.paramGroups[i]);
+    observe(() => this.#groups[i]);
     observe(() => group.params);
     observe(() => group.params.length);
     for (let j = 0; j < group.params.length; j++) observe(() => group.params[j]);
@@ -501,7 +528,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   #keys(): Map<Tensor, string> {
     const keys = new Map<Tensor, string>();
     let i = 0;
-    for (const { params } of this.paramGroups) {
+    for (const { params } of this.#groups) {
       for (const p of params) keys.set(p, this.#names.get(p) ?? String(i++));
     }
     return keys;
@@ -526,7 +553,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       for (const [name, t] of s.tensors) entry[name] = withRecorder(null, () => t.clone());
       state[key] = entry;
     }
-    const paramGroups = this.paramGroups.map(({ params, ...options }) => {
+    const paramGroups = this.#groups.map(({ params, ...options }) => {
       const copied: Record<string, unknown> = {};
       for (const [key, value] of Object.entries(options))
         copied[key] = Array.isArray(value) ? [...value] : value;
@@ -547,10 +574,10 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     }
     const keys = this.#keys();
     const wrong: string[] = [];
-    if (dict.paramGroups.length !== this.paramGroups.length) {
-      wrong.push(`${dict.paramGroups.length} parameter groups where there are ${this.paramGroups.length}`);
+    if (dict.paramGroups.length !== this.#groups.length) {
+      wrong.push(`${dict.paramGroups.length} parameter groups where there are ${this.#groups.length}`);
     }
-    const options = this.paramGroups.map((group, i) => {
+    const options = this.#groups.map((group, i) => {
       const { params, ...given } = (dict.paramGroups[i] ?? { params: null }) as Record<string, unknown>;
       const own = group.params.map((p) => keys.get(p) as string);
       if (!Array.isArray(params)) wrong.push(`group ${i} has no list of parameters`);
@@ -599,7 +626,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
         value.view.storage.checkRead(`${name}.loadStateDict`);
       }
     }
-    this.paramGroups.forEach((group, i) => {
+    this.#groups.forEach((group, i) => {
       Object.assign(group, options[i]);
     });
     for (const [p, { step, tensors, numbers }] of next) {

@@ -1,6 +1,6 @@
 import { ArgumentError, CompileError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
-import { advance, tracing } from '../program/emit.js';
+import { advance, tracing, withRecorder } from '../program/emit.js';
 import { describe } from '../program/view.js';
 import { camelCase } from '../suggest.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
@@ -124,7 +124,7 @@ export abstract class Schedule {
 
   /** The groups of the optimizer. */
   protected get groups(): Group[] {
-    return this.optimizer.paramGroups as unknown as Group[];
+    return withRecorder(null, () => this.optimizer.paramGroups as unknown as Group[]);
   }
 
   /** The rate of group i after `lastEpoch` steps, from its present rate. */
@@ -149,7 +149,7 @@ export abstract class Schedule {
 
   /** The rates of the groups. */
   getLastLr(): number[] {
-    return this.groups.map((g) => g.lr);
+    return this.optimizer.paramGroups.map((g) => g.lr as number);
   }
 
   /** Moves on by one step. */

@@ -23,6 +23,8 @@ export type Param = number | Slot;
 export interface Advancing {
   /** Whose state it is: a step that is traced again has to move the same on. Null where nothing lasts from step to step. */
   readonly owner: object | null;
+  /** What is done with it, where that could change from step to step. */
+  readonly detail?: string;
   advance(): readonly number[];
   rewind(): void;
 }

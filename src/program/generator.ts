@@ -3,7 +3,7 @@ import { randintKernel } from '../backend/js/random.js';
 import { backend } from '../backend/load.js';
 import type { DType } from '../dtype.js';
 import { ArgumentError, StateError } from '../errors.js';
-import { advance, type Param } from './emit.js';
+import { advance, observe, type Param } from './emit.js';
 import { newArray } from './storage.js';
 import { checkShape, describe } from './view.js';
 
@@ -18,31 +18,55 @@ export interface GeneratorState {
   readonly block: number;
 }
 
+type Key = readonly [number, number];
+
+function keyOf(seed: unknown): Key {
+  if (typeof seed !== 'number' || !Number.isSafeInteger(seed) || seed < 0) {
+    throw new ArgumentError(`Generator: a seed is a whole number in [0, 2^53), not ${describe(seed)}`);
+  }
+  return [seed % 2 ** 32, Math.floor(seed / 2 ** 32)];
+}
+
 /**
  * A seeded source of random numbers: Philox4x32-10 (Salmon et al., 2011), which turns a counter into random words. The
  * same seed gives the same numbers on every backend, in eager mode and in compiled steps.
  */
 export class Generator {
-  #key: [number, number] = [0, 0];
+  #key: Key;
   #block = 0;
 
   /** @param seed a whole number in [0, 2^53). Default 0. */
   constructor(seed = 0) {
-    this.manualSeed(seed);
+    this.#key = keyOf(seed);
   }
 
   /** Starts again from a seed, a whole number in [0, 2^53). Throws ArgumentError for another. */
   manualSeed(seed: number): this {
-    if (!Number.isSafeInteger(seed) || seed < 0) {
-      throw new ArgumentError(`Generator: a seed is a whole number in [0, 2^53), not ${describe(seed)}`);
-    }
-    this.#key = [seed % 2 ** 32, Math.floor(seed / 2 ** 32)];
-    this.#block = 0;
+    this.#moveTo(keyOf(seed), 0);
     return this;
+  }
+
+  /** Goes on from another state, in a compiled step at every replay. */
+  #moveTo(key: Key, block: number): void {
+    let before = { key: this.#key, block: this.#block };
+    advance({
+      owner: this,
+      detail: `${key.join()} ${block}`,
+      advance: () => {
+        before = { key: this.#key, block: this.#block };
+        [this.#key, this.#block] = [key, block];
+        return [];
+      },
+      rewind: () => {
+        if (this.#key === key && this.#block === block) [this.#key, this.#block] = [before.key, before.block];
+      },
+    });
   }
 
   /** The whole state, for checkpoints: the seed in two words, and how many blocks of four words were drawn. */
   getState(): GeneratorState {
+    observe(() => this.#block);
+    for (const word of [0, 1] as const) observe(() => this.#key[word]);
     return { key: [...this.#key], block: this.#block };
   }
 
@@ -53,8 +77,7 @@ export class Generator {
     if (!word(a) || !word(b) || !Number.isSafeInteger(state.block) || state.block < 0) {
       throw new StateError('Generator: this is not a generator state: { key: [word, word], block }');
     }
-    this.#key = [a as number, b as number];
-    this.#block = state.block;
+    this.#moveTo([a as number, b as number], state.block);
   }
 
   /**

@@ -213,7 +213,7 @@ export class Trace implements Recorder {
       this.#advances.length === theirs.length &&
       this.#advances.every(({ state, slots }, i) => {
         const { state: s, slots: t } = theirs[i] as Advance;
-        return s.owner === state.owner && t.length === slots.length;
+        return s.owner === state.owner && s.detail === state.detail && t.length === slots.length;
       })
     );
   }
