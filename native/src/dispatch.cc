@@ -162,45 +162,71 @@ void find_caches(CacheSizes* cache) {
 #endif
 }
 
-int available_processors() {
 #if defined(__linux__)
-  int count = 0;
+// Whether the processor is the first in the set of those that share its core: ranges in ascending order, as
+// in "0-1" or "0,64".
+bool first_of_core(const char* sharing, int processor, const cpu_set_t* set, size_t bytes) {
+  for (const char* text = sharing; *text >= '0' && *text <= '9';) {
+    char* end;
+    const long from = strtol(text, &end, 10), to = *end == '-' ? strtol(end + 1, &end, 10) : from;
+    for (long i = from; i <= to && i < processor; i++) {
+      if (CPU_ISSET_S(static_cast<size_t>(i), bytes, set)) return false;
+    }
+    text = *end == ',' ? end + 1 : end;
+  }
+  return true;
+}
+#endif
+
+// How many threads this process may run at once, and on how many cores.
+void count_processors(int* processors, int* cores) {
+#if defined(__linux__)
+  *processors = *cores = 0;
   // The system refuses a set that is smaller than its own.
-  for (int most = CPU_SETSIZE; count <= 0 && most <= 1 << 16; most *= 2) {
+  for (int most = CPU_SETSIZE; *processors == 0 && most <= 1 << 16; most *= 2) {
     cpu_set_t* const set = CPU_ALLOC(static_cast<size_t>(most));
     if (set == nullptr) break;
     const size_t bytes = CPU_ALLOC_SIZE(static_cast<size_t>(most));
-    if (sched_getaffinity(0, bytes, set) == 0) count = CPU_COUNT_S(bytes, set);
+    if (sched_getaffinity(0, bytes, set) == 0) {
+      for (int i = 0; i < most; i++) {
+        if (!CPU_ISSET_S(static_cast<size_t>(i), bytes, set)) continue;
+        ++*processors;
+        char path[80], sharing[128];
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", i);
+        *cores += !read_line(path, sharing, sizeof sharing) || first_of_core(sharing, i, set, bytes);
+      }
+    }
     CPU_FREE(set);
   }
-  if (count <= 0) count = 1;
   // A container's quota: "quota period" or "max period" (cgroup v2).
   char line[64];
   if (read_line("/sys/fs/cgroup/cpu.max", line, sizeof line) && line[0] != 'm') {
     char* end;
     const long long quota = strtoll(line, &end, 10), period = strtoll(end, nullptr, 10);
-    if (quota > 0 && period > 0 && (quota + period - 1) / period < count) {
-      count = static_cast<int>((quota + period - 1) / period);
+    const long long most = quota > 0 && period > 0 ? (quota + period - 1) / period : kMaxThreads;
+    for (int* count : {processors, cores}) {
+      if (most < *count) *count = static_cast<int>(most);
     }
   }
-  return count;
 #elif defined(_WIN32)
   // A process that is held to some processors of a group; else all of all groups.
   DWORD_PTR own = 0, all = 0;
   if (GetProcessAffinityMask(GetCurrentProcess(), &own, &all) && own != 0 && own != all) {
-    int count = 0;
-    for (; own != 0; own &= own - 1) count++;
-    return count;
+    for (*processors = 0; own != 0; own &= own - 1) ++*processors;
+  } else {
+    *processors = static_cast<int>(GetActiveProcessorCount(ALL_PROCESSOR_GROUPS));
   }
-  return static_cast<int>(GetActiveProcessorCount(ALL_PROCESSOR_GROUPS));
+  *cores = *processors;
 #elif defined(__APPLE__)
-  int count = 0;
-  size_t size = sizeof count;
-  if (sysctlbyname("hw.perflevel0.physicalcpu", &count, &size, nullptr, 0) == 0 && count > 0) return count;
-  return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  size_t size = sizeof *cores;
+  if (sysctlbyname("hw.perflevel0.physicalcpu", cores, &size, nullptr, 0) != 0 || *cores <= 0) {
+    *cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  }
+  *processors = *cores;
 #else
-  return 1;
+  *processors = *cores = 1;
 #endif
+  if (*processors < 1) *processors = *cores = 1;
 }
 
 void find_cpu_name(char* out, size_t size) {
@@ -260,8 +286,9 @@ const Machine& machine() {
     m.cache = CacheSizes{};
     find_cpu_name(m.cpu, sizeof m.cpu);
     find_caches(&m.cache);
-    m.processors = available_processors();
-    m.threads = m.processors;
+    // One thread for each core: two on the halves of one are together no faster, and slower than one where
+    // both wait for the same caches.
+    count_processors(&m.processors, &m.threads);
     const char* wanted = getenv("SIMDGRAD_THREADS");
     if (wanted != nullptr && atoi(wanted) >= 1) m.threads = atoi(wanted);
     if (m.threads > kMaxThreads) m.threads = kMaxThreads;

@@ -20,7 +20,7 @@ struct Machine {
   char cpu[64];
   CacheSizes cache;
   int processors;  // how many threads this process may run at once
-  int threads;     // SIMDGRAD_THREADS, or as many
+  int threads;     // SIMDGRAD_THREADS, or as many as there are cores for them
 };
 const Machine& machine();
 

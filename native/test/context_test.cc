@@ -176,6 +176,22 @@ void check_errors() {
 
 void check_machine() {
   expect(machine().threads >= 1 && machine().threads <= kMaxThreads, "threads");
+  expect(machine().processors >= 1, "processors");
+  if (std::getenv("SIMDGRAD_THREADS") == nullptr)
+    expect(machine().threads <= machine().processors, "more threads than processors");
+#if defined(__linux__)
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (int i : {1, 2, 3, 64, 66}) CPU_SET(i, &set);
+  const struct {
+    const char* sharing;
+    int processor;
+    bool first;
+  } cases[] = {{"0,64", 64, true}, {"2,66", 2, true}, {"2,66", 66, false},   {"0-3", 1, true},
+               {"0-3", 2, false},  {"2-3", 3, false}, {"0,3,64", 64, false}, {"", 2, true}};
+  for (const auto& c : cases)
+    expect(first_of_core(c.sharing, c.processor, &set, sizeof set) == c.first, c.sharing);
+#endif
   expect(machine().cache.l1 >= 4096 && machine().cache.l2 >= machine().cache.l1, "cache sizes");
   expect(isa_runs(Isa::baseline) && isa_runs(default_isa()), "the default instruction set runs");
   for (int i = 1; i < kIsas; i++) {

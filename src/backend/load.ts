@@ -250,7 +250,8 @@ export function setBackend(name: BackendName): void {
 
 /**
  * Sets the number of threads that one kernel may use (native backend; the JS backend always uses one). The default is
- * SIMDGRAD_THREADS, else the number of processors this process may use.
+ * SIMDGRAD_THREADS, else the number of cores that this process may use: two threads on the halves of one core are no faster
+ * than one.
  *
  * @throws ArgumentError unless n is an integer from 1 to 256
  */
