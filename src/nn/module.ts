@@ -392,6 +392,7 @@ export class Module {
       m.#each((name, value, owner) => {
         if (value instanceof Module || seen.has(value) || !wanted(value, name, owner)) return;
         seen.add(value);
+        tracing()?.looksAt(value.view.storage);
         out.push([path === '' ? name : `${path}.${name}`, value]);
       });
     }

@@ -155,6 +155,7 @@ export class EMA {
 
   /** γ. It may be set between updates. */
   get decay(): number {
+    observe(() => this.#decay);
     return this.#decay;
   }
 

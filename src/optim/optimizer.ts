@@ -135,6 +135,14 @@ function allNumbers(list: readonly unknown[]): boolean {
   return true;
 }
 
+/** Tells the trace in progress that it depends on an option: a number, a flag or a pair of numbers. */
+function watchOption(read: () => unknown): void {
+  const value = read();
+  observe(read);
+  if (!Array.isArray(value)) return;
+  for (const i of value.keys()) observe(() => (read() as unknown[] | undefined)?.[i]);
+}
+
 const recordable = new WeakSet<object>();
 
 /**
@@ -197,15 +205,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 
   /** The groups of parameters with their options, which may be set between steps. */
   get paramGroups(): ParamGroup<O>[] {
-    const groups = this.#groups;
-    if (tracing() === null) return groups;
-    return new Proxy(groups, {
-      get: (_, key) => {
-        const value: unknown = Reflect.get(groups, key);
-        if (key === 'length') observe(() => groups.length);
-        return groups.includes(value as ParamGroup<O>) ? this.#observed(value as ParamGroup<O>) : value;
-      },
-    });
+    if (tracing() !== null) this.#watchOptions();
+    return this.#groups;
   }
 
   /** For subclasses: rules that concern several options. Throws ArgumentError. */
@@ -308,6 +309,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   set lr(value: number) {
     const wrong = checks.notNegative(value);
     if (wrong !== undefined) throw new ArgumentError(`${this.constructor.name}: lr ${wrong}`);
+    if (tracing() !== null) this.#restoreLater();
     for (const group of this.#groups) {
       (group as BaseOptions).lr = value;
       observe(() => group.lr); // a step that sets it does so again where it is another one
@@ -386,7 +388,8 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       );
       if (inspecting() !== null) for (const { p, g } of active) this.#label(p, g, 'the gradient of ');
       this.#group = group;
-      this.update(known || tracing() === null ? group : this.#observed(group), active);
+      if (known || tracing() === null) this.update(group, active);
+      else this.#observing(group, () => this.update(group, active));
     };
     if (!known) {
       update(grads);
@@ -421,23 +424,70 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     this.validate(group);
   }
 
-  /** A group that tells the trace in progress which of its options are read. */
-  #observed(group: ParamGroup<O>): ParamGroup<O> {
-    return new Proxy(group, {
-      get: (_, key) => {
-        const value: unknown = Reflect.get(group, key);
-        observe(() => Reflect.get(group, key) as unknown);
-        if (!Array.isArray(value)) return value;
-        observe(() => value.length);
-        if (key !== 'params') for (const j of value.keys()) observe(() => value[j] as unknown);
-        return value;
-      },
-      set: (_, key, value) => {
-        Reflect.set(group, key, value);
-        observe(() => Reflect.get(group, key) as unknown);
-        return true;
-      },
+  /** Tells the trace in progress that the step may read any option, and set it: again where it is another one then. */
+  #watchOptions(): void {
+    this.#restoreLater();
+    observe(() => this.#groups.length);
+    this.#groups.forEach((group, i) => {
+      this.#watch(group, i);
+      for (const key of this.#optionNames) watchOption(() => (group as Record<string, unknown>)[key]);
     });
+  }
+
+  /** A step that is refused leaves options as they were. */
+  #restoreLater(): void {
+    const optionsNow = () =>
+      this.#groups.map((group): Record<string, unknown> => {
+        const { params: _, ...options } = group;
+        return options;
+      });
+    const groups = [...this.#groups] as Record<string, unknown>[];
+    const before = optionsNow();
+    let after: typeof before | null = null;
+    tracing()?.whenTraced(() => {
+      after = optionsNow();
+    });
+    tracing()?.created(() => {
+      groups.forEach((group, i) => {
+        for (const [key, value] of Object.entries(before[i] as object)) {
+          // What others have set since is theirs.
+          if (after === null || group[key] === after[i]?.[key]) group[key] = value;
+        }
+      });
+    });
+  }
+
+  /** Runs an update that does not say itself what it depends on: its reads of options are watched. */
+  #observing(group: ParamGroup<O>, update: () => void): void {
+    const options = group as Record<string, unknown>;
+    const values: Record<string, unknown> = { ...group };
+    let running = true;
+    for (const key of this.#optionNames) {
+      Object.defineProperty(options, key, {
+        get: () => {
+          watchOption(() => (running ? values : options)[key]);
+          return values[key];
+        },
+        set: (value: unknown) => {
+          values[key] = value;
+        },
+        configurable: true,
+        enumerable: true,
+      });
+    }
+    try {
+      update();
+    } finally {
+      running = false;
+      for (const key of this.#optionNames) {
+        Object.defineProperty(options, key, {
+          value: values[key],
+          writable: true,
+          configurable: true,
+          enumerable: true,
+        });
+      }
+    }
   }
 
   /** Tells the trace in progress which parameters it is about. */

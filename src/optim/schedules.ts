@@ -1,6 +1,6 @@
 import { ArgumentError, CompileError, StateError } from '../errors.js';
 import { isTensor } from '../ops/primitive.js';
-import { advance, tracing, withRecorder } from '../program/emit.js';
+import { advance, observe, tracing, withRecorder } from '../program/emit.js';
 import { describe } from '../program/view.js';
 import { camelCase } from '../suggest.js';
 import { checkOptions, type Tensor } from '../tensor/tensor.js';
@@ -105,8 +105,7 @@ function choice<T extends string>(name: string, option: string, x: unknown, valu
  * its optimizer was made.
  */
 export abstract class Schedule {
-  /** How often step() was called. */
-  lastEpoch = 0;
+  #lastEpoch = 0;
   /** The rates that the groups had when the first schedule of the optimizer was made. */
   readonly baseLrs: number[];
 
@@ -120,6 +119,16 @@ export abstract class Schedule {
       initialLrs.set(g, base);
       return base;
     });
+  }
+
+  /** How often step() was called. */
+  get lastEpoch(): number {
+    observe(() => this.#lastEpoch);
+    return this.#lastEpoch;
+  }
+
+  set lastEpoch(value: number) {
+    this.#lastEpoch = value;
   }
 
   /** The groups of the optimizer. */

@@ -1,5 +1,6 @@
 import { StateError } from '../errors.js';
 import { tracing } from './emit.js';
+import { sameShape, type View } from './view.js';
 
 /** A value of a cell that can take over what else is found there, so that a program can go on with its memory. */
 export interface Home {
@@ -41,6 +42,23 @@ export class Cell implements Watched {
     tracing()?.writeCell(this);
     this.value = value;
   }
+}
+
+/** What a cell holds, or another tensor over the same memory and outside any graph. */
+export function sameValue(a: unknown, b: unknown): boolean {
+  if (Object.is(a, b)) return true;
+  if (!isOverMemory(a) || !isOverMemory(b)) return false;
+  const [v, w] = [a.view, b.view];
+  return (
+    v.storage === w.storage &&
+    v.offset === w.offset &&
+    sameShape(v.shape, w.shape) &&
+    sameShape(v.strides, w.strides)
+  );
+}
+
+function isOverMemory(x: unknown): x is { readonly view: View } {
+  return typeof x === 'object' && x !== null && 'view' in x && 'node' in x && x.node === null;
 }
 
 /** The cell of a gradient: others may not write it while an asynchronous step computes what it will hold. */

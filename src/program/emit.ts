@@ -54,8 +54,12 @@ export interface Recorder {
   writeCell(cell: Watched): void;
   /** Called when what was read is replaced by a value of the same content. */
   settleCell(cell: Watched, home: Home): void;
+  /** Told of the memory of tensors that are looked for in modules, which may hold others later. */
+  looksAt(storage: Storage): void;
   /** Told of lasting state that was made because it is needed for the first time; `undo` takes it away again. */
   created(undo: () => void): void;
+  /** Calls a function when the step has been traced. */
+  whenTraced(then: () => void): void;
   /** Stands for the recorder where that is not to be kept alive. */
   readonly token: object;
   /** Told of every tensor that is made; knows them again. */

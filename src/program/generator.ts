@@ -86,7 +86,10 @@ export class Generator {
    * @internal
    */
   reserve(n: number, dtype: DType): Param[] {
-    const blocks = Math.ceil(n / (dtype === 'float64' ? 2 : 4));
+    return this.#take(Math.ceil(n / (dtype === 'float64' ? 2 : 4)));
+  }
+
+  #take(blocks: number): Param[] {
     let after = 0;
     return advance({
       owner: this,
@@ -118,7 +121,7 @@ export class Generator {
       const stream = [this.#key[0], this.#key[1], this.#block];
       backend().run(randintRow, [draws, 0, ...stream, -(2 ** 31), 2 ** 31], [words]);
     }
-    this.#block += Math.ceil(draws / 4);
+    this.#take(Math.ceil(draws / 4));
     for (let i = draws, used = 0; i > 0; i--) {
       const word = (words[used++] as number) + 2 ** 31;
       const j = Math.floor((word / 2 ** 32) * (i + 1));

@@ -59,6 +59,8 @@ class UpdateRecorder implements Recorder {
   writeCell(): void {}
   settleCell(): void {}
   created(): void {}
+  looksAt(): void {}
+  whenTraced(): void {}
   made(): void {}
   owns(): boolean {
     return false;

@@ -1,6 +1,6 @@
 import type { DType } from '../dtype.js';
 import { CompileError } from '../errors.js';
-import type { Home, Watched } from './cell.js';
+import { type Home, sameValue, type Watched } from './cell.js';
 import { type Advancing, type Param, type Recorded, type Recorder, Slot } from './emit.js';
 import { Storage } from './storage.js';
 
@@ -55,6 +55,9 @@ export class Trace implements Recorder {
   /** Of memory from outside of the step that it writes: the version before, and when the step had been traced. */
   #versions = new Map<Storage, { readonly before: number; after: number | null }>();
   #finished = false;
+  readonly #whenTraced: (() => void)[] = [];
+  /** Memory of tensors that the step looked for in modules. */
+  readonly #looked = new Set<Storage>();
   /** Takes away what the step made to last, until a run has succeeded. */
   #created: (() => void)[] = [];
   /** Tensors made by the step, until it has been traced. */
@@ -109,6 +112,14 @@ export class Trace implements Recorder {
     this.#cellGuards.push({ cell, value, home: null });
   }
 
+  looksAt(storage: Storage): void {
+    this.#looked.add(storage);
+  }
+
+  whenTraced(then: () => void): void {
+    this.#whenTraced.push(then);
+  }
+
   created(undo: () => void): void {
     this.#created.push(undo);
   }
@@ -152,8 +163,9 @@ export class Trace implements Recorder {
   /** To be called when the function has returned. */
   finish(): void {
     this.#finished = true;
+    for (const then of this.#whenTraced) then();
     for (const [storage, versions] of this.#versions) versions.after = storage.version;
-    const used = new Set(this.calls.flatMap((call) => call.storages));
+    const used = new Set([...this.#looked, ...this.calls.flatMap((call) => call.storages)]);
     for (const watch of this.#watching) watch(used, this);
     this.#own.clear();
   }
@@ -163,7 +175,8 @@ export class Trace implements Recorder {
     for (const { read, value } of this.#guards) if (!Object.is(read(), value)) return false;
     for (const { cell, value, home } of this.#cellGuards) {
       const found = cell.value;
-      if (home === null ? found !== value : found !== home.value && !home.accepts(found)) return false;
+      if (home === null ? !sameValue(found, value) : found !== home.value && !home.accepts(found))
+        return false;
     }
     return true;
   }
@@ -180,7 +193,7 @@ export class Trace implements Recorder {
   /** True if the cells hold the very values of the trace. */
   settled(): boolean {
     for (const { cell, value, home } of this.#cellGuards) {
-      if (cell.value !== (home === null ? value : home.value)) return false;
+      if (!sameValue(cell.value, home === null ? value : home.value)) return false;
     }
     return true;
   }

@@ -7,7 +7,7 @@ import { isTensor } from '../ops/primitive.js';
 import { cloneOf } from '../ops/to.js';
 import { isPlainObject } from '../options.js';
 import { contiguous, fresh } from '../program/calls.js';
-import { GradientCell, type Watched } from '../program/cell.js';
+import { GradientCell, sameValue, type Watched } from '../program/cell.js';
 import { constantStorage, inspecting, tracing, withRecorder } from '../program/emit.js';
 import { explainProgram } from '../program/explain.js';
 import { largeResult, Program } from '../program/program.js';
@@ -110,7 +110,8 @@ type Structure =
  * function is traced again and compared, so that a number, array or branch that changes from step to step is a CompileError
  * and not a silently frozen value. From then on it is traced again only where something is different that a step watches:
  * shapes and dtypes of arguments, grad mode, train/eval and frozen parameters, options of optimizers, the fields of modules
- * that hold a tensor of the step, and of the modules in those. What a plain closure reads is not watched: a number that
+ * that hold a tensor of the step, and of the modules in those (but for elements of typed arrays and of lists of more than 64
+ * numbers). What a plain closure reads is not watched: a number that
  * changes after the second call is not seen. Pass it as an argument. A step that had to be traced in 64 calls in a row says so
  * once, with a process warning (SIMDGRAD_RETRACED).
  *
@@ -524,7 +525,7 @@ class Step<A extends readonly unknown[], R> {
     for (const cell of new Set([...entry.left.keys(), ...left.keys()])) {
       if (!entry.trace.wrote(cell) && !again.trace.wrote(cell)) continue;
       const [a, b] = [entry.left.get(cell), left.get(cell)];
-      const equal = a instanceof Storage && b instanceof Storage ? (same.get(a) ?? b) === b : Object.is(a, b);
+      const equal = a instanceof Storage && b instanceof Storage ? (same.get(a) ?? b) === b : sameValue(a, b);
       if (!equal) {
         throw new CompileError(
           `${this.name}: the step left another gradient or mode behind when it was traced again`,

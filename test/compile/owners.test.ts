@@ -1,6 +1,19 @@
 // What a step reads from and does to optimizers, schedules and generators, beside its operations: the same as in eager mode,
 // also where it changes between two calls.
-import { compile, F, Generator, noGrad, optim, rand, randn, StateError, type Tensor, tensor } from 'simdgrad';
+import {
+  compile,
+  F,
+  Generator,
+  IndexError,
+  nn,
+  noGrad,
+  optim,
+  rand,
+  randn,
+  StateError,
+  type Tensor,
+  tensor,
+} from 'simdgrad';
 import { describe, expect, it } from 'vitest';
 
 type Make = <A extends readonly unknown[], R>(fn: (...args: A) => R) => (...args: A) => R;
@@ -93,6 +106,59 @@ const cases: Record<string, (make: Make) => unknown[]> = {
       return [a, b, c].map((p) => p.grad?.item());
     });
   },
+  'rates by group': (make) => {
+    const w = parameter(0);
+    const o = new optim.SGD([w], { lr: 1 });
+    const rates = new Map(o.paramGroups.map((g) => [g, 0.5]));
+    const step = make((x: Tensor) => {
+      o.zeroGrad();
+      w.mul(x).sum().backward();
+      for (const g of o.paramGroups) g.lr = rates.get(g) ?? 0;
+      o.step();
+      return w;
+    });
+    return [0, 1, 2].map(() => step(one).item());
+  },
+  'the decay of an average and the count of a schedule, which change outside': (make) => {
+    const w = parameter(1);
+    const ema = new optim.EMA([w], { decay: 0.5 });
+    const schedule = new optim.StepLR(new optim.SGD([w], { lr: 1 }), { stepSize: 1 });
+    const step = make((x: Tensor) => [x.mul(ema.decay), x.mul(schedule.lastEpoch)]);
+    return [0, 1, 2, 3, 4].map((i) => {
+      if (i === 3) ema.decay = 0.25;
+      if (i > 2) schedule.step();
+      return step(one).map((t) => t.item());
+    });
+  },
+  'a module whose gradients it only resets': (make) => {
+    const m = new nn.Linear(1, 1);
+    const step = make((x: Tensor) => {
+      m.zeroGrad();
+      return x.mul(2);
+    });
+    return [0, 1, 2, 3].map((i) => {
+      if (i === 1 || i === 3) m.bias = nn.Parameter([1]);
+      (m.bias as Tensor).grad = tensor([7]);
+      step(one);
+      return m.bias?.grad;
+    });
+  },
+  'gradients that are detached, after a refusal, too': (make) => {
+    const w = tensor([1, 2], { requiresGrad: true });
+    const step = make((x: Tensor, y: Tensor) => {
+      if (w.grad) w.grad = w.grad.detach();
+      const l = w.indexSelect(0, y).mul(x).sum();
+      l.backward();
+      return l;
+    });
+    return [0, 0, 0, 9, 0, 1, 0].map((i) => {
+      try {
+        return [step(one, tensor([i], { dtype: 'int32' })).item(), w.grad?.toArray()];
+      } catch (error) {
+        return [(error as Error).name, w.grad?.toArray()];
+      }
+    });
+  },
   'a generator that starts again': (make) => {
     const g = new Generator(1);
     const step = make((x: Tensor) => {
@@ -117,6 +183,31 @@ describe('a compiled step is what an eager one is', () => {
   it.each(Object.entries(cases))('with %s', (_, run) => {
     expect(run(compile)).toEqual(run((fn) => fn));
   });
+});
+
+it('a refused step leaves the rate that it sets, but not one that others set', () => {
+  const w = tensor([[1, 2]], { requiresGrad: true });
+  for (const lower of [
+    (o: optim.SGD) => {
+      o.lr *= 0.5;
+    },
+    (o: optim.SGD) => {
+      group(o).lr *= 0.5;
+    },
+  ]) {
+    const o = new optim.SGD([w], { lr: 1 });
+    const step = compile((y: Tensor) => {
+      lower(o);
+      return F.crossEntropy(w, y);
+    });
+    const [good, bad] = [0, 5].map((label) => tensor([label], { dtype: 'int32' })) as [Tensor, Tensor];
+    expect(() => step(bad)).toThrow(IndexError);
+    expect(o.lr).toBe(1);
+    step(good);
+    step(good);
+    expect(() => step(bad)).toThrow(IndexError);
+    expect(o.lr).toBe(0.25);
+  }
 });
 
 it('another seed in the second call is noticed', () => {
