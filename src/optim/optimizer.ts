@@ -209,6 +209,11 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     return this.#groups;
   }
 
+  /** For subclasses that say themselves which options a step depends on. */
+  protected get groups(): readonly ParamGroup<O>[] {
+    return this.#groups;
+  }
+
   /** For subclasses: rules that concern several options. Throws ArgumentError. */
   protected validate(_options: Required<O>): void {}
 

@@ -43,9 +43,9 @@ export interface CompiledStep<A extends readonly unknown[], R> {
    * time, so that an event may wait for a large product.)
    *
    * Meanwhile a StateError refuses synchronous calls of the step, operations that write to what it reads or updates (gradients,
-   * too), and reads of the optimizer's state and of averages. What is written to an array that `data` gave is not seen by the step, and lost where it updates the
-   * tensor. Rejects with what a synchronous call would throw; everything is then as it was before, but for what others have
-   * set or drawn meanwhile (a learning rate, random numbers).
+   * too), and reads of the optimizer's state and of averages. What is written to an array that `data` gave is not seen by the
+   * step, and lost where it updates the tensor. Rejects with what a synchronous call would throw; everything is then as it was
+   * before, but for what others have set or drawn meanwhile (a learning rate, random numbers).
    */
   async(...args: A): Promise<R>;
   /**
@@ -111,9 +111,8 @@ type Structure =
  * and not a silently frozen value. From then on it is traced again only where something is different that a step watches:
  * shapes and dtypes of arguments, grad mode, train/eval and frozen parameters, options of optimizers, the fields of modules
  * that hold a tensor of the step, and of the modules in those (but for elements of typed arrays and of lists of more than 64
- * numbers). What a plain closure reads is not watched: a number that
- * changes after the second call is not seen. Pass it as an argument. A step that had to be traced in 64 calls in a row says so
- * once, with a process warning (SIMDGRAD_RETRACED).
+ * numbers). What a plain closure reads is not watched: a number that changes after the second call is not seen. Pass it as an
+ * argument. A step that had to be traced in 64 calls in a row says so once, with a process warning (SIMDGRAD_RETRACED).
  *
  * Arguments are tensors (inputs), or strings, booleans, null and undefined, each combination of which has a program of its
  * own. A view that is not contiguous is copied first. Gradients of arguments end with the call: return `x.grad` to have them.

@@ -185,6 +185,43 @@ describe('a compiled step is what an eager one is', () => {
   });
 });
 
+it.each([
+  'SGD',
+  'Adam',
+  'AdamW',
+  'RMSprop',
+  'Rprop',
+  'Adagrad',
+  'Adadelta',
+  'Adamax',
+  'NAdam',
+  'RAdam',
+  'SignSGD',
+  'SteepestDescent',
+] as const)(
+  'a rate that a schedule moves, in the step or outside, is no reason to trace again: %s',
+  (name) => {
+    for (const inside of [true, false]) {
+      const w = tensor([1, 2], { requiresGrad: true });
+      const o = new (optim[name] as typeof optim.SGD)([w], { lr: 0.1 });
+      const schedule = new optim.ExponentialLR(o, { gamma: 0.9 });
+      let traced = 0;
+      const step = compile((x: Tensor) => {
+        traced++;
+        o.zeroGrad();
+        w.mul(x).sum().backward();
+        o.step();
+        if (inside) schedule.step();
+      });
+      for (let i = 0; i < 6; i++) {
+        step(one);
+        if (!inside) schedule.step();
+      }
+      expect(traced).toBe(2);
+    }
+  },
+);
+
 it('a refused step leaves the rate that it sets, but not one that others set', () => {
   const w = tensor([[1, 2]], { requiresGrad: true });
   for (const lower of [
