@@ -127,6 +127,7 @@ export abstract class Schedule {
     return this.#lastEpoch;
   }
 
+  /** Sets the count; the rates stay as they are. */
   set lastEpoch(value: number) {
     this.#lastEpoch = value;
   }
