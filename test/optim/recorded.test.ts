@@ -375,15 +375,17 @@ describe('an eager step', () => {
     expect(p.toArray()).toEqual([-18, -18]);
   });
 
-  it('of a subclass reads rates behind a schedule as they are then, and is not traced for those it gets from advance()', () => {
-    class Reading extends optim.Optimizer {
-      constructor(params: readonly Tensor[]) {
-        super(params, {}, { lr: [1, () => undefined] });
-      }
-      protected override update(group: ParamGroup<{ lr?: number }>, active: readonly Active[]): void {
-        for (const { p, g } of active) p.detach().sub_(g.mul(group.lr));
-      }
+  /** Reads its rate where it needs it. */
+  class Reading extends optim.Optimizer {
+    constructor(params: readonly Tensor[]) {
+      super(params, {}, { lr: [1, () => undefined] });
     }
+    protected override update(group: ParamGroup<{ lr?: number }>, active: readonly Active[]): void {
+      for (const { p, g } of active) p.detach().sub_(g.mul(group.lr));
+    }
+  }
+
+  it('of a subclass reads rates behind a schedule as they are then, and is not traced for those it gets from advance()', () => {
     class Advancing extends Reading {
       protected override update(group: ParamGroup<{ lr?: number }>, active: readonly Active[]): void {
         const numbers = this.advance(active, () => [group.lr]);
@@ -419,17 +421,9 @@ describe('an eager step', () => {
   });
 
   it('of a subclass follows its options in a compiled step, too', () => {
-    class Plain extends optim.Optimizer {
-      constructor(params: readonly Tensor[]) {
-        super(params, {}, { lr: [0.1, () => undefined] });
-      }
-      protected override update(group: ParamGroup<{ lr?: number }>, active: readonly Active[]): void {
-        for (const { p, g } of active) p.detach().sub_(g.mul(group.lr));
-      }
-    }
     const run = (compiled: boolean): unknown => {
       const w = tensor([1], { requiresGrad: true });
-      const o = new Plain([w]);
+      const o = new Reading([w]);
       const body = (x: Tensor) => {
         o.zeroGrad();
         w.mul(x).sum().backward();
