@@ -4,15 +4,9 @@ import { ArgumentError } from '../errors.js';
 import * as ops from '../ops/index.js';
 import { emitOptim } from '../program/calls.js';
 import type { Param } from '../program/emit.js';
-import {
-  type Active,
-  checks,
-  divisorEps,
-  Optimizer,
-  type OptionTable,
-  type ParamGroup,
-  type Params,
-} from './optimizer.js';
+import type { ParamGroup } from './group.js';
+import { type Active, Optimizer, type Params } from './optimizer.js';
+import { checks, divisorEps, type OptionTable } from './options.js';
 
 const kernel = defineKernel('adam', adamKernel);
 

@@ -1,15 +1,9 @@
 import { ArgumentError } from '../errors.js';
 import * as ops from '../ops/index.js';
 import type { Tensor } from '../tensor/tensor.js';
-import {
-  type Active,
-  checks,
-  divisorEps,
-  Optimizer,
-  type OptionTable,
-  type ParamGroup,
-  type Params,
-} from './optimizer.js';
+import type { ParamGroup } from './group.js';
+import { type Active, Optimizer, type Params } from './optimizer.js';
+import { checks, divisorEps, type OptionTable } from './options.js';
 
 // Optimizers whose update is composed of tensor operations. By default all follow torch.optim; g is the gradient,
 // negated with `maximize`, plus weightDecay times the parameter. In place means copy_: state and parameters

@@ -25,17 +25,16 @@ export {
   Rprop,
   type RpropOptions,
 } from './composed.js';
+export type { ParamGroup } from './group.js';
 export {
   type Active,
   type BaseOptions,
-  type Check,
   Optimizer,
   type OptimizerState,
-  type OptionTable,
-  type ParamGroup,
   type ParamState,
   type Params,
 } from './optimizer.js';
+export type { Check, OptionTable } from './options.js';
 export {
   ChainedScheduler,
   ConstantLR,

@@ -19,18 +19,14 @@ import { Replays } from '../program/replay.js';
 import { describe, sameShape, showShape, type View } from '../program/view.js';
 import { didYouMean } from '../suggest.js';
 import { persistent, Tensor } from '../tensor/tensor.js';
+import { type ParamGroup, unwatched, watchedGroup } from './group.js';
+import { type Check, checks, type OptionTable } from './options.js';
 
 /** Options that every optimizer has. */
 export interface BaseOptions {
   /** Learning rate, >= 0. */
   lr?: number;
 }
-
-/** Parameters that are updated with the same options. Options may be set between steps. */
-export type ParamGroup<O> = Required<O> & {
-  /** The parameters. */
-  params: Tensor[];
-};
 
 /**
  * What optimizers take: tensors, `model.namedParameters()`, or groups of either with options of their own.
@@ -66,55 +62,6 @@ export interface Active {
   readonly state: ParamState;
 }
 
-/** Checks one option: returns what is wrong, or undefined. */
-export type Check = (value: unknown) => string | undefined;
-
-const number =
-  (test: (x: number) => boolean, what: string): Check =>
-  (x) =>
-    typeof x === 'number' && test(x) ? undefined : `must be ${what}, not ${describe(x)}`;
-
-const pair =
-  (test: (x: number) => boolean, what: string): Check =>
-  (x) =>
-    Array.isArray(x) &&
-    x.length === 2 &&
-    typeof x[0] === 'number' &&
-    test(x[0]) &&
-    typeof x[1] === 'number' &&
-    test(x[1])
-      ? undefined
-      : `must be two numbers ${what}, not ${Array.isArray(x) ? `[${x.map(describe).join(', ')}]` : describe(x)}`;
-
-/** The usual rules for options. */
-export const checks = {
-  /** Schedules that end at 0 may come out below it by a rounding error, which is no reason to refuse a state. */
-  notNegative: number((x) => x > -1e-12 && x < Infinity, 'a number >= 0'),
-  fraction: number((x) => x >= 0 && x < 1, 'in [0, 1)'),
-  closedFraction: number((x) => x >= 0 && x <= 1, 'in [0, 1]'),
-  finite: number(Number.isFinite, 'a finite number'),
-  flag: ((x) => (typeof x === 'boolean' ? undefined : `must be true or false, not ${describe(x)}`)) as Check,
-  fractions: pair((x) => x >= 0 && x < 1, 'in [0, 1)'),
-  positives: pair((x) => x > 0 && x < Infinity, '> 0'),
-  oneOf:
-    (...choices: readonly (string | number | boolean)[]): Check =>
-    (x) =>
-      choices.includes(x as string)
-        ? undefined
-        : `must be one of ${choices.map(describe).join(', ')}, not ${describe(x)}`,
-};
-
-/**
- * What a step adds to a divisor. An eps of 0 becomes the least normal float32 number: lost beside every divisor that is not
- * 0 itself, and a weight whose gradient has always been 0 gets 0 / eps = 0 and not NaN.
- */
-export function divisorEps(eps: number): number {
-  return eps === 0 ? 2 ** -126 : eps;
-}
-
-/** Options of a kind of optimizer: the default and the rule of each. */
-export type OptionTable<O> = { readonly [K in keyof Required<O>]: readonly [Required<O>[K], Check] };
-
 /** Parameters and state as plain values: see Optimizer.stateDict. */
 export interface OptimizerState {
   /** By the key of a parameter (its name, or its index): `step`, further numbers, and copies of the state tensors. */
@@ -133,14 +80,6 @@ function allNumbers(list: readonly unknown[]): boolean {
     if (typeof x !== 'number' || Number.isNaN(x)) return false;
   }
   return true;
-}
-
-/** Tells the trace in progress that it depends on an option: a number, a flag or a pair of numbers. */
-function watchOption(read: () => unknown): void {
-  const value = read();
-  observe(read);
-  if (!Array.isArray(value)) return;
-  for (const i of value.keys()) observe(() => (read() as unknown[] | undefined)?.[i]);
 }
 
 const recordable = new WeakSet<object>();
@@ -205,13 +144,13 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 
   /** The groups of parameters with their options, which may be set between steps. */
   get paramGroups(): ParamGroup<O>[] {
-    if (tracing() !== null) this.#watchOptions();
+    if (tracing() !== null) this.#watchGroups();
     return this.#groups;
   }
 
   /** For subclasses that say themselves which options a step depends on. */
   protected get groups(): readonly ParamGroup<O>[] {
-    return this.#groups;
+    return this.#groups.map(unwatched);
   }
 
   /** For subclasses: rules that concern several options. Throws ArgumentError. */
@@ -279,7 +218,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     this.validate(own);
     for (const t of tensors) this.#states.set(t, { step: 0, tensors: new Map(), numbers: {} });
     for (const [t, label] of named) this.#names.set(t, label);
-    this.#groups.push({ ...own, params: tensors });
+    this.#groups.push(watchedGroup({ ...own, params: tensors }));
   }
 
   #checkParameter(what: string, t: Tensor): void {
@@ -305,29 +244,19 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 
   /** Learning rate of the first group; setting it sets that of all groups. */
   get lr(): number {
-    const first = this.#groups[0] as ParamGroup<O>;
-    observe(() => first.lr);
-    return first.lr as number;
+    return (this.#groups[0] as ParamGroup<O>).lr as number;
   }
 
   /** Sets the learning rate, >= 0, of all groups (ArgumentError otherwise). */
   set lr(value: number) {
     const wrong = checks.notNegative(value);
     if (wrong !== undefined) throw new ArgumentError(`${this.constructor.name}: lr ${wrong}`);
-    if (tracing() !== null) this.#restoreLater();
-    for (const group of this.#groups) {
-      (group as BaseOptions).lr = value;
-      observe(() => group.lr); // a step that sets it does so again where it is another one
-    }
+    for (const group of this.#groups) (group as BaseOptions).lr = value;
   }
 
   /** Sets the gradient of every parameter to null. */
   zeroGrad(): void {
-    observe(() => this.#groups.length);
-    this.#groups.forEach((group, i) => {
-      if (tracing() !== null) this.#watch(group, i);
-      for (const p of group.params) p.grad = null;
-    });
+    for (const { params } of this.paramGroups) for (const p of params) p.grad = null;
   }
 
   /**
@@ -349,8 +278,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     const before = enterOp(this.#stepName);
     const mode = setGradEnabled(false);
     try {
-      const paramGroups = this.#groups;
-      observe(() => this.#groups.length);
+      const { paramGroups } = this;
       // All or none.
       for (const group of paramGroups) {
         let active = false;
@@ -362,13 +290,10 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
         }
         if (active) this.#checkGroup(group);
       }
-      for (let i = 0; i < paramGroups.length; i++) {
-        const group = paramGroups[i] as ParamGroup<O>;
-        if (tracing() !== null) this.#watch(group, i);
+      for (const group of paramGroups) {
         const params: Tensor[] = [];
         const grads: View[] = [];
-        for (let j = 0; j < group.params.length; j++) {
-          const p = group.params[j] as Tensor;
+        for (const p of unwatched(group).params) {
           const g = p.peekGrad();
           if (g === null) continue;
           params.push(p);
@@ -393,8 +318,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       );
       if (inspecting() !== null) for (const { p, g } of active) this.#label(p, g, 'the gradient of ');
       this.#group = group;
-      if (known || tracing() === null) this.update(group, active);
-      else this.#observing(group, () => this.update(group, active));
+      this.update(known ? unwatched(group) : group, active);
     };
     if (!known) {
       update(grads);
@@ -405,7 +329,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
       replays = new Replays();
       this.#replays.set(group, replays);
     }
-    replays.run(this.#stepName, params, group.params, grads, update);
+    replays.run(this.#stepName, params, unwatched(group).params, grads, update);
   }
 
   /** Says what belongs to a parameter, for an inspection in progress. */
@@ -417,90 +341,23 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
 
   /** Options may be set between steps, so each step looks at them again. Makes no garbage where all is well. */
   #checkGroup(group: ParamGroup<O>): void {
+    const options = unwatched(group);
     for (let i = 0; i < this.#optionNames.length; i++) {
-      const key = this.#optionNames[i] as keyof typeof group & string;
-      const wrong = (this.#options[key] as readonly [unknown, Check])[1](group[key]);
+      const key = this.#optionNames[i] as keyof typeof options & string;
+      const wrong = (this.#options[key] as readonly [unknown, Check])[1](options[key]);
       if (wrong !== undefined) {
         throw new ArgumentError(
           `${this.constructor.name}: an option in paramGroups[${this.#groups.indexOf(group)}] was set wrong: ${key} ${wrong}`,
         );
       }
     }
-    this.validate(group);
+    this.validate(options);
   }
 
-  /** Tells the trace in progress that the step may read any option, and set it: again where it is another one then. */
-  #watchOptions(): void {
-    this.#restoreLater();
+  /** Tells the trace in progress which groups there are. */
+  #watchGroups(): void {
     observe(() => this.#groups.length);
-    this.#groups.forEach((group, i) => {
-      this.#watch(group, i);
-      for (const key of this.#optionNames) watchOption(() => (group as Record<string, unknown>)[key]);
-    });
-  }
-
-  /** A step that is refused leaves options as they were. */
-  #restoreLater(): void {
-    const optionsNow = () =>
-      this.#groups.map((group): Record<string, unknown> => {
-        const { params: _, ...options } = group;
-        return options;
-      });
-    const groups = [...this.#groups] as Record<string, unknown>[];
-    const before = optionsNow();
-    let after: typeof before | null = null;
-    tracing()?.whenTraced(() => {
-      after = optionsNow();
-    });
-    tracing()?.created(() => {
-      groups.forEach((group, i) => {
-        for (const [key, value] of Object.entries(before[i] as object)) {
-          // What others have set since is theirs.
-          if (after === null || group[key] === after[i]?.[key]) group[key] = value;
-        }
-      });
-    });
-  }
-
-  /** Runs an update that does not say itself what it depends on: its reads of options are watched. */
-  #observing(group: ParamGroup<O>, update: () => void): void {
-    const options = group as Record<string, unknown>;
-    const values: Record<string, unknown> = { ...group };
-    let running = true;
-    for (const key of this.#optionNames) {
-      Object.defineProperty(options, key, {
-        get: () => {
-          watchOption(() => (running ? values : options)[key]);
-          return values[key];
-        },
-        set: (value: unknown) => {
-          values[key] = value;
-        },
-        configurable: true,
-        enumerable: true,
-      });
-    }
-    try {
-      update();
-    } finally {
-      running = false;
-      for (const key of this.#optionNames) {
-        Object.defineProperty(options, key, {
-          value: values[key],
-          writable: true,
-          configurable: true,
-          enumerable: true,
-        });
-      }
-    }
-  }
-
-  /** Tells the trace in progress which parameters it is about. */
-  #watch(group: ParamGroup<O>, i: number): void {
-    observe(() => this.#groups[i]);
-    observe(() => group.params);
-    observe(() => group.params.length);
-    for (let j = 0; j < group.params.length; j++) observe(() => group.params[j]);
+    for (const i of this.#groups.keys()) observe(() => this.#groups[i]);
   }
 
   #state(p: Tensor): ParamState {

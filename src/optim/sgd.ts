@@ -5,14 +5,9 @@ import * as ops from '../ops/index.js';
 import { emitOptim } from '../program/calls.js';
 import type { Param } from '../program/emit.js';
 import type { Tensor } from '../tensor/tensor.js';
-import {
-  type Active,
-  checks,
-  Optimizer,
-  type OptionTable,
-  type ParamGroup,
-  type Params,
-} from './optimizer.js';
+import type { ParamGroup } from './group.js';
+import { type Active, Optimizer, type Params } from './optimizer.js';
+import { checks, type OptionTable } from './options.js';
 
 const plain = defineKernel('sgd', sgdKernel);
 const withMomentum = defineKernel('sgdMomentum', sgdMomentumKernel);

@@ -2,7 +2,9 @@ import * as ops from '../ops/index.js';
 import type { Param } from '../program/emit.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { type Common, Composed, maximize, moveMean, subtract, weightDecay } from './composed.js';
-import { type Active, checks, type OptionTable, type ParamGroup, type Params } from './optimizer.js';
+import type { ParamGroup } from './group.js';
+import type { Active, Params } from './optimizer.js';
+import { checks, type OptionTable } from './options.js';
 
 // Steps of a given length in a norm of choice.
 

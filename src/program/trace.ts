@@ -270,7 +270,7 @@ export class Trace implements Recorder {
   rewind(): boolean {
     this.#rewind(this.#advances.length);
     const created = this.#created.splice(0);
-    for (const undo of created) undo();
+    for (const undo of created.toReversed()) undo();
     // What was only traced has written nothing; what has run since has another version.
     for (const [storage, { before, after }] of this.#versions) {
       if (after === null || storage.version === after) storage.version = before;

@@ -55,6 +55,37 @@ const cases: Record<string, (make: Make) => unknown[]> = {
     });
     return [0, 1, 2, 3].map(step);
   },
+  'a rate of a group held outside that the step reads': (make) => {
+    let held: optim.ParamGroup<optim.SGDOptions>;
+    const { step, o } = descent(make, (_, __, w) => w.mul(held.lr));
+    held = group(o);
+    return [0, 1, 2, 3, 4].map((i) => {
+      if (i === 3) held.lr = 0.5;
+      return step();
+    });
+  },
+  'a rate of a group held outside that the step lowers': (make) => {
+    let held: optim.ParamGroup<optim.SGDOptions>;
+    const { step, o } = descent(make, () => {
+      held.lr *= 0.5;
+      return undefined;
+    });
+    held = group(o);
+    return [...[0, 1, 2, 3].map(step), o.lr];
+  },
+  'a number in an option that the step lowers': (make) => {
+    const w = parameter(0);
+    const o = new optim.Adam([w], { lr: 0.1 });
+    const betas = o.paramGroups[0]?.betas as [number, number];
+    const step = make((x: Tensor) => {
+      o.zeroGrad();
+      w.mul(x).sum().backward();
+      o.step();
+      (o.paramGroups[0]?.betas as [number, number])[0] *= 0.5;
+      return w;
+    });
+    return [...[1, -2, 3, 4].map((x) => step(tensor([x])).item()), ...betas];
+  },
   'the rate of an optimizer that the step lowers': (make) => {
     const { step } = descent(make, (o) => {
       o.lr *= 0.5;

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import {
   ArgumentError,
   compile,
@@ -215,6 +216,11 @@ describe('Optimizer', () => {
     ]);
     optimizer.lr = 2;
     expect(optimizer.paramGroups.map((g) => g.lr)).toEqual([2, 2, 2]);
+    expect(inspect(optimizer.paramGroups[2])).toMatch(/^{\s+lr: 2,\s+momentum: 0.9,/);
+    expect(JSON.parse(JSON.stringify({ ...optimizer.paramGroups[2], params: [] }))).toMatchObject({
+      lr: 2,
+      momentum: 0.9,
+    });
     optimizer.zeroGrad();
     expect(a.grad).toBeNull();
   });

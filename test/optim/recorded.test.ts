@@ -21,7 +21,8 @@ import {
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { Executable } from '../../src/backend/backend.js';
 import { backend } from '../../src/backend/load.js';
-import type { Active, ParamGroup } from '../../src/optim/optimizer.js';
+import type { ParamGroup } from '../../src/optim/group.js';
+import type { Active } from '../../src/optim/optimizer.js';
 
 /*
  * An eager step of a group is recorded when it comes for the second time, and is one call of the backend from then on.
