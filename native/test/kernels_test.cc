@@ -488,6 +488,43 @@ void sweep(const Target& target, const char* name, int kernel, Type t, double li
 long double sigmoidl(long double x) { return x < 0 ? expl(x) / (1 + expl(x)) : 1 / (1 + expl(-x)); }
 long double softplusl(long double x) { return std::isnan(x) ? x : (x > 0 ? x : 0) + log1pl(expl(-fabsl(x))); }
 
+// Copies of transposed matrices: every bit, also of NaNs, and nothing beyond a row of the result.
+void test_transposed(const Target& target) {
+  TestContext one(1), three(3);
+  for (Type t : {Type::F32, Type::F64, Type::I32, Type::U8}) {
+    const auto size = static_cast<size_t>(size_of(t));
+    for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{16, 16},
+                                     {300, 3},
+                                     {3, 300},
+                                     {67, 37},
+                                     {64, 48},
+                                     {129, 65},
+                                     {1000, 17}}) {
+      const int64_t in_step = rows + 2, out_step = cols + 3;
+      Memory x(t, cols * in_step), y(t, rows * out_step);
+      for (size_t i = 0; i < static_cast<size_t>(x.length) * size; ++i) x.as<uint8_t>()[i] = rng() & 255;
+      for (TestContext* context : {&one, &three}) {
+        std::memset(y.data(), 7, static_cast<size_t>(y.length) * size);
+        const auto d = [](int64_t n) { return static_cast<double>(n); };
+        call(target, k_copy, static_cast<int>(t), {2, d(rows), d(cols), 0, d(out_step), 1, 0, 1, d(in_step)},
+             {&y, &x}, *context);
+        bool equal = true;
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int64_t c = 0; c < out_step; ++c) {
+            const uint8_t sevens[] = {7, 7, 7, 7, 7, 7, 7, 7};
+            const void* want =
+                c < cols ? x.as<uint8_t>() + static_cast<size_t>(r + c * in_step) * size : sevens;
+            const void* got = y.as<uint8_t>() + static_cast<size_t>(r * out_step + c) * size;
+            equal = equal && std::memcmp(got, want, size) == 0;
+          }
+        }
+        ++checked;
+        if (!equal) fail(std::string("copy of a transposed matrix, ") + type_name(t));
+      }
+    }
+  }
+}
+
 void test_ulps(const Target& target) {
   for (Type t : {Type::F32, Type::F64}) {
     sweep(target, "exp", k_exp, t, 2, expl);
@@ -1638,6 +1675,7 @@ int main() {
   for (const Target& target : runnable_targets()) {
     target_name = target.name;
     test_map(target);
+    test_transposed(target);
     test_sines(target);
     test_pow(target);
     test_reduce(target);
