@@ -148,11 +148,6 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     return this.#groups;
   }
 
-  /** For subclasses that say themselves which options a step depends on. */
-  protected get groups(): readonly ParamGroup<O>[] {
-    return this.#groups.map(unwatched);
-  }
-
   /** For subclasses: rules that concern several options. Throws ArgumentError. */
   protected validate(_options: Required<O>): void {}
 
@@ -379,7 +374,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
   /** A choice that depends on options: a compiled step is compiled anew where it comes out differently. */
   protected when(test: () => boolean): boolean {
     observe(test);
-    return test();
+    return withRecorder(null, test);
   }
 
   /**

@@ -122,7 +122,7 @@ export class SGD extends Optimizer<SGDOptions> {
   override step(): undefined;
   override step<T>(closure: () => T): T;
   override step<T>(closure?: () => T): T | undefined {
-    if (!this.when(() => this.groups.some(looksAhead))) {
+    if (!this.when(() => this.paramGroups.some(looksAhead))) {
       return closure === undefined ? super.step() : super.step(closure);
     }
     if (typeof closure !== 'function') {
@@ -144,7 +144,7 @@ export class SGD extends Optimizer<SGDOptions> {
   /** Moves the parameters to where the momentum alone would lead; returns what puts them back. */
   #lookAhead(): () => void {
     const moved: [Tensor, Tensor][] = [];
-    for (const group of this.groups) {
+    for (const group of this.paramGroups) {
       if (!this.when(() => looksAhead(group))) continue;
       const numbers = this.advance([], () => [rateOf(group)]);
       for (const p of group.params) {

@@ -256,9 +256,10 @@ export function advance(state: Advancing): Param[] {
   return target === null ? state.advance().slice() : withRecorder(null, () => target.advancing(state));
 }
 
-/** Tells a trace in progress that it depends on what `read` returns. */
+/** Tells a trace in progress that it depends on what `read` returns, whatever is read on the way. */
 export function observe(read: () => unknown): void {
-  if (recorder !== null) recorder.observe(read);
+  const target = recorder;
+  if (target !== null) withRecorder(null, () => target.observe(read));
 }
 
 /** Refuses to hand out values while a step is traced. */
