@@ -58,8 +58,6 @@ export interface Recorder {
   looksAt(storage: Storage): void;
   /** Told of lasting state that was made because it is needed for the first time; `undo` takes it away again. */
   created(undo: () => void): void;
-  /** Calls a function when the step has been traced. */
-  whenTraced(then: () => void): void;
   /** Stands for the recorder where that is not to be kept alive. */
   readonly token: object;
   /** Told of every tensor that is made; knows them again. */

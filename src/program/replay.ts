@@ -60,7 +60,6 @@ class UpdateRecorder implements Recorder {
   settleCell(): void {}
   created(): void {}
   looksAt(): void {}
-  whenTraced(): void {}
   made(): void {}
   owns(): boolean {
     return false;

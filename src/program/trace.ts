@@ -55,7 +55,6 @@ export class Trace implements Recorder {
   /** Of memory from outside of the step that it writes: the version before, and when the step had been traced. */
   #versions = new Map<Storage, { readonly before: number; after: number | null }>();
   #finished = false;
-  readonly #whenTraced: (() => void)[] = [];
   /** Memory of tensors that the step looked for in modules. */
   readonly #looked = new Set<Storage>();
   /** Takes away what the step made to last, until a run has succeeded. */
@@ -116,10 +115,6 @@ export class Trace implements Recorder {
     this.#looked.add(storage);
   }
 
-  whenTraced(then: () => void): void {
-    this.#whenTraced.push(then);
-  }
-
   created(undo: () => void): void {
     this.#created.push(undo);
   }
@@ -163,7 +158,6 @@ export class Trace implements Recorder {
   /** To be called when the function has returned. */
   finish(): void {
     this.#finished = true;
-    for (const then of this.#whenTraced) then();
     for (const [storage, versions] of this.#versions) versions.after = storage.version;
     const used = new Set([...this.#looked, ...this.calls.flatMap((call) => call.storages)]);
     for (const watch of this.#watching) watch(used, this);
