@@ -142,7 +142,7 @@ bool is_shared(napi_env env, napi_value typed_array) {
 
 namespace {
 
-constexpr int kAbi = 4;  // of the exports and of kernels.def; src/backend/load.ts refuses another one
+constexpr int kAbi = 5;  // of the exports and of kernels.def; src/backend/load.ts refuses another one
 
 constexpr char kArrays[] = "a Float32Array, Float64Array, Int32Array or Uint8Array";
 
@@ -295,7 +295,8 @@ napi_value info(napi_env env, napi_callback_info callback_info) {
                   set_number(env, object, "threads", args.environment->pool.threads()) &&
                   set_number(env, object, "l1", static_cast<double>(m.cache.l1)) &&
                   set_number(env, object, "l2", static_cast<double>(m.cache.l2)) &&
-                  set_number(env, object, "l3", static_cast<double>(m.cache.l3));
+                  set_number(env, object, "l3", static_cast<double>(m.cache.l3)) &&
+                  set_number(env, object, "largePage", static_cast<double>(m.large_page));
   return ok ? object : nullptr;
 }
 
@@ -354,7 +355,8 @@ napi_value adjust_external_memory(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// misalignment(array): bytes between its first element and the start of the cache line that it lies in.
+// misalignment(array): bytes between its first element and the last place before it that begins a cache line
+// and a page of any size up to kLargestPage.
 napi_value misalignment(napi_env env, napi_callback_info info) {
   Arguments args;
   Buffer buffer;
@@ -363,12 +365,12 @@ napi_value misalignment(napi_env env, napi_callback_info info) {
   if (args.count != 1 || !to_buffer(env, args.values[0], &buffer)) {
     return throw_error(env, kArgument, "misalignment: a typed array that kernels take is expected");
   }
-  const uint32_t bytes = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(buffer.data) % 64);
+  const uint32_t bytes = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(buffer.data) % kLargestPage);
   return napi_create_uint32(env, bytes, &result) == napi_ok ? result : nullptr;
 }
 
 // preparePages(array): has the system back zeroed shared memory that was just allocated, by large pages where
-// it has them, so that random access misses the TLB less. Memory that is read before it is written, as the
+// it has them and they fit. Memory that is read before it is written, as the
 // state of an optimizer is, would cost two faults a page otherwise, and the second interrupts the other
 // threads. A wish only: what cannot be had now comes page by page.
 napi_value prepare_pages(napi_env env, napi_callback_info info) {
@@ -379,7 +381,6 @@ napi_value prepare_pages(napi_env env, napi_callback_info info) {
     return throw_error(env, kArgument, "preparePages: an array over a SharedArrayBuffer is expected");
   }
 #if defined(__linux__)
-  constexpr uintptr_t kLarge = uintptr_t{1} << 22;  // a large page fits for sure
   constexpr uintptr_t kMost = uintptr_t{1} << 30;   // what is larger may not fit the memory before it is used
   const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory.data) + page - 1) & ~(page - 1);
@@ -388,11 +389,16 @@ napi_value prepare_pages(napi_env env, napi_callback_info info) {
                         ~(page - 1);
   if (end > begin) {
     void* const pages = reinterpret_cast<void*>(begin);
-    if (end - begin >= kLarge - page) madvise(pages, end - begin, MADV_HUGEPAGE);
+    const uintptr_t large = static_cast<uintptr_t>(machine().large_page);
+    if (large > 0 && end - begin >= large) madvise(pages, end - begin, MADV_HUGEPAGE);
 #if !defined(MADV_POPULATE_WRITE)
 #define MADV_POPULATE_WRITE 23  // Linux 5.14
 #endif
+#if !defined(MADV_COLLAPSE)
+#define MADV_COLLAPSE 25  // Linux 6.1; of pages that others have used before
+#endif
     if (end - begin <= kMost) madvise(pages, end - begin, MADV_POPULATE_WRITE);
+    if (large > 0 && end - begin >= large) madvise(pages, end - begin, MADV_COLLAPSE);
   }
 #endif
   return nullptr;

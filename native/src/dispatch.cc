@@ -280,12 +280,27 @@ const KernelTable& kernel_table(Isa isa) {
   return tables.of[static_cast<int>(isa)];
 }
 
+// As Linux gives them out on request (madvise), where nobody has switched that off.
+int64_t find_large_page() {
+#if defined(__linux__)
+  char text[64];
+  if (!read_line("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text)) return 0;
+  if (strstr(text, "[never]") != nullptr) return 0;
+  if (!read_line("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", text, sizeof text)) return 0;
+  const int64_t bytes = strtoll(text, nullptr, 10);
+  return bytes <= kLargestPage ? bytes : 0;
+#else
+  return 0;
+#endif
+}
+
 const Machine& machine() {
   static const Machine found = [] {
     Machine m = {};
     m.cache = CacheSizes{};
     find_cpu_name(m.cpu, sizeof m.cpu);
     find_caches(&m.cache);
+    m.large_page = find_large_page();
     // One thread for each core: two on the halves of one are together no faster, and slower than one where
     // both wait for the same caches.
     count_processors(&m.processors, &m.threads);

@@ -16,11 +16,15 @@ Isa default_isa();
 // The baseline's kernels, overwritten by those of every set up to `isa`. Built once, never freed.
 const KernelTable& kernel_table(Isa isa);
 
+// Of large pages: of larger ones, few arrays would fill one.
+constexpr int64_t kLargestPage = 1 << 21;
+
 struct Machine {
   char cpu[64];
   CacheSizes cache;
   int processors;  // how many threads this process may run at once
   int threads;     // SIMDGRAD_THREADS, or as many as there are cores for them
+  int64_t large_page;  // bytes of the large pages that the system gives on request, or 0
 };
 const Machine& machine();
 

@@ -138,8 +138,10 @@ export interface Backend {
   /** True if this backend has its own kernel for this dispatch type (else the JS kernel serves). */
   has(kernel: Kernel, type: number): boolean;
   program(spec: ProgramSpec): Executable;
-  /** Offset in bytes of the first cache line that begins in this memory: vectors across two lines cost twice. */
-  lineStart(memory: Uint8Array): number;
+  /** Offset in bytes of the first cache line, or large page, that begins in this memory: vectors across two lines cost twice. */
+  alignedStart(memory: Uint8Array, alignment: number): number;
+  /** Bytes of the pages that the system gives large memory if asked to, or 0. A power of two. */
+  readonly largePage: number;
   /** Tells the engine about memory that it does not count (SharedArrayBuffers). */
   adjustExternalMemory(delta: number): void;
   /** Has the system back shared memory, just allocated and not yet touched, by large pages if it has them. */

@@ -37,6 +37,8 @@ export interface NativeInfo {
   readonly l1: number;
   readonly l2: number;
   readonly l3: number;
+  /** Bytes of the large pages that the system gives on request, or 0. */
+  readonly largePage: number;
 }
 
 export interface NativeProgram {
@@ -116,6 +118,7 @@ export class NativeBackend implements Backend {
   private readonly dispatch: number[] = [];
   private readonly complete: boolean[] = [];
   private externalBytes = 0;
+  private largePageBytes: number | undefined;
 
   constructor(readonly addon: Addon) {
     addon.init(this.params);
@@ -222,8 +225,13 @@ export class NativeBackend implements Backend {
     return ((kernel.nativeTypes >> type) & 1) === 1;
   }
 
-  lineStart(memory: Uint8Array): number {
-    return -this.addon.misalignment(memory) & 63;
+  alignedStart(memory: Uint8Array, alignment: number): number {
+    return -this.addon.misalignment(memory) & (alignment - 1);
+  }
+
+  get largePage(): number {
+    this.largePageBytes ??= this.addon.info().largePage;
+    return this.largePageBytes;
   }
 
   adjustExternalMemory(delta: number): void {

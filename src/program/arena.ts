@@ -1,7 +1,7 @@
 import { backend } from '../backend/load.js';
 import { arrayType, byteWidth, type TypedArray } from '../dtype.js';
 import type { Recorded } from './emit.js';
-import type { Storage } from './storage.js';
+import { sharedMemory, type Storage } from './storage.js';
 
 /** From the first to the last call (inclusive) that touches a storage. */
 export interface Interval {
@@ -93,14 +93,14 @@ export class Arena {
   buffer = new SharedArrayBuffer(0);
   /** Where the first place begins, in bytes. */
   start = 0;
+  private room = 0;
 
   /** Grows to hold at least so many bytes. Programs notice that the buffer is another one. */
   reserve(bytes: number): void {
-    if (this.start + bytes <= this.buffer.byteLength) return;
-    const before = this.buffer.byteLength;
-    this.buffer = new SharedArrayBuffer(Math.ceil((bytes + alignment) / 4096) * 4096);
-    this.start = backend().lineStart(new Uint8Array(this.buffer));
-    backend().adjustExternalMemory(this.buffer.byteLength - before);
+    if (bytes <= this.room) return;
+    const before = this.room;
+    ({ buffer: this.buffer, start: this.start, room: this.room } = sharedMemory(bytes));
+    backend().adjustExternalMemory(this.room - before);
   }
 }
 

@@ -236,26 +236,41 @@ const alignedMinimum = 256;
 const preparedFrom = 2 ** 17;
 
 /**
- * A zeroed typed array over a SharedArrayBuffer, at the start of a cache line, reported to the engine, which does not count
- * such memory itself.
+ * How so many bytes are placed: at the start of a cache line, or of a large page of the system if they fill one, so that
+ * streams from memory meet fewer boundaries. The last large page is completed where that takes at most a quarter more.
+ */
+function placeFor(bytes: number): { alignment: number; room: number } {
+  const page = backend().largePage;
+  if (bytes >= alignedMinimum && page > 0) {
+    const whole = Math.ceil(bytes / page) * page;
+    if (whole <= bytes * 1.25) return { alignment: page, room: whole };
+    if (bytes >= page) return { alignment: page, room: bytes };
+  }
+  return { alignment: bytes >= alignedMinimum ? line : 0, room: Math.ceil(bytes / line) * line };
+}
+
+/** Zeroed shared memory, well placed: `room` bytes from `start` on, of which at least so many were asked for; the rest is never touched. */
+export function sharedMemory(bytes: number): { buffer: SharedArrayBuffer; start: number; room: number } {
+  const { alignment, room } = placeFor(bytes);
+  const buffer = new SharedArrayBuffer(room + alignment);
+  const memory = new Uint8Array(buffer);
+  const start = alignment > 0 ? backend().alignedStart(memory, alignment) : 0;
+  if (bytes >= preparedFrom) backend().preparePages(memory.subarray(start, start + room));
+  return { buffer, start, room };
+}
+
+/**
+ * A zeroed typed array over a SharedArrayBuffer, well placed, reported to the engine, which does not count such memory
+ * itself.
  */
 export function sharedArray(dtype: DType, length: number): TypedArray {
   const bytes = Math.max(length, 1) * byteWidth(dtype);
-  const aligned = bytes >= alignedMinimum;
-  const buffer = allocated(
-    'allocation',
-    length,
-    dtype,
-    () => new SharedArrayBuffer((Math.ceil(bytes / line) + Number(aligned)) * line),
-  );
+  const { buffer, start, room } = allocated('allocation', length, dtype, () => sharedMemory(bytes));
   if (bytes >= 4096) {
-    backend().adjustExternalMemory(buffer.byteLength);
-    registry.register(buffer, buffer.byteLength);
+    backend().adjustExternalMemory(room);
+    registry.register(buffer, room);
   }
-  const start = aligned ? backend().lineStart(new Uint8Array(buffer)) : 0;
-  const array = new (arrayType(dtype))(buffer as unknown as ArrayBuffer, start, length);
-  if (bytes >= preparedFrom) backend().preparePages(array);
-  return array;
+  return new (arrayType(dtype))(buffer as unknown as ArrayBuffer, start, length);
 }
 
 /** Storage that lives long: zeroed shared memory, real even while a step is traced. */
@@ -290,7 +305,7 @@ export function plainArray(dtype: DType, length: number, what = 'allocation'): T
     if (bytes < unzeroedMinimum || bytes > unzeroedMaximum) return new Type(length);
     const memory = Buffer.allocUnsafeSlow(bytes + line);
     if (memory.byteOffset !== 0 || memory.buffer.byteLength !== bytes + line) return new Type(length);
-    return new Type(memory.buffer as ArrayBuffer, backend().lineStart(memory), length);
+    return new Type(memory.buffer as ArrayBuffer, backend().alignedStart(memory, line), length);
   });
 }
 

@@ -18,7 +18,8 @@ export const jsBackend: Backend = {
   },
   has: () => true,
   program: (spec) => new JsExecutable(spec),
-  lineStart: () => 0,
+  alignedStart: () => 0,
+  largePage: 0, // only native code can ask for them
   adjustExternalMemory() {
     // Only native code can tell the engine.
   },
