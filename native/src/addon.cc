@@ -381,7 +381,7 @@ napi_value prepare_pages(napi_env env, napi_callback_info info) {
     return throw_error(env, kArgument, "preparePages: an array over a SharedArrayBuffer is expected");
   }
 #if defined(__linux__)
-  constexpr uintptr_t kMost = uintptr_t{1} << 30;   // what is larger may not fit the memory before it is used
+  constexpr uintptr_t kMost = uintptr_t{1} << 30;  // what is larger may not fit the memory before it is used
   const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(memory.data) + page - 1) & ~(page - 1);
   const uintptr_t end = (reinterpret_cast<uintptr_t>(memory.data) +

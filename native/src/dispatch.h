@@ -22,8 +22,8 @@ constexpr int64_t kLargestPage = 1 << 21;
 struct Machine {
   char cpu[64];
   CacheSizes cache;
-  int processors;  // how many threads this process may run at once
-  int threads;     // SIMDGRAD_THREADS, or as many as there are cores for them
+  int processors;      // how many threads this process may run at once
+  int threads;         // SIMDGRAD_THREADS, or as many as there are cores for them
   int64_t large_page;  // bytes of the large pages that the system gives on request, or 0
 };
 const Machine& machine();

@@ -72,8 +72,11 @@ Operand<T> make_operand(std::mt19937& rng, int layout, int64_t rows, int64_t col
     o.batch[d] = shared[d] ? 0 : stride;
     if (!shared[d]) stride *= batch[d];
   }
-  // NaN where nothing may be read (and used).
-  o.data.assign(stride + 1, std::numeric_limits<T>::quiet_NaN());
+  // NaN where nothing may be read (and used). It begins at a cache line, or not.
+  o.data.assign(stride + 65, std::numeric_limits<T>::quiet_NaN());
+  if ((rows + cols) % 2 == 0) {
+    while (((uintptr_t)(o.data.data() + o.view.offset) & 63) != 0) ++o.view.offset;
+  }
   std::uniform_real_distribution<double> value(-1, 1);
   const int64_t copies = o.view.length ? stride / o.view.length : 0;
   for (int64_t c = 0; c < copies; ++c) {
@@ -451,9 +454,13 @@ void check_small(const Target& target, SimpleContext* context) {
 }  // namespace
 
 int main() {
-  SimpleContext one(1), two(2), four(4), five(5), six(6), eight(8), tiny(3), tiny_four(4);
+  SimpleContext one(1), two(2), four(4), five(5), six(6), eight(8), tiny(3), tiny_four(4), wide(1),
+      wide_two(2), deep(1);
   tiny.set_cache({4 << 10, 16 << 10, 64 << 10});  // many blocks
   tiny_four.set_cache(tiny.cache());
+  wide.set_cache({48 << 10, 2 << 20, 32 << 20});  // a row of A by two rows of B at a time, or by one
+  wide_two.set_cache(wide.cache());
+  deep.set_cache({32 << 10, 64 << 10, 64 << 20});
   for (const Target& target : runnable_targets()) {
     run_all<float>(target, {&one, &two, &five});
     run_all<double>(target, {&one, &two, &five});
@@ -461,6 +468,8 @@ int main() {
     run_shared<float>(target, {&one, &two, &four, &six, &eight});
     run_shared<double>(target, {&one, &two, &four, &five});
     run_shared<float>(target, {&tiny, &tiny_four});
+    run_shared<float>(target, {&wide, &wide_two});
+    run_shared<float>(target, {&deep});
     run_rows<float>(target, {&one, &two, &tiny});
     run_rows<double>(target, {&tiny_four});
     check_special<float>(target, &one);

@@ -1,7 +1,7 @@
 import { backend } from '../backend/load.js';
 import { arrayType, byteWidth, type TypedArray } from '../dtype.js';
 import type { Recorded } from './emit.js';
-import { sharedMemory, type Storage } from './storage.js';
+import { type Storage, sharedMemory } from './storage.js';
 
 /** From the first to the last call (inclusive) that touches a storage. */
 export interface Interval {

@@ -349,6 +349,17 @@ describe.skipIf(addonPath === null)('the boundary', () => {
     }
   });
 
+  it('tells where memory begins, as an offset from the largest page', () => {
+    const array = shared(0, 4096);
+    const at = addon.misalignment(array);
+    for (const k of [1, 17, 1024]) {
+      expect(addon.misalignment(array.subarray(k))).toBe((at + 4 * k) % 2 ** 21);
+    }
+    for (const bad of [[], [1], [new ArrayBuffer(8)], [new Uint16Array(4)], [array, array]]) {
+      rejects(() => (addon.misalignment as (...a: unknown[]) => unknown)(...bad), /misalignment/);
+    }
+  });
+
   it('gives the same bits on one thread and on several', () => {
     const rng = new Random(5);
     const before = addon.info().threads;
