@@ -370,9 +370,9 @@ napi_value misalignment(napi_env env, napi_callback_info info) {
 }
 
 // preparePages(array): has the system back zeroed shared memory that was just allocated, by large pages where
-// it has them and they fit. Memory that is read before it is written, as the
-// state of an optimizer is, would cost two faults a page otherwise, and the second interrupts the other
-// threads. A wish only: what cannot be had now comes page by page.
+// it has them and they fit. Memory that is read before it is written, as the state of an optimizer is, would
+// cost two faults a page otherwise, and the second interrupts the other threads. A wish only: what cannot be
+// had now comes page by page.
 napi_value prepare_pages(napi_env env, napi_callback_info info) {
   Arguments args;
   if (!arguments(env, info, &args)) return nullptr;
@@ -389,8 +389,9 @@ napi_value prepare_pages(napi_env env, napi_callback_info info) {
                         ~(page - 1);
   if (end > begin) {
     void* const pages = reinterpret_cast<void*>(begin);
-    const uintptr_t large = static_cast<uintptr_t>(machine().large_page);
-    if (large > 0 && end - begin >= large) madvise(pages, end - begin, MADV_HUGEPAGE);
+    const uintptr_t large_page = static_cast<uintptr_t>(machine().large_page);
+    const bool large = large_page > 0 && end - begin >= large_page;
+    if (large) madvise(pages, end - begin, MADV_HUGEPAGE);
 #if !defined(MADV_POPULATE_WRITE)
 #define MADV_POPULATE_WRITE 23  // Linux 5.14
 #endif
@@ -398,7 +399,7 @@ napi_value prepare_pages(napi_env env, napi_callback_info info) {
 #define MADV_COLLAPSE 25  // Linux 6.1; of pages that others have used before
 #endif
     if (end - begin <= kMost) madvise(pages, end - begin, MADV_POPULATE_WRITE);
-    if (large > 0 && end - begin >= large) madvise(pages, end - begin, MADV_COLLAPSE);
+    if (large) madvise(pages, end - begin, MADV_COLLAPSE);
   }
 #endif
   return nullptr;
