@@ -44,7 +44,7 @@ struct Poly<float> {
   static constexpr float kExpMin = -104.0f, kExpMax = 89.0f;  // e^x is 0, infinity beyond
   static constexpr float kSubnormalScale = 16777216.0f;       // 2^24
   static constexpr float kSubnormalShift = 24.0f;
-  static constexpr float kSmallestNormal = 1.17549435e-38f;
+  static constexpr float kSmallestNormal = FLT_MIN, kLargest = FLT_MAX;
 };
 
 template <>
@@ -101,7 +101,7 @@ struct Poly<double> {
   static constexpr double kExpMin = -746.0, kExpMax = 710.0;
   static constexpr double kSubnormalScale = 18014398509481984.0;  // 2^54
   static constexpr double kSubnormalShift = 54.0;
-  static constexpr double kSmallestNormal = 2.2250738585072014e-308;
+  static constexpr double kSmallestNormal = DBL_MIN, kLargest = DBL_MAX;
 };
 
 // Horner's rule.
@@ -439,7 +439,7 @@ SIMDGRAD_INLINE Vec<T> add_quotient(Vec<T> a, Vec<T> b, Vec<T> c) {
 template <>
 SIMDGRAD_INLINE Vec<float> add_quotient(Vec<float> a, Vec<float> b, Vec<float> c) {
   // For infinity the reciprocal of the largest number is small enough.
-  return fma(a, reciprocal(min(set1(3.40282347e+38f), b)), c);
+  return fma(a, reciprocal(min(set1(Poly<float>::kLargest), b)), c);
 }
 #endif
 

@@ -82,6 +82,11 @@ function allNumbers(list: readonly unknown[]): boolean {
   return true;
 }
 
+/** Memory for one more of the tensors that are updated together with a parameter. */
+function anotherLike(p: Tensor, state: ParamState): Tensor {
+  return persistent(p.shape, p.dtype, 1 + state.tensors.size);
+}
+
 const recordable = new WeakSet<object>();
 
 /**
@@ -385,7 +390,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
     const trace = tracing();
     let t = state.tensors.get(name);
     if (t === undefined) {
-      t = persistent(p.shape, p.dtype);
+      t = anotherLike(p, state);
       const made = t;
       if (initial !== 0) withRecorder(null, () => made.fill_(initial));
       state.tensors.set(name, t);
@@ -546,7 +551,7 @@ export abstract class Optimizer<O extends BaseOptions = BaseOptions> {
         // Written in place where there is one, so that compiled steps go on with it.
         let t = own.tensors.get(field);
         if (t === undefined) {
-          t = persistent(p.shape, p.dtype);
+          t = anotherLike(p, own);
           own.tensors.set(field, t);
         }
         t.copy_(value);

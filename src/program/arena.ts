@@ -1,7 +1,7 @@
 import { backend } from '../backend/load.js';
 import { arrayType, byteWidth, type TypedArray } from '../dtype.js';
 import type { Recorded } from './emit.js';
-import { type Storage, sharedMemory } from './storage.js';
+import { roundedSize, type Storage, sharedMemory } from './storage.js';
 
 /** From the first to the last call (inclusive) that touches a storage. */
 export interface Interval {
@@ -37,7 +37,6 @@ export interface Layout {
   readonly bytes: number;
 }
 
-const alignment = 64;
 /** Calls per stretch of time: 2 to this power. */
 const stretchBits = 5;
 
@@ -46,8 +45,7 @@ const stretchBits = 5;
  * offset that is free during its life.
  */
 export function layOut(intervals: readonly Interval[]): Layout {
-  const size = (s: Storage) =>
-    Math.ceil((Math.max(s.length, 1) * byteWidth(s.dtype)) / alignment) * alignment;
+  const size = (s: Storage) => roundedSize(Math.max(s.length, 1) * byteWidth(s.dtype));
   interface Placed {
     readonly first: number;
     readonly last: number;

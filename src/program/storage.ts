@@ -231,41 +231,65 @@ const registry = new FinalizationRegistry<number>((bytes) => backend().adjustExt
 const line = 64;
 /** Shorter arrays are not worth aligning. */
 const alignedMinimum = 256;
+/** Where a load waits for a store before it: at addresses whose last 12 bits are the same. */
+const page = 4096;
+/** From so many bytes on arrays begin at a page: what a loop reads is never where it has just written another array. */
+const pagedMinimum = 4 * page;
+/** How far apart within a page arrays begin that one loop both reads and writes, and in how many places. */
+const streamStep = 512;
+const streamSteps = page / streamStep;
 
 /** Bytes from which memory may come from the system in fresh pages. */
 const preparedFrom = 2 ** 17;
 
-/**
- * How so many bytes are placed: at the start of a cache line, or of a large page of the system if they fill one, so that
- * streams from memory meet fewer boundaries. The last large page is completed where that takes at most a quarter more.
- */
-function placeFor(bytes: number): { alignment: number; room: number } {
-  const page = backend().largePage;
-  if (bytes >= alignedMinimum && page > 0) {
-    const whole = Math.ceil(bytes / page) * page;
-    if (whole <= bytes * 1.25) return { alignment: page, room: whole };
-    if (bytes >= page) return { alignment: page, room: bytes };
-  }
-  return { alignment: bytes >= alignedMinimum ? line : 0, room: Math.ceil(bytes / line) * line };
+/** `bytes` as memory is laid out: whole cache lines, and whole pages if there are many. */
+export function roundedSize(bytes: number): number {
+  const unit = bytes >= pagedMinimum ? page : line;
+  return Math.ceil(bytes / unit) * unit;
 }
 
-/** Zeroed shared memory, well placed: `room` bytes from `start` on, of which at least so many were asked for; the rest is never touched. */
-export function sharedMemory(bytes: number): { buffer: SharedArrayBuffer; start: number; room: number } {
+/**
+ * How so many bytes are placed: at the start of a cache line, of a page, or of a large page of the system if they fill
+ * one, so that streams from memory meet fewer boundaries. The last large page is completed where that takes at most a
+ * quarter more.
+ */
+function placeFor(bytes: number): { alignment: number; room: number } {
+  const large = backend().largePage;
+  if (bytes >= pagedMinimum && large > 0) {
+    const whole = Math.ceil(bytes / large) * large;
+    if (whole <= bytes * 1.25) return { alignment: large, room: whole };
+    if (bytes >= large) return { alignment: large, room: bytes };
+  }
+  const alignment = bytes >= pagedMinimum ? page : bytes >= alignedMinimum ? line : 0;
+  return { alignment, room: roundedSize(bytes) };
+}
+
+/**
+ * Zeroed shared memory, well placed: `room` bytes from `start` on, of which at least so many were asked for; the rest is
+ * never touched. Arrays that one loop updates together are different streams: each begins a little further before a page (at
+ * large pages that makes no difference).
+ */
+export function sharedMemory(
+  bytes: number,
+  stream = 0,
+): { buffer: SharedArrayBuffer; start: number; room: number } {
   const { alignment, room } = placeFor(bytes);
-  const buffer = new SharedArrayBuffer(room + alignment);
+  const before = alignment === page ? (stream % streamSteps) * streamStep : 0;
+  const buffer = new SharedArrayBuffer(before + room + alignment);
   const memory = new Uint8Array(buffer);
-  const start = alignment > 0 ? backend().alignedStart(memory, alignment) : 0;
-  if (bytes >= preparedFrom) backend().preparePages(memory.subarray(start, start + room));
+  const aligned = alignment > 0 ? backend().alignedStart(memory, alignment) : 0;
+  const start = aligned >= before ? aligned - before : aligned - before + alignment;
+  if (bytes >= preparedFrom) backend().preparePages(memory.subarray(start, start + before + room));
   return { buffer, start, room };
 }
 
 /**
- * A zeroed typed array over a SharedArrayBuffer, well placed, reported to the engine, which does not count such memory
- * itself.
+ * A zeroed typed array over a SharedArrayBuffer, well placed (see sharedMemory), reported to the engine, which does not
+ * count such memory itself.
  */
-export function sharedArray(dtype: DType, length: number): TypedArray {
+export function sharedArray(dtype: DType, length: number, stream = 0): TypedArray {
   const bytes = Math.max(length, 1) * byteWidth(dtype);
-  const { buffer, start, room } = allocated('allocation', length, dtype, () => sharedMemory(bytes));
+  const { buffer, start, room } = allocated('allocation', length, dtype, () => sharedMemory(bytes, stream));
   if (bytes >= 4096) {
     backend().adjustExternalMemory(room);
     registry.register(buffer, room);
@@ -274,9 +298,9 @@ export function sharedArray(dtype: DType, length: number): TypedArray {
 }
 
 /** Storage that lives long: zeroed shared memory, real even while a step is traced. */
-export function sharedStorage(dtype: DType, length: number): Storage {
+export function sharedStorage(dtype: DType, length: number, stream = 0): Storage {
   checkLength(length, dtype, 'allocation');
-  return new Storage(dtype, length, sharedArray(dtype, length));
+  return new Storage(dtype, length, sharedArray(dtype, length, stream));
 }
 
 /**
@@ -292,7 +316,7 @@ const arrayOverhead = 256;
 const unzeroedMinimum = 4096;
 const unzeroedMaximum = 2 ** 30;
 
-/** Uninitialised memory for a kernel to fill, at the start of a cache line where it is not small. */
+/** Uninitialised memory for a kernel to fill, at the start of a cache line or a page where it is not small. */
 export function plainArray(dtype: DType, length: number, what = 'allocation'): TypedArray {
   const bytes = length * byteWidth(dtype);
   const array = pool.of(dtype).get(length)?.pop();
@@ -303,9 +327,10 @@ export function plainArray(dtype: DType, length: number, what = 'allocation'): T
   return allocated(what, length, dtype, () => {
     const Type = arrayType(dtype);
     if (bytes < unzeroedMinimum || bytes > unzeroedMaximum) return new Type(length);
-    const memory = Buffer.allocUnsafeSlow(bytes + line);
-    if (memory.byteOffset !== 0 || memory.buffer.byteLength !== bytes + line) return new Type(length);
-    return new Type(memory.buffer as ArrayBuffer, backend().alignedStart(memory, line), length);
+    const alignment = bytes >= pagedMinimum ? page : line;
+    const memory = Buffer.allocUnsafeSlow(bytes + alignment);
+    if (memory.byteOffset !== 0 || memory.buffer.byteLength !== bytes + alignment) return new Type(length);
+    return new Type(memory.buffer as ArrayBuffer, backend().alignedStart(memory, alignment), length);
   });
 }
 

@@ -1041,9 +1041,15 @@ function convert(values: ArrayLike<number>, dtype: DType): TypedArray {
   return out;
 }
 
-/** A leaf that lives long (a parameter or a buffer of a module): zeroed shared memory. */
-export function persistent(shape: Shape, dtype: DType): Tensor {
+/**
+ * A leaf that lives long (a parameter or a buffer of a module): zeroed shared memory. `stream`: which of the tensors of
+ * its shape that one loop updates together, parameters being 0 (see sharedMemory).
+ */
+export function persistent(shape: Shape, dtype: DType, stream = 0): Tensor {
   const checked = checkShape('allocation', shape);
   // It may outlive the step in which it is made.
-  return withRecorder(null, () => new Tensor(fullView(sharedStorage(dtype, sizeOf(checked)), checked)));
+  return withRecorder(
+    null,
+    () => new Tensor(fullView(sharedStorage(dtype, sizeOf(checked), stream), checked)),
+  );
 }

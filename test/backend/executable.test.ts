@@ -4,10 +4,8 @@ import { type Backend, defineKernel, type Kernel, type ProgramSpec } from '../..
 import { jsBackend } from '../../src/backend/js/index.js';
 import { fillKernel, mapKernel } from '../../src/backend/js/map.js';
 import { nllKernel } from '../../src/backend/js/rows.js';
-import { backend } from '../../src/backend/load.js';
 import { type Addon, NativeBackend, translate } from '../../src/backend/native.js';
 import { ArgumentError, BackendError, IndexError, StateError } from '../../src/errors.js';
-import { sharedMemory } from '../../src/program/storage.js';
 import { addonPath, shared, sharedOf } from '../native/support.js';
 
 /*
@@ -264,32 +262,6 @@ describe.skipIf(addonPath === null)('the native backend', () => {
     expect(translate(wrong('SIMDGRAD_MEMORY'))).toEqual(new BackendError('m', 'SIMDGRAD_MEMORY'));
     const other = wrong('ENOENT');
     expect(translate(other)).toBe(other);
-  });
-
-  it('places large arrays at large pages, completes them where that takes little, and others at cache lines', () => {
-    const page = backend().largePage;
-    expect([0, 2 ** 16, 2 ** 20, 2 ** 21]).toContain(page);
-    for (const bytes of [
-      64,
-      4096,
-      2 ** 20,
-      1.5 * 2 ** 20,
-      1.875 * 2 ** 20,
-      2 ** 21,
-      2.5 * 2 ** 20,
-      2 ** 23 + 4,
-    ]) {
-      const { buffer, start, room } = sharedMemory(bytes);
-      const memory = new Uint8Array(buffer, start, room);
-      expect(memory.every((x) => x === 0)).toBe(true);
-      expect(room).toBeGreaterThanOrEqual(bytes);
-      expect(room).toBeLessThanOrEqual(Math.max(bytes * 1.25, bytes + 64));
-      const pages = page > 0 && Math.ceil(bytes / page) * page <= bytes * 1.25;
-      if (pages) expect(room % page).toBe(0);
-      if (bytes < 256) continue;
-      const alignment = pages || (page > 0 && bytes >= page) ? page : 64;
-      expect(backend().alignedStart(memory, alignment)).toBe(0);
-    }
   });
 
   it('never reports less external memory than none', () => {
