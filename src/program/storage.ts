@@ -275,11 +275,11 @@ export function sharedMemory(
 ): { buffer: SharedArrayBuffer; start: number; room: number } {
   const { alignment, room } = placeFor(bytes);
   const before = alignment === page ? (stream % streamSteps) * streamStep : 0;
-  const buffer = new SharedArrayBuffer(before + room + alignment);
+  const buffer = new SharedArrayBuffer(room + alignment);
   const memory = new Uint8Array(buffer);
   const aligned = alignment > 0 ? backend().alignedStart(memory, alignment) : 0;
   const start = aligned >= before ? aligned - before : aligned - before + alignment;
-  if (bytes >= preparedFrom) backend().preparePages(memory.subarray(start, start + before + room));
+  if (bytes >= preparedFrom) backend().preparePages(memory.subarray(start, start + room));
   return { buffer, start, room };
 }
 
