@@ -242,9 +242,14 @@ const streamSteps = page / streamStep;
 /** Bytes from which memory may come from the system in fresh pages. */
 const preparedFrom = 2 ** 17;
 
+/** What so many bytes begin at and are rounded up to, unless they are few or fill large pages. */
+function unitOf(bytes: number): number {
+  return bytes >= pagedMinimum ? page : line;
+}
+
 /** `bytes` as memory is laid out: whole cache lines, and whole pages if there are many. */
 export function roundedSize(bytes: number): number {
-  const unit = bytes >= pagedMinimum ? page : line;
+  const unit = unitOf(bytes);
   return Math.ceil(bytes / unit) * unit;
 }
 
@@ -260,8 +265,7 @@ function placeFor(bytes: number): { alignment: number; room: number } {
     if (whole <= bytes * 1.25) return { alignment: large, room: whole };
     if (bytes >= large) return { alignment: large, room: bytes };
   }
-  const alignment = bytes >= pagedMinimum ? page : bytes >= alignedMinimum ? line : 0;
-  return { alignment, room: roundedSize(bytes) };
+  return { alignment: bytes >= alignedMinimum ? unitOf(bytes) : 0, room: roundedSize(bytes) };
 }
 
 /**
@@ -327,7 +331,7 @@ export function plainArray(dtype: DType, length: number, what = 'allocation'): T
   return allocated(what, length, dtype, () => {
     const Type = arrayType(dtype);
     if (bytes < unzeroedMinimum || bytes > unzeroedMaximum) return new Type(length);
-    const alignment = bytes >= pagedMinimum ? page : line;
+    const alignment = unitOf(bytes);
     const memory = Buffer.allocUnsafeSlow(bytes + alignment);
     if (memory.byteOffset !== 0 || memory.buffer.byteLength !== bytes + alignment) return new Type(length);
     return new Type(memory.buffer as ArrayBuffer, backend().alignedStart(memory, alignment), length);
