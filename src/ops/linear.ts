@@ -53,13 +53,14 @@ const samples: readonly Sample<null>[] = [
 function row(name: string, code: ActivationCode, activation: Activation | null): Primitive<null> {
   return primitive<null>({
     name,
-    infer: ([x, w]) => ({
-      shape: [(x as Spec).shape[0] as number, (w as Spec).shape[1] as number],
-      dtype: (x as Spec).dtype,
-    }),
-    run([x, w, b], out) {
+    infer: (inputs) => {
+      const { shape, dtype } = inputs[0] as Spec;
+      return { shape: [shape[0] as number, (inputs[1] as Spec).shape[1] as number], dtype };
+    },
+    run(inputs, out) {
       const result = fresh(out.dtype, out.shape);
-      emitMatmul(matmulKernelRow, result, x as View, w as View, b && contiguous(b), code);
+      const b = inputs[2] && contiguous(inputs[2]);
+      emitMatmul(matmulKernelRow, result, inputs[0] as View, inputs[1] as View, b, code);
       return result;
     },
     saves: activation === null ? [0, 1] : [0, 1, 'output'],
@@ -86,7 +87,8 @@ const rows: Readonly<Record<LinearActivation, Primitive<null>>> = {
 /** True where the fused rows apply: everything else takes the way over matmul and add, which also say what is wrong. */
 function fits(x: Tensor, w: Tensor, b: Tensor | null): boolean {
   if (!isTensor(x) || !isTensor(w) || !(b === null || isTensor(b))) return false;
-  const [p, q] = [x.view, w.view];
+  const p = x.view;
+  const q = w.view;
   if (p.shape.length !== 2 || q.shape.length !== 2 || p.shape[1] !== q.shape[0]) return false;
   if (!isFloat(p.dtype) || q.dtype !== p.dtype) return false;
   if (b === null) return true;

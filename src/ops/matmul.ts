@@ -42,9 +42,10 @@ function operand(x: View, batch: Shape, transposed: boolean): View {
 
 const op: Primitive<Transposed> = primitive<Transposed>({
   name: 'matmul',
-  infer: ([a, b], { a: ta, b: tb }) => {
-    const p = (a as Spec).shape;
-    const q = (b as Spec).shape;
+  // (Operands by index: taking lists apart costs small products a tenth of their time.)
+  infer: (inputs, { a: ta, b: tb }) => {
+    const { shape: p, dtype } = inputs[0] as Spec;
+    const { shape: q } = inputs[1] as Spec;
     const m = rowsOf(p, ta);
     const n = colsOf(q, tb);
     const k = colsOf(p, ta);
@@ -54,14 +55,15 @@ const op: Primitive<Transposed> = primitive<Transposed>({
         `matmul: ${showShape(p)} times ${showShape(q)}: the inner sizes ${k} and ${inner} differ`,
       );
     }
-    const { dtype } = a as Spec;
     if (p.length === 2 && q.length === 2) return { shape: [m, n], dtype };
     return { shape: [...broadcastShapes('matmul', p.slice(0, -2), q.slice(0, -2)), m, n], dtype };
   },
-  run([a, b], out, { a: ta, b: tb }) {
+  run(inputs, out, { a: ta, b: tb }) {
     const result = fresh(out.dtype, out.shape);
     const batch = out.shape.length === 2 ? noBatch : out.shape.slice(0, -2);
-    emitMatmul(kernel, result, operand(a as View, batch, ta), operand(b as View, batch, tb));
+    const a = operand(inputs[0] as View, batch, ta);
+    const b = operand(inputs[1] as View, batch, tb);
+    emitMatmul(kernel, result, a, b);
     return result;
   },
   saves: [0, 1],
