@@ -142,7 +142,7 @@ bool is_shared(napi_env env, napi_value typed_array) {
 
 namespace {
 
-constexpr int kAbi = 5;  // of the exports and of kernels.def; src/backend/load.ts refuses another one
+constexpr int kAbi = 6;  // of the exports and of kernels.def; src/backend/load.ts refuses another one
 
 constexpr char kArrays[] = "a Float32Array, Float64Array, Int32Array or Uint8Array";
 
@@ -180,8 +180,20 @@ napi_value init(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// call(kernelId, nParams, ...buffers): runs one kernel. A product may leave out its last buffer, which then
-// is the first.
+// What is known of an operand as a DataView: it does not say what it holds.
+bool to_buffer(napi_env env, napi_value value, Type type, Buffer* out) {
+  size_t bytes = 0;
+  if (napi_get_dataview_info(env, value, &bytes, &out->data, nullptr, nullptr) != napi_ok) return false;
+  const int64_t size = size_of(type);
+  if (reinterpret_cast<uintptr_t>(out->data) % static_cast<uintptr_t>(size) != 0) return false;
+  out->type = type;
+  out->length = out->data == nullptr ? 0 : static_cast<int64_t>(bytes) / size;
+  return true;
+}
+
+// call(kernelId, nParams + 256 * kinds, ...buffers): runs one kernel. Buffers are typed arrays, or DataViews,
+// which are told sooner; three bits of kinds for each buffer are 0 or one more than the Type that it holds. A
+// product may leave out its last buffer, which then is the first.
 napi_value call(napi_env env, napi_callback_info info) {
   Arguments args;
   if (!arguments(env, info, &args)) return nullptr;
@@ -191,15 +203,17 @@ napi_value call(napi_env env, napi_callback_info info) {
                        "call: %zu arguments given; kernelId, nParams and at most %d buffers expected",
                        args.count, kMaxBuffers);
   }
-  int64_t kernel, num_params;
+  int64_t kernel, layout;
   if (!to_integer(env, args.values[0], 0, kNumKernels - 1, &kernel)) {
     return throw_error(env, kArgument, "call: kernelId must be an integer in [0, %d)",
                        static_cast<int>(kNumKernels));
   }
   const KernelRow& row = kernel_row(static_cast<int>(kernel));
-  if (!to_integer(env, args.values[1], 0, kMaxParams, &num_params)) {
+  if (!to_integer(env, args.values[1], 0, (int64_t{1} << (8 + 3 * kMaxBuffers)) - 1, &layout) ||
+      (layout & 255) > kMaxParams) {
     return throw_error(env, kArgument, "%s: nParams must be an integer in [0, %d]", row.name, kMaxParams);
   }
+  const int num_params = static_cast<int>(layout & 255);
   if (environment.params == nullptr)
     return throw_error(env, kArgument, "%s: init() was not called", row.name);
 
@@ -209,8 +223,13 @@ napi_value call(napi_env env, napi_callback_info info) {
   Buffer buffers[kMaxBuffers];
   int num_buffers = static_cast<int>(args.count) - 2;
   for (int b = 0; b < num_buffers; b++) {
-    if (!to_buffer(env, args.values[2 + b], &buffers[b])) {
+    const int kind = static_cast<int>(layout >> (8 + 3 * b)) & 7;
+    if (kind == 0) {
+      if (to_buffer(env, args.values[2 + b], &buffers[b])) continue;
       return throw_error(env, kArgument, "%s: buffer %d is not %s", row.name, b, kArrays);
+    }
+    if (kind > kTypes || !to_buffer(env, args.values[2 + b], static_cast<Type>(kind - 1), &buffers[b])) {
+      return throw_error(env, kArgument, "%s: buffer %d is not a DataView of kind %d", row.name, b, kind);
     }
   }
 
@@ -218,7 +237,7 @@ napi_value call(napi_env env, napi_callback_info info) {
   // time.
   if (num_buffers == 3 && row.family == Family::matmul) buffers[num_buffers++] = buffers[0];
 
-  const Call kernel_call = {params, static_cast<int>(num_params), buffers, num_buffers};
+  const Call kernel_call = {params, num_params, buffers, num_buffers};
   Type dispatch;
   Problem problem;
   const Verdict verdict =

@@ -1,5 +1,6 @@
 import type { TypedArray } from '../dtype.js';
 import { SimdgradError } from '../errors.js';
+import type { Memory } from './memory.js';
 
 export type { TypedArray };
 
@@ -125,14 +126,7 @@ export interface Backend {
    * The same for up to four buffers, without a list of them: what an eager operation leaves behind costs as much as the call.
    * `params` are what paramList() gave.
    */
-  call(
-    kernel: Kernel,
-    params: Float64Array,
-    out: TypedArray,
-    a?: TypedArray,
-    b?: TypedArray,
-    c?: TypedArray,
-  ): void;
+  call(kernel: Kernel, params: Float64Array, out: Memory, a?: Memory, b?: Memory, c?: Memory): void;
   /** A list for the n params of the call() that comes next, used again for every call; run() leaves it as it is. */
   paramList(n: number): Float64Array;
   /** True if this backend has its own kernel for this dispatch type (else the JS kernel serves). */

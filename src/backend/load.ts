@@ -35,7 +35,7 @@ export interface BackendInfo {
 }
 
 /** Of the addon's exports and of native/kernels.def; the same number is in native/src/addon.cc. */
-const ABI = 5;
+const ABI = 6;
 const MAX_THREADS = 256;
 
 interface Loaded {

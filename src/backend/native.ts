@@ -13,6 +13,7 @@ import {
 } from './backend.js';
 import { arrayOver, asyncInputs, checkBinding, checkInputs, JsExecutable } from './js/executable.js';
 import { typeCode } from './js/strided.js';
+import type { Memory } from './memory.js';
 
 /** A row of the addon's kernel table. */
 export interface NativeKernel {
@@ -73,7 +74,7 @@ export interface NativeProgramSpec {
 /** What native/src/addon.cc exports. */
 export interface Addon {
   init(params: Float64Array): void;
-  call(kernelId: number, nParams: number, ...buffers: TypedArray[]): void;
+  call(kernelId: number, nParamsAndKinds: number, ...buffers: (TypedArray | DataView)[]): void;
   kernels(): NativeKernel[];
   info(): NativeInfo;
   setNumThreads(n: number): void;
@@ -86,6 +87,8 @@ export interface Addon {
 
 /** Length of the block through which params go to the addon. */
 const PARAMS_LENGTH = 256;
+/** Beside the number of params, a call says what kind each buffer is (see Memory): three bits each, from here on. */
+const kindUnit = PARAMS_LENGTH;
 
 /** The library's error for an error of the addon. */
 export function translate(error: unknown): unknown {
@@ -178,29 +181,38 @@ export class NativeBackend implements Backend {
     return this.paramLists[n];
   }
 
-  call(
-    kernel: Kernel,
-    params: Float64Array,
-    out: TypedArray,
-    a?: TypedArray,
-    b?: TypedArray,
-    c?: TypedArray,
-  ): void {
+  call(kernel: Kernel, params: Float64Array, out: Memory, a?: Memory, b?: Memory, c?: Memory): void {
     const id = kernel.nativeId;
     const n = params.length;
     // Whatever is not a plain case: run() has the rest.
     if (this.complete[id] !== true || params !== this.paramLists[n] || n > PARAMS_LENGTH) {
-      this.run(kernel, params, bufferList(out, a, b, c));
+      this.run(kernel, params, bufferList(out.array, a?.array, b?.array, c?.array));
       return;
     }
     const { addon } = this;
     try {
-      // Spelt out because spreading an array into a call costs more than the call.
-      if (a === undefined) addon.call(id, n, out);
-      else if (b === undefined) addon.call(id, n, out, a);
+      // Spelt out because spreading an array into a call costs more than the call. (Handles first: making one sets the kind.)
+      const o = out.handle();
+      let kinds = out.kind * kindUnit;
+      if (a === undefined) {
+        addon.call(id, n + kinds, o);
+        return;
+      }
+      const x = a.handle();
+      kinds += a.kind * kindUnit * 8;
+      if (b === undefined) {
+        addon.call(id, n + kinds, o, x);
+        return;
+      }
+      const y = b.handle();
+      kinds += b.kind * kindUnit * 64;
       // A product without a bias has its result again in the place of the bias: see call() in addon.cc.
-      else if (c === undefined || (c === out && kernel.name === 'matmul')) addon.call(id, n, out, a, b);
-      else addon.call(id, n, out, a, b, c);
+      if (c === undefined || (c === out && kernel.name === 'matmul')) {
+        addon.call(id, n + kinds, o, x, y);
+        return;
+      }
+      const z = c.handle();
+      addon.call(id, n + kinds + c.kind * kindUnit * 512, o, x, y, z);
     } catch (error) {
       throw translate(error);
     }

@@ -1,12 +1,13 @@
 import type { Node } from '../autograd/graph.js';
 import { bufferList, type Kernel } from '../backend/backend.js';
 import { backend } from '../backend/load.js';
+import { Memory } from '../backend/memory.js';
 import type { DType, TypedArray } from '../dtype.js';
 import { CompileError } from '../errors.js';
 import type { Primitive, Spec } from '../ops/primitive.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Home, Watched } from './cell.js';
-import { checkLength, type Deferred, plainArray, Storage } from './storage.js';
+import { checkLength, type Deferred, plainMemory, Storage } from './storage.js';
 import type { Shape, View } from './view.js';
 
 /** A number of a program that may be another one at every replay; whoever owns it sets `value`. */
@@ -145,7 +146,7 @@ export function allocate(dtype: DType, length: number): Storage {
   checkLength(length, dtype, opName);
   let storage: Storage;
   if (recorder === null) {
-    storage = new Storage(dtype, length, plainArray(dtype, length));
+    storage = new Storage(dtype, length, plainMemory(dtype, length));
     storage.poolable = true;
   } else storage = new Storage(dtype, length, null, recorder);
   if (allocationLog !== null) allocationLog.push(storage);
@@ -161,7 +162,7 @@ export function deferredStorage(dtype: DType, length: number, deferred: Deferred
 
 /** Storage around values that exist already. While tracing, a constant of the trace. */
 export function constantStorage(dtype: DType, array: TypedArray): Storage {
-  return new Storage(dtype, array.length, array, recorder);
+  return new Storage(dtype, array.length, new Memory(array), recorder);
 }
 
 /**
@@ -193,10 +194,10 @@ export function emit(
   backend().call(
     kernel,
     params as unknown as Float64Array,
-    arrayOf(kernel, out),
-    a === undefined ? a : arrayOf(kernel, a),
-    b === undefined ? b : arrayOf(kernel, b),
-    c === undefined ? c : arrayOf(kernel, c),
+    memoryOf(kernel, out),
+    a === undefined ? a : memoryOf(kernel, a),
+    b === undefined ? b : memoryOf(kernel, b),
+    c === undefined ? c : memoryOf(kernel, c),
   );
 }
 
@@ -208,7 +209,7 @@ export function emitMany(kernel: Kernel, params: Param[], storages: Storage[], o
     return;
   }
   // What is computed when it is read is computed here, and what an inspection computes later: both use the list of params.
-  const arrays = storages.map((s) => arrayOf(kernel, s));
+  const arrays = storages.map((s) => memoryOf(kernel, s).array);
   const inspection = inspecting();
   if (inspection === null) {
     backend().run(kernel, params as number[], arrays);
@@ -242,9 +243,10 @@ function write(kernel: Kernel, out: Storage): void {
   out.version++;
 }
 
-function arrayOf(kernel: Kernel, s: Storage): TypedArray {
-  const { array } = s;
-  return array === null || s.torn || array.length !== s.length ? s.read(opName || kernel.name) : array;
+function memoryOf(kernel: Kernel, s: Storage): Memory {
+  const { memory } = s;
+  if (memory !== null && !s.torn && memory.array.length === s.length) return memory;
+  return s.readable(opName || kernel.name);
 }
 
 /** Moves state on by one step and gives its numbers: plain ones in eager mode, slots while tracing. */

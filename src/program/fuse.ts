@@ -1,5 +1,6 @@
 import { defineKernel } from '../backend/backend.js';
 import { crossEntropyGradKernel, crossEntropyKernel } from '../backend/js/rows.js';
+import { Memory } from '../backend/memory.js';
 import { activationCodes } from './calls.js';
 import {
   countWrites,
@@ -286,7 +287,7 @@ export function hoistFills(
     if (writes.get(s) !== 1 || !overwrites(call, 0)) return true;
     const array = sharedArray(s.dtype, s.length);
     call.kernel.js(call.params as number[], [array]); // converts the value as every run would
-    constants.set(s, new Storage(s.dtype, s.length, array, trace));
+    constants.set(s, new Storage(s.dtype, s.length, new Memory(array), trace));
     return false;
   });
   return replaced(rest, constants);

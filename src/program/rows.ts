@@ -1,9 +1,10 @@
 import { defineKernel, type RowsOf } from '../backend/backend.js';
 import { indexSelectKernel } from '../backend/js/indexing.js';
 import { backend } from '../backend/load.js';
+import type { Memory } from '../backend/memory.js';
 import type { TypedArray } from '../dtype.js';
 import { deferredStorage } from './emit.js';
-import { type Deferred, plainArray, type Snapshot, type Storage } from './storage.js';
+import { type Deferred, plainMemory, type Snapshot, type Storage } from './storage.js';
 import type { View } from './view.js';
 
 /** Selection by index along one axis. */
@@ -57,12 +58,12 @@ export class Rows implements RowsOf, Deferred {
     return deferredStorage(dtype, this.indices.length * this.source.inner, this);
   }
 
-  gather(): TypedArray {
+  gather(): Memory {
     const { values, indices } = this;
     const { view, inner } = this.source;
-    const out = plainArray(view.dtype, indices.length * inner);
+    const out = plainMemory(view.dtype, indices.length * inner);
     const n = view.shape[0] as number;
-    backend().run(indexSelect, [1, n, inner, indices.length, 0, 0, 0], [out, values, indices]);
+    backend().run(indexSelect, [1, n, inner, indices.length, 0, 0, 0], [out.array, values, indices]);
     return out;
   }
 }

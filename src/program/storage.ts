@@ -1,10 +1,11 @@
 import { backend } from '../backend/load.js';
+import { Memory } from '../backend/memory.js';
 import { arrayType, byteWidth, type DType, PerDType, type TypedArray } from '../dtype.js';
 import { CompileError, ShapeError, StateError } from '../errors.js';
 
 /** Values that are computed when somebody reads them. */
 export interface Deferred {
-  gather(): TypedArray;
+  gather(): Memory;
 }
 
 /** The values of a storage as they were when this was made: where they lie, or a copy once they were about to change. */
@@ -32,8 +33,8 @@ export class Snapshot {
  *
  * Two kinds of real memory: what lives long (parameters, optimizer state, arenas) is over a SharedArrayBuffer,
  * which cannot be detached; what eager code makes and drops is over a plain ArrayBuffer, which V8 collects in time.
- * A storage without an array is virtual: it exists only inside the trace that made it. That of a batch may be deferred:
- * its array is made when somebody asks for it.
+ * A storage without memory is virtual: it exists only inside the trace that made it. That of a batch may be deferred:
+ * its memory is made when somebody asks for it.
  */
 export class Storage {
   /** Bumped by every write; a saved value that changed is noticed by comparing it. */
@@ -54,7 +55,7 @@ export class Storage {
   unseen = false;
   /** True when the memory was given back. */
   released = false;
-  /** True for memory that plainArray made for this storage alone: it may go to the pool. */
+  /** True for memory that plainMemory made for this storage alone: it may go to the pool. */
   poolable = false;
   /** How many values of this storage nodes of graphs have saved. */
   savers = 0;
@@ -62,8 +63,8 @@ export class Storage {
   pins = 0;
   /** The backward pass that allocated this storage. */
   pass: object | null = null;
-  #array: TypedArray | null;
-  /** What the array will be filled with, as long as nobody has asked for it. */
+  #memory: Memory | null;
+  /** What the memory will be filled with, as long as nobody has asked for it. */
   #deferred: Deferred | null;
   /** For batches that read these values later. Weak, so that a write need not care for batches that are gone. */
   #snapshot: WeakRef<Snapshot> | null = null;
@@ -71,26 +72,31 @@ export class Storage {
   constructor(
     readonly dtype: DType,
     readonly length: number,
-    array: TypedArray | null,
+    memory: Memory | null,
     /** The trace that owns this virtual storage, or in which this constant was made. */
     readonly trace: object | null = null,
     deferred: Deferred | null = null,
   ) {
-    this.#array = array;
+    this.#memory = memory;
     this.#deferred = deferred;
   }
 
-  get array(): TypedArray | null {
+  get memory(): Memory | null {
     if (this.#deferred !== null) {
-      this.#array = this.#deferred.gather();
+      this.#memory = this.#deferred.gather();
       this.poolable = true;
       this.#deferred = null;
     }
-    return this.#array;
+    return this.#memory;
+  }
+
+  get array(): TypedArray | null {
+    const { memory } = this;
+    return memory === null ? null : memory.array;
   }
 
   set array(array: TypedArray | null) {
-    this.#array = array;
+    this.#memory = array === null ? null : new Memory(array);
     this.#deferred = null;
   }
 
@@ -101,7 +107,7 @@ export class Storage {
 
   /** True for memory that cannot be detached. */
   get shared(): boolean {
-    return this.#array !== null && this.#array.buffer instanceof SharedArrayBuffer;
+    return this.#memory !== null && this.#memory.array.buffer instanceof SharedArrayBuffer;
   }
 
   /** True if every change of the values is announced by preserve(), so that they can be read later instead of now. */
@@ -124,30 +130,36 @@ export class Storage {
    */
   preserve(givenUp = false): boolean {
     if (this.#snapshot === null) return false;
-    const array = this.#array as TypedArray;
+    const { array } = this.#memory as Memory;
     const wanted = this.#snapshot.deref();
     wanted?.keep(givenUp ? array : array.slice());
     this.#snapshot = null;
     return wanted !== undefined;
   }
 
-  /** The array, for a kernel. */
+  /** The array, if it may be read now. */
   read(what: string): TypedArray {
+    return this.readable(what).array;
+  }
+
+  /** The memory, if it may be read now. */
+  readable(what: string): Memory {
     if (this.torn) this.checkIdle(what);
     if (this.released) {
       throw new StateError(`${what}: the memory of this tensor was given back (by scope, dispose or using)`);
     }
-    if (this.array === null) {
+    const { memory } = this;
+    if (memory === null) {
       throw new CompileError(
         `${what}: this tensor exists only inside the compiled step that made it; return it from the step to read it`,
       );
     }
-    if (this.array.length !== this.length) {
+    if (memory.array.length !== this.length) {
       throw new StateError(
         `${what}: the memory of this tensor is gone: the ArrayBuffer of its data was transferred; transfer a copy`,
       );
     }
-    return this.array;
+    return memory;
   }
 
   /**
@@ -304,38 +316,92 @@ export function sharedArray(dtype: DType, length: number, stream = 0): TypedArra
 /** Storage that lives long: zeroed shared memory, real even while a step is traced. */
 export function sharedStorage(dtype: DType, length: number, stream = 0): Storage {
   checkLength(length, dtype, 'allocation');
-  return new Storage(dtype, length, sharedArray(dtype, length, stream));
+  return new Storage(dtype, length, new Memory(sharedArray(dtype, length, stream)));
 }
 
+/** What a small array costs beside its elements, with its DataView. */
+const memoryOverhead = 384;
+
+/** What the pool has of one dtype and length. */
+class Shelf {
+  readonly memories: Memory[] = [];
+
+  constructor(
+    readonly length: number,
+    /** What one of them takes. */
+    readonly bytes: number,
+  ) {}
+}
+
+/** Where nothing is. */
+const noShelf = new Shelf(-1, 0);
+
 /**
- * Arrays that nobody can see any more, by dtype and length. Only memory that the library made and never handed out
+ * Memory of one dtype that nobody can see any more, by length. Only memory that the library made and never handed out
  * comes here, so that reusing it cannot change a value that a person holds.
  */
-const pool = new PerDType<Map<number, TypedArray[]>>(new Map(), new Map(), new Map(), new Map());
-let pooledBytes = 0;
+class Pool {
+  static bytes = 0;
+  readonly #shelves = new Map<number, Shelf>();
+  /** The shelves that were used last, by a hash: small operations ask twice, for a tenth of their time by the map. */
+  readonly #recent = new Array<Shelf>(32).fill(noShelf);
+
+  constructor(private readonly width: number) {}
+
+  take(length: number): Memory | undefined {
+    const shelf = this.#shelf(length);
+    const memory = shelf.memories.pop();
+    if (memory !== undefined) Pool.bytes -= shelf.bytes;
+    return memory;
+  }
+
+  give(memory: Memory): void {
+    const { length } = memory.array;
+    let shelf = this.#shelf(length);
+    if (shelf === noShelf) {
+      shelf = new Shelf(length, length * this.width + memoryOverhead);
+      this.#shelves.set(length, shelf);
+    }
+    shelf.memories.push(memory);
+    Pool.bytes += shelf.bytes;
+  }
+
+  #shelf(length: number): Shelf {
+    const at = (length ^ (length >> 5) ^ (length >> 10)) & 31;
+    const recent = this.#recent[at] as Shelf;
+    if (recent.length === length) return recent;
+    const found = this.#shelves.get(length);
+    if (found === undefined) return noShelf;
+    this.#recent[at] = found;
+    return found;
+  }
+
+  clear(): void {
+    this.#shelves.clear();
+    this.#recent.fill(noShelf);
+  }
+}
+
+const pools = new PerDType(new Pool(4), new Pool(8), new Pool(4), new Pool(1));
 const poolLimit = 256 * 2 ** 20;
-/** What a small array costs beside its elements. */
-const arrayOverhead = 256;
 /** Bytes from which on memory that is not zeroed costs less, in spite of the way there; and what Buffers reach at most. */
 const unzeroedMinimum = 4096;
 const unzeroedMaximum = 2 ** 30;
 
 /** Uninitialised memory for a kernel to fill, at the start of a cache line or a page where it is not small. */
-export function plainArray(dtype: DType, length: number, what = 'allocation'): TypedArray {
+export function plainMemory(dtype: DType, length: number, what = 'allocation'): Memory {
+  const memory = pools.of(dtype).take(length);
+  return memory ?? new Memory(allocated(what, length, dtype, () => freshArray(dtype, length)));
+}
+
+function freshArray(dtype: DType, length: number): TypedArray {
+  const Type = arrayType(dtype);
   const bytes = length * byteWidth(dtype);
-  const array = pool.of(dtype).get(length)?.pop();
-  if (array !== undefined) {
-    pooledBytes -= bytes + arrayOverhead;
-    return array;
-  }
-  return allocated(what, length, dtype, () => {
-    const Type = arrayType(dtype);
-    if (bytes < unzeroedMinimum || bytes > unzeroedMaximum) return new Type(length);
-    const alignment = unitOf(bytes);
-    const memory = Buffer.allocUnsafeSlow(bytes + alignment);
-    if (memory.byteOffset !== 0 || memory.buffer.byteLength !== bytes + alignment) return new Type(length);
-    return new Type(memory.buffer as ArrayBuffer, backend().alignedStart(memory, alignment), length);
-  });
+  if (bytes < unzeroedMinimum || bytes > unzeroedMaximum) return new Type(length);
+  const alignment = unitOf(bytes);
+  const memory = Buffer.allocUnsafeSlow(bytes + alignment);
+  if (memory.byteOffset !== 0 || memory.buffer.byteLength !== bytes + alignment) return new Type(length);
+  return new Type(memory.buffer as ArrayBuffer, backend().alignedStart(memory, alignment), length);
 }
 
 /** Gives the memory of a storage that nothing refers to any more back to the pool. */
@@ -345,22 +411,17 @@ export function release(storage: Storage): void {
     storage.array = null;
     return;
   }
-  const { array } = storage;
-  if (array === null || storage.released || storage.exposed || storage.busy !== null) return;
+  const { memory } = storage;
+  if (memory === null || storage.released || storage.exposed || storage.busy !== null) return;
   const wanted = storage.preserve(true);
   storage.released = true;
   storage.array = null;
-  if (wanted || !storage.poolable || array.length !== storage.length) return;
-  const bytes = array.byteLength + arrayOverhead;
-  if (pooledBytes + bytes > poolLimit) {
-    for (const lists of pool.all()) lists.clear();
-    pooledBytes = 0;
+  if (wanted || !storage.poolable || memory.array.length !== storage.length) return;
+  pools.of(storage.dtype).give(memory);
+  if (Pool.bytes > poolLimit) {
+    for (const pool of pools.all()) pool.clear();
+    Pool.bytes = 0;
   }
-  const lists = pool.of(storage.dtype);
-  const list = lists.get(storage.length);
-  if (list !== undefined) list.push(array);
-  else lists.set(storage.length, [array]);
-  pooledBytes += bytes;
 }
 
 /**

@@ -22,7 +22,7 @@ import {
   tracing,
   withRecorder,
 } from '../program/emit.js';
-import { checkLength, plainArray, release, sharedStorage } from '../program/storage.js';
+import { checkLength, plainMemory, release, sharedStorage } from '../program/storage.js';
 import {
   checkShape,
   describe,
@@ -1030,7 +1030,7 @@ function flatten(v: unknown, shape: readonly number[], axis: number, out: (numbe
 /** A fresh typed array of a dtype; whole numbers truncate and saturate as kernels do. */
 function convert(values: ArrayLike<number>, dtype: DType): TypedArray {
   checkLength(values.length, dtype, 'tensor');
-  const out = plainArray(dtype, values.length, 'tensor');
+  const out = plainMemory(dtype, values.length, 'tensor').array;
   if (dtype === 'bool') for (let i = 0; i < out.length; i++) out[i] = Number(values[i]) !== 0 ? 1 : 0;
   else if (dtype === 'int32') {
     for (let i = 0; i < out.length; i++) {

@@ -1,19 +1,19 @@
 import { describe, expect, test } from 'vitest';
 import { noGrad } from '../../src/autograd/mode.js';
-import { byteWidth, type DType, isFloat, type TypedArray } from '../../src/dtype.js';
+import { byteWidth, type DType, isFloat } from '../../src/dtype.js';
 import { allPrimitives, apply } from '../../src/ops/primitive.js';
-import { plainArray, release, Storage } from '../../src/program/storage.js';
+import { plainMemory, release, Storage } from '../../src/program/storage.js';
 import type { Tensor } from '../../src/tensor/tensor.js';
 import { type AnySample, describeSample, inputsOf, type Row } from '../support/registry.js';
 import '../../src/index.js';
 
 /** Puts memory full of one byte (255 gives NaN as a float) where the next allocations of this size are taken from. */
 function leave(byte: number, dtype: DType, length: number): void {
-  const arrays: TypedArray[] = [];
-  for (let i = 0; i < 4; i++) arrays.push(plainArray(dtype, length));
-  for (const array of arrays) {
+  const memories = Array.from({ length: 4 }, () => plainMemory(dtype, length));
+  for (const memory of memories) {
+    const { array } = memory;
     new Uint8Array(array.buffer, array.byteOffset, array.byteLength).fill(byte);
-    const storage = new Storage(dtype, length, array);
+    const storage = new Storage(dtype, length, memory);
     storage.poolable = true;
     release(storage);
   }
@@ -46,6 +46,6 @@ describe('results do not depend on what was in their memory', () => {
 
   test('what was left is what the next allocation gets', () => {
     leave(255, 'float32', 12_345);
-    expect(plainArray('float32', 12_345)[7]).toBeNaN();
+    expect(plainMemory('float32', 12_345).array[7]).toBeNaN();
   });
 });

@@ -9,10 +9,12 @@ import {
   errorOf,
   familyOf,
   idOf,
+  kindsOf,
   Random,
   rows,
   shared,
   validCall,
+  viewOf,
 } from './support.js';
 
 const rejects = (fn: () => unknown, pattern: RegExp = /./): void => {
@@ -226,11 +228,57 @@ describe.skipIf(addonPath === null)('the boundary', () => {
     for (const id of [-1, rows.length, 0.5, Number.NaN, Infinity, 1e300, '0', null, undefined, {}, 3n]) {
       rejects(() => raw(id, 0), /kernelId/);
     }
-    for (const n of [-1, 129, 256, 257, 1.5, Number.NaN, 1e300, '8', null, undefined]) {
+    for (const n of [-1, 129, 255, 2 ** 40, 1.5, Number.NaN, 1e300, '8', null, undefined]) {
       rejects(() => raw(idOf('add'), n, f32(8), f32(8), f32(8)), /nParams/);
     }
     rejects(() => raw(), /arguments/);
     rejects(() => raw(0), /arguments/);
+  });
+
+  it('takes DataViews of what it is told that they hold', () => {
+    const raw = addon.call as (...args: unknown[]) => void;
+    const sum = (n: number, kinds: readonly (number | null)[], ...buffers: unknown[]): void => {
+      block.set(add.with(1, n));
+      raw(idOf('add'), add.length + kindsOf(kinds), ...buffers);
+    };
+    for (const type of [0, 1, 2] as const) {
+      for (const over of [ArrayBuffer, SharedArrayBuffer]) {
+        const make = (): TypedArray => new classes[type](new over(12 * 8) as ArrayBuffer, 8, 8);
+        const [out, a, b] = [make(), make().map((_, i) => i) as TypedArray, make().fill(3) as TypedArray];
+        const expected = Array.from({ length: 8 }, (_, i) => i + 3);
+        for (const [x, y, z] of [
+          [type, type, type],
+          [null, type, type],
+          [type, null, null],
+        ] as const) {
+          out.fill(0);
+          const given = (kind: number | null, array: TypedArray) => (kind === null ? array : viewOf(array));
+          sum(8, [x, y, z], given(x, out), given(y, a), given(z, b));
+          expect([...out]).toEqual(expected);
+        }
+        rejects(() => sum(9, [type, type, type], viewOf(out), viewOf(a), viewOf(b)), /length 8/);
+      }
+    }
+    const all = [0, 0, 0];
+    const views = () => [viewOf(f32(8)), viewOf(f32(8)), viewOf(f32(8))];
+    for (let b = 0; b < 3; b++) {
+      const refused = new RegExp(`buffer ${b} is not a DataView of kind`);
+      const other = [f32(8), undefined, null, {}, 8, new ArrayBuffer(32), new Proxy(views()[0]!, {})];
+      for (const value of other) rejects(() => sum(8, all, ...views().with(b, value as DataView)), refused);
+      for (const kind of [4, 5, 6]) rejects(() => sum(8, all.with(b, kind), ...views()), refused);
+      rejects(() => sum(8, [0, 0, 0].with(b, 1), ...views()), /types|float/);
+      const askew = new DataView(new ArrayBuffer(40), 3, 32);
+      rejects(() => sum(8, all, ...views().with(b, askew)), refused);
+      rejects(() => sum(8, all, ...views().with(b, new DataView(new ArrayBuffer(31)))), /length 7/);
+      const gone = views()[0]!;
+      structuredClone(gone.buffer, { transfer: [gone.buffer as ArrayBuffer] });
+      rejects(() => sum(8, all, ...views().with(b, gone)), /length 0 \(was its memory transferred/);
+      const buffer = new ArrayBuffer(64, { maxByteLength: 64 });
+      const [tracking, fixed] = [new DataView(buffer), new DataView(buffer, 16, 32)];
+      buffer.resize(20);
+      rejects(() => sum(8, all, ...views().with(b, tracking)), /length 5/);
+      rejects(() => sum(8, all, ...views().with(b, fixed)), /length 0/);
+    }
   });
 
   it('sees buffers that were detached or resized', () => {

@@ -8,10 +8,12 @@ import {
   classes,
   errorOf,
   idOf,
+  kindsOf,
   Random,
   rows,
   shared,
   validCall,
+  viewOf,
 } from './support.js';
 
 /*
@@ -72,6 +74,12 @@ const detached = (): TypedArray => {
   const array = new Float32Array(16);
   structuredClone(array, { transfer: [array.buffer] });
   return array;
+};
+
+const detachedView = (): DataView => {
+  const view = viewOf(new Float32Array(16));
+  structuredClone(view, { transfer: [view.buffer as ArrayBuffer] });
+  return view;
 };
 
 const shrunk = (tracking: boolean): TypedArray => {
@@ -171,6 +179,7 @@ describe.skipIf(addonPath === null)('the entry', () => {
       addon.setIsa(isa);
       const raw = addon.call as (...args: unknown[]) => void;
       const rng = new Random(20_240_607);
+      const choice = new Random(4); // of DataViews, so that the calls are the same without
       const outcomes = { fine: 0, refused: 0, index: 0 };
       for (let i = 0; i < calls; i++) {
         let id: unknown;
@@ -229,6 +238,14 @@ describe.skipIf(addonPath === null)('the entry', () => {
             guards.push(guarded);
             return guarded.array;
           });
+          if (choice.chance(0.3)) {
+            // Some of them as DataViews, mostly of what they hold.
+            const viewed = types.map(() => choice.chance(0.7));
+            buffers = buffers.map((array, b) => (viewed[b] ? viewOf(array as TypedArray) : array));
+            const lie = !valid && choice.chance(0.02) ? choice.int(0, 8) : -1;
+            n = params.length + kindsOf(types.map((type, b) => (viewed[b] ? (lie < 0 ? type : lie) : null)));
+          }
+          if (!valid && choice.chance(0.01)) buffers[choice.int(0, buffers.length)] = detachedView();
           if (!valid && rng.chance(0.1)) buffers[rng.int(0, buffers.length)] = rng.pick(oddities)(rng);
           if (!valid && rng.chance(0.05)) buffers[rng.int(0, buffers.length)] = buffers[0];
           if (!valid && rng.chance(0.03)) buffers.push(rng.pick(oddities)(rng));

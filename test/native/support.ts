@@ -37,6 +37,13 @@ export function call(name: string, params: readonly number[], ...buffers: unknow
   (addon.call as (...args: unknown[]) => void)(idOf(name), params.length, ...buffers);
 }
 
+/** What `call` of the addon is told beside the number of params, for buffers handed over as DataViews: three bits each. */
+export const kindsOf = (types: readonly (number | null)[]): number =>
+  types.reduce<number>((sum, type, b) => sum + (type === null ? 0 : 1 + type) * 256 * 8 ** b, 0);
+
+export const viewOf = (array: TypedArray): DataView =>
+  new DataView(array.buffer, array.byteOffset, array.byteLength);
+
 /** The error that fn throws, or null. */
 export function errorOf(fn: () => unknown): (Error & { code?: string }) | null {
   try {

@@ -10,7 +10,7 @@ export const jsBackend: Backend = {
     kernel.js(params, buffers);
   },
   call(kernel, params, out, a, b, c) {
-    kernel.js(params, bufferList(out, a, b, c));
+    kernel.js(params, bufferList(out.array, a?.array, b?.array, c?.array));
   },
   paramList(n) {
     paramLists[n] ??= new Float64Array(n);
