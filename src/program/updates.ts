@@ -38,7 +38,7 @@ const withSums: Readonly<Record<string, Kernel>> = {
 const maxDepth = 256;
 
 /** Products of so few rows may take K in pieces from so much on (the stream form there). */
-const fewRows = 8;
+const fewRows = 2;
 const inPieces = 128;
 
 /** The product of two matrices, if that is all that the call does, with rows that follow on from each other. */
