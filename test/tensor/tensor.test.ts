@@ -279,6 +279,24 @@ describe('reading', () => {
     structuredClone(data.buffer, { transfer: [data.buffer as ArrayBuffer] });
     expect(() => u.add(1)).toThrow(SimdgradError);
   });
+
+  // What many operations use is known to the addon in another way (backend/memory.ts).
+  test('so it is after many uses, and nothing is wrong with none that is gone', () => {
+    const used = tensor(new Float32Array(2000));
+    const empty = zeros([0, 3]);
+    for (const x of [used, empty]) {
+      for (let i = 0; i < 5; i++) expect(x.add(1).mul(x).sum().item()).toBe(0);
+      structuredClone(x.data.buffer, { transfer: [x.data.buffer as ArrayBuffer] });
+    }
+    for (let i = 0; i < 5; i++) {
+      expect(() => used.add(1)).toThrow(/was transferred; transfer a copy/);
+      expect(() => used.add_(1)).toThrow(/was transferred; transfer a copy/);
+      expect(empty.add(1).shape).toEqual([0, 3]);
+    }
+    const fresh = zeros([0, 3]);
+    structuredClone(fresh.data.buffer, { transfer: [fresh.data.buffer as ArrayBuffer] });
+    for (let i = 0; i < 5; i++) expect(fresh.add(1).shape).toEqual([0, 3]);
+  });
 });
 
 describe('changes in place', () => {
