@@ -87,8 +87,8 @@ export interface Addon {
 
 /** Length of the block through which params go to the addon. */
 const PARAMS_LENGTH = 256;
-/** Beside the number of params, a call says what kind each buffer is (see Memory): three bits each, from here on. */
-const kindUnit = PARAMS_LENGTH;
+/** Beside the number of params, in eight bits, a call says what kind each buffer is (see Memory), in three bits each. */
+const kindUnit = 2 ** 8;
 
 /** The library's error for an error of the addon. */
 export function translate(error: unknown): unknown {

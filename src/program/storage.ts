@@ -346,8 +346,6 @@ class Pool {
   /** The shelves that were used last, by a hash: small operations ask twice, for a tenth of their time by the map. */
   readonly #recent = new Array<Shelf>(32).fill(noShelf);
 
-  constructor(private readonly width: number) {}
-
   take(length: number): Memory | undefined {
     const shelf = this.#shelf(length);
     const memory = shelf.memories.pop();
@@ -359,7 +357,7 @@ class Pool {
     const { length } = memory.array;
     let shelf = this.#shelf(length);
     if (shelf === noShelf) {
-      shelf = new Shelf(length, length * this.width + memoryOverhead);
+      shelf = new Shelf(length, memory.array.byteLength + memoryOverhead);
       this.#shelves.set(length, shelf);
     }
     shelf.memories.push(memory);
@@ -382,7 +380,7 @@ class Pool {
   }
 }
 
-const pools = new PerDType(new Pool(4), new Pool(8), new Pool(4), new Pool(1));
+const pools = new PerDType(new Pool(), new Pool(), new Pool(), new Pool());
 const poolLimit = 256 * 2 ** 20;
 /** Bytes from which on memory that is not zeroed costs less, in spite of the way there; and what Buffers reach at most. */
 const unzeroedMinimum = 4096;

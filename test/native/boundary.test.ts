@@ -231,6 +231,9 @@ describe.skipIf(addonPath === null)('the boundary', () => {
     for (const n of [-1, 129, 255, 2 ** 40, 1.5, Number.NaN, 1e300, '8', null, undefined]) {
       rejects(() => raw(idOf('add'), n, f32(8), f32(8), f32(8)), /nParams/);
     }
+    for (const n of [256, 257]) {
+      rejects(() => raw(idOf('add'), n, f32(8), f32(8), f32(8)), /buffer 0 is not a DataView of kind 1/);
+    }
     rejects(() => raw(), /arguments/);
     rejects(() => raw(0), /arguments/);
   });
