@@ -17,8 +17,8 @@ class SimpleContext : public Context {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   }
   ~SimpleContext() override {
-    generation_.fetch_add(2);
-    stop_ = true;
+    stop_ = true;  // before what wakes them: a worker that did not see it would sleep for ever
+    generation_.fetch_add(1);
     generation_.notify_all();
     for (std::thread& t : workers_) t.join();
     for (Scratch& s : scratch_) std::free(s.data);

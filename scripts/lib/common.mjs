@@ -82,9 +82,10 @@ export function npmCli() {
 
 /**
  * Runs a program and waits for it. With `log` its output goes to that file under build/logs; without it, to this
- * terminal. Gives { code, output, logFile }; output is empty without a log.
+ * terminal. What runs for more than `minutes` is killed, and has failed. Gives { code, output, logFile }; output is
+ * empty without a log.
  */
-export function run(program, args, { log, env, cwd = root } = {}) {
+export function run(program, args, { log, env, cwd = root, minutes } = {}) {
   return new Promise((resolve) => {
     const logFile = log === undefined ? null : at('build', 'logs', `${log}.log`);
     const child = spawn(program, args, {
@@ -92,6 +93,7 @@ export function run(program, args, { log, env, cwd = root } = {}) {
       env: { ...process.env, ...env },
       stdio: logFile === null ? 'inherit' : ['ignore', 'pipe', 'pipe'],
       windowsHide: true,
+      ...(minutes === undefined ? {} : { timeout: 60_000 * minutes, killSignal: 'SIGKILL' }),
     });
     let output = '';
     let file = null;
@@ -115,7 +117,10 @@ export function run(program, args, { log, env, cwd = root } = {}) {
       else file.end(done);
     };
     child.once('error', (error) => finish(127, `${program}: ${error.message}\n`));
-    child.once('close', (code, signal) => finish(code ?? (signal === 'SIGINT' ? 130 : 1)));
+    child.once('close', (code, signal) => {
+      const late = signal === 'SIGKILL' && minutes !== undefined;
+      finish(code ?? (signal === 'SIGINT' ? 130 : 1), late ? `killed after ${minutes} minutes\n` : undefined);
+    });
   });
 }
 
