@@ -252,12 +252,12 @@ void run_all(const Target& target, std::vector<SimpleContext*> contexts) {
     }
   }
   // Several blocks of k, rows and columns; packing of A and B; few rows beside a B beyond the second-level
-  // cache; rows of A that compete for cache lines; a few tiles of rows beside rows of B that do, or that
-  // begin in mid-line.
-  const int64_t large[][3] = {{270, 300, 700}, {130, 600, 520}, {600, 33, 200},  {8, 700, 1100},
-                              {300, 1200, 20}, {60, 700, 500},  {40, 160, 1024}, {40, 1100, 600},
-                              {512, 300, 60},  {1024, 20, 300}, {60, 512, 90},   {30, 700, 900},
-                              {50, 777, 100},  {85, 333, 64}};
+  // cache; rows of A that compete for cache lines, with many columns and with few; a few tiles of rows beside
+  // rows of B that do, or that begin in mid-line.
+  const int64_t large[][3] = {
+      {270, 300, 700}, {130, 600, 520}, {600, 33, 200}, {8, 700, 1100},  {300, 1200, 20}, {60, 700, 500},
+      {40, 160, 1024}, {40, 1100, 600}, {512, 300, 60}, {1024, 20, 300}, {60, 512, 90},   {30, 700, 900},
+      {50, 777, 100},  {85, 333, 64},   {28, 52, 1024}, {14, 20, 2048},  {70, 100, 1024}, {40, 24, 300}};
   for (const auto& s : large) {
     for (int a = 0; a < 2; ++a) {
       for (int b = 0; b < 2; ++b) {
