@@ -839,9 +839,9 @@ SIMDGRAD_INLINE void accumulate(Vec<T>& sum, const T* a, Vec<T> b) {
   accumulate(sum, set1(*a), b);
 }
 #endif
-// The same for the lower half of the lanes; the others of the sum may hold anything after. Where instructions
-// on half a vector take half the time of whole ones (kHalves), or as long, but then for nothing else. Not for
-// doubles, which would be as much code again.
+// The same for the lower half of the lanes, where the target has instructions for it (kHalves); the other
+// lanes of the sum may hold anything after. They take half the time of whole ones on AMD, as long on Intel.
+// Not for doubles, which would be as much code again.
 template <class T>
 constexpr bool kHalves = false;
 #if SIMDGRAD_X86 && SIMDGRAD_TARGET == SIMDGRAD_AVX512 && defined(__GNUC__)
